@@ -1,0 +1,74 @@
+"""Everything that can stop Jetable, and the exit code that each carries.
+
+    JetableError
+    ├── UsageError            4  a flag, a path or a scenario file that is wrong; the person at the terminal can mend it
+    │   └── ScenarioError     4  all that is wrong with one scenario file, each problem with line and column
+    ├── NothingSelectedError  5  the paths hold no scenario
+    ├── EnvironmentError_     8  this machine can't run it: no Docker, no permission, no free port
+    ├── TargetError           1  the app under test did not do what a start needs; becomes a finding of the run
+    └── InterruptedError_     2  Ctrl-C or SIGTERM of the harness
+
+Anything else that escapes is an internal error (exit code 3) and keeps its traceback. A message names the key, the flag or the
+file that mends it.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What ``jetable`` returns to the shell; printed in ``jetable --help``."""
+
+    PASSED = 0
+    FAILED = 1
+    INTERRUPTED = 2
+    INTERNAL = 3
+    USAGE = 4
+    NOTHING = 5
+    UNKNOWN = 7
+    ENVIRONMENT = 8
+
+
+class JetableError(Exception):
+    """The base of all that Jetable raises on purpose; ``exit_code`` says how the command ends."""
+
+    exit_code: ExitCode = ExitCode.INTERNAL
+
+
+class UsageError(JetableError):
+    """A flag, a path or an environment variable is wrong; the message names the cure."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ScenarioError(UsageError):
+    """All that is wrong with one scenario file: one line a problem, each ``file:line:col: path: what is wrong``."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class NothingSelectedError(JetableError):
+    """The given paths hold no scenario file."""
+
+    exit_code = ExitCode.NOTHING
+
+
+class EnvironmentError_(JetableError):  # noqa: N801  the plain name is a builtin
+    """This machine can't run it; the message names what to install or allow."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+
+class TargetError(JetableError):
+    """The app under test did not start as it must: the run records it and judges it."""
+
+    exit_code = ExitCode.FAILED
+
+
+class InterruptedError_(JetableError):  # noqa: N801  the plain name is a builtin
+    """Somebody pressed Ctrl-C or sent SIGTERM to the harness."""
+
+    exit_code = ExitCode.INTERRUPTED
