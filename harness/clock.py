@@ -44,9 +44,7 @@ class MonotonicClock:
 
 
 class FakeClock:
-    """A clock that moves only when somebody sleeps on it; for tests and dry runs.
-
-    """
+    """A clock that moves only when somebody sleeps on it; for tests and dry runs."""
 
     def __init__(self, start_ns: int = 1_000_000_000) -> None:
         self._now_ns = start_ns

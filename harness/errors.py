@@ -4,9 +4,9 @@
     ├── UsageError            4  a flag, a path or a scenario file that is wrong; the person at the terminal can mend it
     │   └── ScenarioError     4  all that is wrong with one scenario file, each problem with line and column
     ├── NothingSelectedError  5  the paths hold no scenario
-    ├── EnvironmentError_     8  this machine can't run it: no Docker, no permission, no free port
+    ├── MachineError     8  this machine can't run it: no Docker, no permission, no free port
     ├── TargetError           1  the app under test did not do what a start needs; becomes a finding of the run
-    └── InterruptedError_     2  Ctrl-C or SIGTERM of the harness
+    └── StoppedError     2  Ctrl-C or SIGTERM of the harness
 
 Anything else that escapes is an internal error (exit code 3) and keeps its traceback. A message names the key, the flag or the
 file that mends it.
@@ -56,7 +56,7 @@ class NothingSelectedError(JetableError):
     exit_code = ExitCode.NOTHING
 
 
-class EnvironmentError_(JetableError):  # noqa: N801  the plain name is a builtin
+class MachineError(JetableError):
     """This machine can't run it; the message names what to install or allow."""
 
     exit_code = ExitCode.ENVIRONMENT
@@ -68,7 +68,7 @@ class TargetError(JetableError):
     exit_code = ExitCode.FAILED
 
 
-class InterruptedError_(JetableError):  # noqa: N801  the plain name is a builtin
+class StoppedError(JetableError):
     """Somebody pressed Ctrl-C or sent SIGTERM to the harness."""
 
     exit_code = ExitCode.INTERRUPTED

@@ -1,0 +1,1 @@
+"""Engines: where replicas live. One file an engine, one line in `ENGINES`."""

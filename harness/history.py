@@ -1,0 +1,612 @@
+"""The history of a run: all ops and events, on disk as they happen.
+
+One JSON object a line, its ``kind`` first, instants in nanoseconds of CLOCK_MONOTONIC. The harness writes ``events.jsonl`` with one
+``write(2)`` a line. The load process writes ``ops.jsonl`` through a memory map: a line that was copied into the map belongs to the
+kernel, so SIGKILL of the process can't take it back and no system call is needed for each request; the unused rest of the file is
+NUL bytes until it is closed. An attempt is written twice, *invoke* before it leaves and *close* when it ended; an invoke without a
+close is an attempt that nobody saw the end of.
+
+Checks read a `History`, which holds events as records and attempts and ops as numpy columns. `read` takes a run's folder, its
+``history/`` folder or one ``.jsonl`` file that holds all kinds of lines.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import msgspec
+
+from harness.errors import UsageError
+from harness.outcome import Outcome, of_op
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+FORMAT: Final = 1
+"""Version of the line format; a reader refuses a larger one."""
+
+EVENTS_FILE: Final = "events.jsonl"
+OPS_FILE: Final = "ops.jsonl"
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
+    """The base of every line."""
+
+
+class Header(Line, frozen=True, tag="header"):
+    """What the run is; always the first line.
+
+    ``scenario`` is the frozen scenario as JSON text; ``wall_start`` (ISO 8601) is the only wall time of a run; ``rerun`` is the
+    command line that repeats it.
+    """
+
+    format: int
+    run_id: str
+    harness: str
+    engine: str
+    seed: int
+    scenario: str
+    scenario_path: str
+    started_ns: int
+    wall_start: str
+    machine: str = ""
+    rerun: str = ""
+
+
+class StepBegan(Line, frozen=True, tag="step-began"):
+    """Step number ``step`` began; step 0 is the start of the target. ``name`` is the step's key, ``text`` says it in words."""
+
+    at_ns: int
+    step: int
+    name: str
+    text: str
+
+
+class StepEnded(Line, frozen=True, tag="step-ended"):
+    """Step number ``step`` ended; ``problem`` is empty when it did all that it should."""
+
+    at_ns: int
+    step: int
+    problem: str = ""
+
+
+class Spawned(Line, frozen=True, tag="spawned"):
+    """A replica is being made; ``at_ns`` is the instant before the engine was asked. ``pid`` 0: not visible from here."""
+
+    at_ns: int
+    step: int
+    replica: str
+    process: str
+    command: str
+    host: str = ""
+    port: int = 0
+    pid: int = 0
+    replaces: str = ""
+
+
+class PhaseReached(Line, frozen=True, tag="phase"):
+    """A replica reached a phase: ``running``, ``listening``, ``healthy``; after a signal ``stopped-listening``.
+
+    ``backlog`` is the number of connections that waited in the accept queue when it was last seen listening.
+    """
+
+    at_ns: int
+    replica: str
+    phase: str
+    backlog: int = 0
+
+
+class StartFailed(Line, frozen=True, tag="start-failed"):
+    """A replica did not become healthy: ``never-healthy`` within its start period, ``exited``, or ``port-taken``."""
+
+    at_ns: int
+    step: int
+    replica: str
+    reason: str
+    detail: str = ""
+    log: tuple[str, ...] = ()
+
+
+class Routed(Line, frozen=True, tag="routed"):
+    """The router was told about a replica: from ``at_ns`` on it gets new requests (``open``) or no more of them."""
+
+    at_ns: int
+    replica: str
+    open: bool
+
+
+class Signalled(Line, frozen=True, tag="signalled"):
+    """The harness sent a signal to a replica.
+
+    Attributes:
+        at_ns: The instant before the system call.
+        until_ns: The instant after it.
+        purpose: ``terminate``, ``kill``, ``scale``, ``grace-over`` (SIGKILL at the end of the grace), ``survivor`` or ``teardown``.
+        delivered: False when the replica was already gone.
+        wants_busy: The step demands that a request is in flight on the victim.
+        in_flight: Requests in flight on the victim as the load told it at ``at_ns``; -1 when it gets no load.
+        grace_s: What the scenario grants before SIGKILL; 0 for a kill.
+        lag_s: The router learns of it so many seconds after the signal; negative: before it.
+    """
+
+    at_ns: int
+    until_ns: int
+    step: int
+    replica: str
+    signal: str
+    purpose: str
+    delivered: bool = True
+    wants_busy: bool = False
+    in_flight: int = -1
+    grace_s: float = 0.0
+    lag_s: float = 0.0
+
+
+class Knocked(Line, frozen=True, tag="knocked"):
+    """A probe on a new connection after the signal: ``refused``, ``served``, ``rejected`` (5xx), ``reset`` or ``hung``."""
+
+    at_ns: int
+    done_ns: int
+    replica: str
+    result: str
+
+
+class Exited(Line, frozen=True, tag="exited"):
+    """A replica's main process ended; ``status`` is its exit status, 128+N when signal N ended it, -1 when it can't be known.
+
+    ``commanded`` is false when the harness had sent it no signal. ``log`` holds its last lines.
+    """
+
+    at_ns: int
+    replica: str
+    status: int
+    commanded: bool
+    log: tuple[str, ...] = ()
+
+
+class Process(msgspec.Struct, frozen=True, kw_only=True):
+    """One operating system process: ``listening`` when it holds the replica's port open."""
+
+    pid: int
+    command: str
+    listening: bool = False
+
+
+class Survived(Line, frozen=True, tag="survived"):
+    """Descendants that still ran ``after_ns`` after the replica's main process had ended (by itself or by the stop)."""
+
+    at_ns: int
+    replica: str
+    after_ns: int
+    processes: tuple[Process, ...]
+
+
+class Note(Line, frozen=True, tag="note"):
+    """Something that the reader of a report should know, such as a command that ran under a shell."""
+
+    at_ns: int
+    text: str
+
+
+class RunEnded(Line, frozen=True, tag="run-ended"):
+    """The last event: ``finished``, ``interrupted`` or ``aborted``, with a sentence that says why."""
+
+    at_ns: int
+    how: str
+    why: str = ""
+
+
+class Invoke(Line, frozen=True, tag="invoke"):
+    """Attempt ``n`` (from 0) of op ``op`` is about to leave for ``replica`` (empty: there was none to go to).
+
+    ``request`` is the index in the scenario's requests; ``step`` the step in progress; ``due_ns`` the instant at which the open model
+    wanted the op to start (its ``at_ns`` otherwise).
+    """
+
+    op: int
+    n: int
+    user: int
+    request: int
+    replica: str
+    step: int
+    at_ns: int
+    due_ns: int
+
+
+class Close(Line, frozen=True, tag="close"):
+    """How attempt ``n`` of op ``op`` ended; instants that were never reached are 0.
+
+    ``reached`` is a `harness.outcome.Reached`; ``error`` an errno name or exception type; ``last`` is true when the op is over with
+    it; ``tx`` and ``rx`` are bytes; ``port`` is the client's own port.
+    """
+
+    op: int
+    n: int
+    outcome: str
+    reached: int
+    last: bool
+    done_ns: int
+    connected_ns: int = 0
+    sent_ns: int = 0
+    first_ns: int = 0
+    reused: bool = False
+    status: int = 0
+    tx: int = 0
+    rx: int = 0
+    port: int = 0
+    error: str = ""
+
+
+class Control(Line, frozen=True, tag="control"):
+    """One request of the control sampler to the harness's own tiny server, over the same path as the load."""
+
+    at_ns: int
+    done_ns: int
+    ok: bool
+
+
+class Generator(Line, frozen=True, tag="generator"):
+    """How the load process itself did since the last such line.
+
+    ``lag_ns`` is the worst delay of its event loop, ``cpu`` the share of one core it used, ``late`` how many arrivals of the open
+    model began over 100 ms after they were due, of ``arrivals`` in all.
+    """
+
+    at_ns: int
+    lag_ns: int
+    cpu: float
+    late: int = 0
+    arrivals: int = 0
+
+
+class LoadBegan(Line, frozen=True, tag="load-began"):
+    """The load process sends from now on."""
+
+    at_ns: int
+    pid: int
+
+
+class LoadEnded(Line, frozen=True, tag="load-ended"):
+    """The load process closed its ledger in order, with so many attempts invoked and closed."""
+
+    at_ns: int
+    invoked: int
+    closed: int
+
+
+Event: TypeAlias = (
+    StepBegan
+    | StepEnded
+    | Spawned
+    | PhaseReached
+    | StartFailed
+    | Routed
+    | Signalled
+    | Knocked
+    | Exited
+    | Survived
+    | Note
+    | RunEnded
+    | LoadBegan
+    | LoadEnded
+)
+AnyLine: TypeAlias = Header | Event | Invoke | Close | Control | Generator
+
+_encoder = msgspec.json.Encoder()
+
+
+class EventWriter:
+    """Appends lines to a file with one ``write(2)`` each; safe from several threads. A write that fails raises `OSError`."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._lock = threading.Lock()
+
+    def append(self, line: AnyLine) -> None:
+        """Write one line; it survives SIGKILL of this process as soon as this returns."""
+        data = memoryview(_encoder.encode(line) + b"\n")
+        with self._lock:
+            while data:
+                data = data[os.write(self._fd, data) :]
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        with self._lock:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+
+
+class LedgerWriter:
+    """Appends lines to a memory-mapped file; for one thread. Space is allocated ahead, so a full disk raises `OSError` here."""
+
+    CHUNK: Final = 4 << 20
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        self._position = 0
+        self._size = 0
+        self._map: mmap.mmap | None = None
+        self._buffer = bytearray(1024)
+        self._grow(1)
+
+    def append(self, line: AnyLine) -> None:
+        """Write one line; it survives SIGKILL of this process as soon as this returns."""
+        buffer = self._buffer
+        _encoder.encode_into(line, buffer)
+        buffer += b"\n"
+        end = self._position + len(buffer)
+        if end > self._size:
+            self._grow(end)
+        assert self._map is not None  # noqa: S101  closed ledgers take no lines
+        self._map[self._position : end] = buffer
+        self._position = end
+
+    def close(self) -> None:
+        """Cut the unused rest off and close the file; a second call does nothing."""
+        if self._map is None:
+            return
+        self._map.close()
+        self._map = None
+        os.ftruncate(self._fd, self._position)
+        os.close(self._fd)
+
+    def _grow(self, needed: int) -> None:
+        size = self._size
+        while size < needed:
+            size += self.CHUNK
+        os.posix_fallocate(self._fd, 0, size)
+        if self._map is not None:
+            self._map.close()
+        self._map = mmap.mmap(self._fd, size)
+        self._size = size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempts:
+    """All attempts as numpy columns of one length, in the order of their invokes.
+
+    ``replica``, ``outcome`` and ``error`` are indexes into ``replicas``, ``OUTCOMES`` and ``errors``. Instants are nanoseconds, 0 for
+    never; ``done_ns`` of an attempt without a close is 0 and its ``closed`` is false. Replica names are in ``replicas``; the empty
+    name stands for *there was none to go to*.
+    """
+
+    op: NDArray[np.int64]
+    n: NDArray[np.int64]
+    user: NDArray[np.int64]
+    request: NDArray[np.int64]
+    replica: NDArray[np.int64]
+    step: NDArray[np.int64]
+    invoke_ns: NDArray[np.int64]
+    due_ns: NDArray[np.int64]
+    connected_ns: NDArray[np.int64]
+    sent_ns: NDArray[np.int64]
+    first_ns: NDArray[np.int64]
+    done_ns: NDArray[np.int64]
+    outcome: NDArray[np.int64]
+    reached: NDArray[np.int64]
+    status: NDArray[np.int64]
+    reused: NDArray[np.bool_]
+    last: NDArray[np.bool_]
+    closed: NDArray[np.bool_]
+    tx: NDArray[np.int64]
+    rx: NDArray[np.int64]
+    error: NDArray[np.int64]
+    replicas: tuple[str, ...]
+    errors: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.op)
+
+
+OUTCOMES: Final[tuple[Outcome, ...]] = tuple(Outcome)
+"""The order in which outcome columns count; ``OUTCOMES[code]``."""
+
+CODE: Final[dict[Outcome, int]] = {outcome: code for code, outcome in enumerate(OUTCOMES)}
+"""The code of each outcome in a column."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ops:
+    """All ops as numpy columns: ``first`` and ``last`` are rows of `Attempts`; ``done_ns`` is 0 for an op that was never closed."""
+
+    op: NDArray[np.int64]
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+    attempts: NDArray[np.int64]
+    outcome: NDArray[np.int64]
+    due_ns: NDArray[np.int64]
+    invoke_ns: NDArray[np.int64]
+    done_ns: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.op)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """All that a run recorded. ``torn`` counts lines that could not be read (the last one of a killed writer)."""
+
+    header: Header
+    events: tuple[Event, ...]
+    attempts: Attempts
+    ops: Ops
+    controls: tuple[Control, ...]
+    generator: tuple[Generator, ...]
+    torn: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """The harness came to the end of the run by itself and wrote so."""
+        return any(isinstance(event, RunEnded) for event in self.events)
+
+
+def read(path: Path) -> History:
+    """Read a run's folder, its ``history`` folder or one ``.jsonl`` file.
+
+    Raises:
+        UsageError: There is no history, no header, or a newer format.
+    """
+    files = _files(path)
+    lines: list[AnyLine] = []
+    torn = 0
+    for file in files:
+        found, bad = _lines(file)
+        lines += found
+        torn += bad
+    return build(lines, torn=torn, source=str(path))
+
+
+def build(lines: Iterable[AnyLine], *, torn: int = 0, source: str = "history") -> History:
+    """Make a `History` of lines in any order; raises `UsageError` without exactly one header."""
+    headers: list[Header] = []
+    events: list[Event] = []
+    invokes: list[Invoke] = []
+    closes: list[Close] = []
+    controls: list[Control] = []
+    generator: list[Generator] = []
+    for line in lines:
+        match line:
+            case Invoke():
+                invokes.append(line)
+            case Close():
+                closes.append(line)
+            case Control():
+                controls.append(line)
+            case Generator():
+                generator.append(line)
+            case Header():
+                headers.append(line)
+            case _:
+                events.append(line)
+    if len(headers) != 1:
+        raise UsageError(f"{source}: no run's history (one header line is needed, {len(headers)} found); name a folder under reports/")
+    if headers[0].format > FORMAT:
+        raise UsageError(f"{source}: written by a newer Jetable (format {headers[0].format}); update Jetable to judge it")
+    attempts = _attempts(invokes, closes)
+    return History(
+        header=headers[0],
+        events=tuple(sorted(events, key=lambda event: event.at_ns)),
+        attempts=attempts,
+        ops=_ops(attempts),
+        controls=tuple(sorted(controls, key=lambda control: control.at_ns)),
+        generator=tuple(sorted(generator, key=lambda sample: sample.at_ns)),
+        torn=torn,
+    )
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    folder = path / "history" if (path / "history").is_dir() else path
+    files = [folder / name for name in (EVENTS_FILE, OPS_FILE) if (folder / name).is_file()]
+    if not files:
+        raise UsageError(f"{path}: no history here (looked for {EVENTS_FILE}); name a run's folder, such as reports/latest")
+    return files
+
+
+def _lines(file: Path) -> tuple[list[AnyLine], int]:
+    """The lines of one file and how many could not be read."""
+    decoder: msgspec.json.Decoder[AnyLine] = msgspec.json.Decoder(AnyLine)
+    data = file.read_bytes().rstrip(b"\0")
+    whole = data.rfind(b"\n") + 1
+    torn = int(whole < len(data))
+    try:
+        return decoder.decode_lines(data[:whole]), torn
+    except msgspec.DecodeError:
+        found: list[AnyLine] = []
+        for raw in data[:whole].splitlines():
+            try:
+                found.append(decoder.decode(raw))
+            except msgspec.DecodeError:
+                torn += 1
+        return found, torn
+
+
+class _Names:
+    """Numbers names in the order of their appearance."""
+
+    def __init__(self) -> None:
+        self.codes: dict[str, int] = {}
+
+    def code(self, name: str) -> int:
+        return self.codes.setdefault(name, len(self.codes))
+
+
+def _attempts(invokes: Sequence[Invoke], closes: Sequence[Close]) -> Attempts:
+    import numpy as np  # noqa: PLC0415  writers don't need it and it takes a tenth of a second
+
+    ends = {(close.op, close.n): close for close in closes}
+    nothing = Close(op=0, n=0, outcome=Outcome.UNFINISHED, reached=0, last=False, done_ns=0)
+    replicas, errors = _Names(), _Names()
+    codes = {outcome.value: code for outcome, code in CODE.items()}
+    rows = [(invoke, ends.get((invoke.op, invoke.n), nothing)) for invoke in sorted(invokes, key=lambda i: (i.at_ns, i.op, i.n))]
+
+    def column(values: Iterable[int]) -> NDArray[np.int64]:
+        return np.fromiter(values, dtype=np.int64, count=len(rows))
+
+    def flags(values: Iterable[bool]) -> NDArray[np.bool_]:
+        return np.fromiter(values, dtype=np.bool_, count=len(rows))
+
+    return Attempts(
+        op=column(i.op for i, _ in rows),
+        n=column(i.n for i, _ in rows),
+        user=column(i.user for i, _ in rows),
+        request=column(i.request for i, _ in rows),
+        replica=column(replicas.code(i.replica) for i, _ in rows),
+        step=column(i.step for i, _ in rows),
+        invoke_ns=column(i.at_ns for i, _ in rows),
+        due_ns=column(i.due_ns for i, _ in rows),
+        connected_ns=column(c.connected_ns for _, c in rows),
+        sent_ns=column(c.sent_ns for _, c in rows),
+        first_ns=column(c.first_ns for _, c in rows),
+        done_ns=column(c.done_ns for _, c in rows),
+        outcome=column(codes[c.outcome] for _, c in rows),
+        reached=column(c.reached for _, c in rows),
+        status=column(c.status for _, c in rows),
+        reused=flags(c.reused for _, c in rows),
+        last=flags(c.last for _, c in rows),
+        closed=flags(c is not nothing for _, c in rows),
+        tx=column(c.tx for _, c in rows),
+        rx=column(c.rx for _, c in rows),
+        error=column(errors.code(c.error) for _, c in rows),
+        replicas=tuple(replicas.codes),
+        errors=tuple(errors.codes),
+    )
+
+
+def _ops(attempts: Attempts) -> Ops:
+    """Group attempts into ops; the common op with one attempt is handled in numpy, the few others one by one."""
+    import numpy as np  # noqa: PLC0415  as above
+
+    order = np.lexsort((attempts.n, attempts.op))
+    op_sorted = attempts.op[order]
+    starts = np.flatnonzero(np.r_[True, op_sorted[1:] != op_sorted[:-1]]) if len(op_sorted) else np.zeros(0, dtype=np.int64)
+    ends = np.r_[starts[1:], len(op_sorted)].astype(np.int64)
+    first, last = order[starts], order[ends - 1] if len(starts) else order[:0]
+    over = attempts.closed[last] & attempts.last[last]
+    outcome = np.where(over, attempts.outcome[last], CODE[Outcome.UNFINISHED])
+    alone = np.isin(outcome, [CODE[Outcome.REFUSED], CODE[Outcome.STALE]])
+    outcome = np.where(alone, CODE[Outcome.UNAVAILABLE], outcome)
+    for index in np.flatnonzero(ends - starts > 1):
+        parts = [OUTCOMES[code] for code in attempts.outcome[order[starts[index] : ends[index]]]]
+        outcome[index] = CODE[of_op(parts, closed=bool(over[index]))]
+    by_start = np.argsort(attempts.invoke_ns[first], kind="stable")
+    first, last, outcome = first[by_start], last[by_start], outcome[by_start]
+    return Ops(
+        op=attempts.op[first],
+        first=first,
+        last=last,
+        attempts=(ends - starts)[by_start],
+        outcome=outcome,
+        due_ns=attempts.due_ns[first],
+        invoke_ns=attempts.invoke_ns[first],
+        done_ns=np.where(over[by_start], attempts.done_ns[last], 0),
+    )

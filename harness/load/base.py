@@ -1,0 +1,48 @@
+"""What the run needs of a load: begin, be told of replicas, tell what is in flight, end.
+
+The real one is Locust in a child process (`harness.load.process`), the other one a simulation on a fake clock (`harness.load.fake`).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Load(Protocol):
+    """What users do to the target while the run goes on."""
+
+    def start(self) -> None:
+        """Begin; returns when requests may flow. Raises `MachineError` when the load can't begin."""
+        ...
+
+    def publish(self, replica: str, host: str, port: int) -> None:
+        """From now on ``replica`` gets new requests."""
+        ...
+
+    def withdraw(self, replica: str) -> None:
+        """From now on no new request is routed to ``replica``; those that were routed to it may still leave."""
+        ...
+
+    def forget(self, replica: str) -> None:
+        """The replica is gone for good; its place in the routing table is free again."""
+        ...
+
+    def on_the_way(self, replica: str) -> int:
+        """Requests that were routed to ``replica`` and of which no byte has left yet."""
+        ...
+
+    def in_flight(self, replica: str) -> int:
+        """Requests that have been sent to ``replica`` and are not answered yet."""
+        ...
+
+    def set_step(self, step: int) -> None:
+        """Ops that begin from now on belong to step number ``step``."""
+        ...
+
+    def alive(self) -> bool:
+        """False when the load has ended although nobody stopped it."""
+        ...
+
+    def stop(self) -> None:
+        """Take no new ops, let those in flight end within the scenario's time-out, close the ledger; bounded."""
+        ...

@@ -1,0 +1,1 @@
+"""Reports: they show what the checks found and compute nothing new."""
