@@ -1,0 +1,296 @@
+"""Expectations over metrics: ``dropped_requests == 0``, ``shutdown_time p(95) < 5s``, ``web.exit_status in (0, 143)``.
+
+A threshold names a metric, perhaps of one process type, how its samples become one number, and what that number must be. A metric
+without data is no pass: `Threshold.holds` then answers None, and the run's verdict is unknown. Some thresholds apply to every scenario
+that does not name their metric itself; those are `DEFAULT_THRESHOLDS`.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from harness.units import Duration, Rate
+from harness.words import did_you_mean, one_of, quoted
+
+Unit: TypeAlias = Literal["count", "s", "share", "status", "per_s"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """Something that a run measures.
+
+    Attributes:
+        name: What a threshold calls it.
+        unit: ``count`` (how many), ``s`` (seconds), ``share`` (0 to 1), ``status`` (exit status) or ``per_s``.
+        many: True when a run has many samples of it, so that a threshold needs an aggregate.
+        doc: What it is, for people.
+    """
+
+    name: str
+    unit: Unit
+    many: bool
+    doc: str
+
+
+def _count(name: str, doc: str) -> Metric:
+    return Metric(name=name, unit="count", many=False, doc=doc)
+
+
+def _span(name: str, doc: str) -> Metric:
+    return Metric(name=name, unit="s", many=True, doc=doc)
+
+
+METRICS: Final[dict[str, Metric]] = {
+    metric.name: metric
+    for metric in (
+        _count("requests", "requests that the load wanted answered, whatever became of them"),
+        _count("ok_requests", "requests answered as expected at the first attempt"),
+        _count("dropped_requests", "requests that were not answered as expected: everything but ok, redirected and re-sent ones"),
+        _count("redirected_requests", "requests refused by one replica and answered by another"),
+        _count("retried_requests", "requests answered only after a permitted retry"),
+        _count("stale_connections", "attempts on a kept-alive connection that was already closed; sent again on a new one"),
+        _count("unavailable_requests", "requests refused by every replica there was"),
+        _count("closed_requests", "requests whose connection was closed or reset before the first byte of an answer"),
+        _count("truncated_answers", "answers cut in their headers or body"),
+        _count("wrong_answers", "whole answers with another status or body than expected"),
+        _count("error_answers", "answers with a status from 500 on, other than a refusal while draining"),
+        _count("rejected_answers", "answers 503 or 429"),
+        _count("timeouts", "requests without a whole answer in time"),
+        _count("unfinished_requests", "requests still open when the load ended"),
+        Metric(name="error_rate", unit="share", many=False, doc="dropped requests as a share of all requests"),
+        Metric(name="requests_per_second", unit="per_s", many=False, doc="requests answered as expected in each second of load"),
+        _span("response_time", "from the first byte sent to the last byte of the answer"),
+        _span("outage_time", "spans in which no replica answered any client"),
+        _span("time_to_running", "from spawned until the command runs"),
+        _span("time_to_listening", "from spawned until the port is open"),
+        _span("startup_time", "from spawned until healthy"),
+        _span("time_to_first_answer", "from spawned until the first request of the load is answered"),
+        _span("time_to_stop_listening", "from the signal until the port is closed"),
+        _span("time_to_drained", "from the signal until the last request in flight is answered"),
+        _span("shutdown_time", "from the signal until the main process has ended, for stops with a grace"),
+        Metric(name="grace_share", unit="share", many=True, doc="the share of its grace that each stop used"),
+        Metric(name="exit_status", unit="status", many=True, doc="exit status of each stopped replica; 128+N when signal N ended it"),
+        _count("killed_after_grace", "replicas that had to be killed at the end of their grace"),
+        _count("survivors", "descendants that outlived their replica"),
+        _count("died_by_itself", "replicas that ended although nobody had stopped them"),
+        _count("failed_starts", "replicas that did not become healthy"),
+        _count("faults", "faults that landed"),
+        _count("busy_faults", "faults that landed on a replica with a request in flight"),
+    )
+}
+"""Every metric that a threshold may name."""
+
+OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+"""How a metric may be compared; beside these there is ``in (a, b)``."""
+
+AGGREGATES: Final[dict[str, Callable[[Sequence[float]], float]]] = {
+    "min": min,
+    "max": max,
+    "mean": lambda samples: math.fsum(samples) / len(samples),
+    "median": lambda samples: percentile(samples, 50),
+    "sum": math.fsum,
+    "count": lambda samples: float(len(samples)),
+}
+"""How many samples become one number; beside these there is ``p(N)``, a percentile."""
+
+_SHAPE: Final = re.compile(
+    r"(?:(?P<process>[A-Za-z0-9_-]+)\.)?(?P<metric>\w+)"
+    r"(?:\s+(?P<aggregate>[A-Za-z]\w*(?:\s*\([^()]*\))?))??"
+    r"\s*(?P<op>==|!=|<=|>=|=<|=>|<>|=|<|>|\bin\b)\s*(?P<value>.+)",
+)
+_PERCENTILE: Final = re.compile(r"p\s*\(\s*(\d{1,3}(?:\.\d{1,6})?)\s*\)", re.ASCII)
+_NUMBER: Final = re.compile(r"-?\d{1,15}(?:\.\d{1,9})?", re.ASCII)
+_MISSPELT: Final = {"=": "==", "=<": "<=", "=>": ">=", "<>": "!="}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threshold:
+    """What a metric must be.
+
+    Attributes:
+        text: As it was written.
+        process: The process type that it speaks of; None for all of them together.
+        metric: A key of `METRICS`.
+        aggregate: ``p(95)`` or a key of `AGGREGATES`; None for a metric with one sample, or when every sample must hold.
+        op: A key of `OPERATORS`, or ``in``.
+        value: What is compared with, durations in seconds and per cent as a share; a tuple for ``in``.
+    """
+
+    text: str
+    process: str | None
+    metric: str
+    aggregate: str | None
+    op: str
+    value: float | tuple[float, ...]
+
+    def __str__(self) -> str:
+        return self.text
+
+    def holds(self, samples: Sequence[float]) -> bool | None:
+        """Whether ``samples`` of the metric are as demanded; None when there are none. Without an aggregate every sample must hold."""
+        measured = self.measured(samples)
+        return None if measured is None else all(self._fits(number) for number in measured)
+
+    def measured(self, samples: Sequence[float]) -> tuple[float, ...] | None:
+        """The number or numbers that are compared: the aggregate, or the samples themselves; None when there are none."""
+        if len(samples) == 0:
+            return None
+        if self.aggregate is None:
+            return tuple(samples)
+        return (aggregated(self.aggregate, samples),)
+
+    def _fits(self, number: float) -> bool:
+        if isinstance(self.value, tuple):
+            return number in self.value
+        return OPERATORS[self.op](number, self.value)
+
+
+def parse_threshold(text: str) -> Threshold:
+    """The threshold that ``text`` spells.
+
+    Raises:
+        ValueError: A sentence that says what is wrong and how to write it.
+    """
+    text = " ".join(text.split())
+    shape = _SHAPE.fullmatch(text)
+    if shape is None:
+        raise ValueError(_no_shape(text))
+    metric = METRICS.get(shape["metric"])
+    if metric is None:
+        raise ValueError(f"unknown metric {quoted(shape['metric'])}{did_you_mean(shape['metric'], METRICS)}")
+    if shape["op"] in _MISSPELT:
+        raise ValueError(f"unknown comparison {shape['op']}; write {_MISSPELT[shape['op']]}")
+    aggregate = _aggregate(shape["aggregate"])
+    _check_aggregate(metric, aggregate, shape["op"])
+    return Threshold(
+        text=text,
+        process=shape["process"],
+        metric=metric.name,
+        aggregate=aggregate,
+        op=shape["op"],
+        value=_value(metric, "count" if aggregate == "count" else metric.unit, shape["op"], shape["value"]),
+    )
+
+
+def aggregated(aggregate: str, samples: Sequence[float]) -> float:
+    """``samples``, of which there is at least one, as one number."""
+    match = _PERCENTILE.fullmatch(aggregate)
+    return percentile(samples, float(match[1])) if match else float(AGGREGATES[aggregate](samples))
+
+
+def percentile(samples: Sequence[float], rank: float) -> float:
+    """The ``rank``-th percentile (0 to 100) of one sample or more, by linear interpolation (Hyndman and Fan's type 7, as in numpy)."""
+    ordered = sorted(samples)
+    place = (len(ordered) - 1) * rank / 100
+    below = math.floor(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+
+
+def _no_shape(text: str) -> str:
+    first = re.match(r"(?:[\w-]+\.)?(\w+)", text)
+    if first and first[1] not in METRICS and (near := did_you_mean(first[1], METRICS)):
+        return f"unknown metric {quoted(first[1])}{near}"
+    return f"{quoted(text)} is not a threshold; write it as: dropped_requests == 0, or shutdown_time p(95) < 5s"
+
+
+def _aggregate(written: str | None) -> str | None:
+    """The canonical spelling of an aggregate."""
+    if written is None or written in AGGREGATES:
+        return written
+    match = _PERCENTILE.fullmatch(written)
+    if match and 0 <= float(match[1]) <= 100:
+        return f"p({match[1]})"
+    if match:
+        raise ValueError(f"a percentile lies between 0 and 100, not {match[1]}")
+    if re.fullmatch(r"p\d{1,3}", written):
+        raise ValueError(f"unknown aggregate {quoted(written)}; write p({written[1:]})")
+    known = [*AGGREGATES, "p(95)"]
+    raise ValueError(f"unknown aggregate {quoted(written)}{did_you_mean(written, known)}; there are {one_of(known)}")
+
+
+def _check_aggregate(metric: Metric, aggregate: str | None, op: str) -> None:
+    """Demand an aggregate exactly where there are many samples; every exit status can be compared by itself."""
+    if not metric.many and aggregate is not None:
+        raise ValueError(f"{metric.name} is one number in each run and takes no aggregate; remove {aggregate}")
+    if not metric.many or (aggregate is not None and op != "in"):
+        return
+    if metric.unit == "status":
+        if aggregate is None and op in ("==", "!=", "in"):
+            return
+        raise ValueError("each exit_status is compared by itself: write exit_status == 0, or exit_status in (0, 143)")
+    if op == "in":
+        raise ValueError(f"{metric.name} can't be compared with a list; write {metric.name} p(95) < …")
+    raise ValueError(f"{metric.name} has many samples in a run and needs an aggregate: write {metric.name} p(95) {op} …")
+
+
+def _value(metric: Metric, unit: Unit, op: str, written: str) -> float | tuple[float, ...]:
+    if op != "in":
+        if written.startswith("("):
+            raise ValueError(f"a list goes with in: write {metric.name} in {written}")
+        return _number(metric, unit, written)
+    match = re.fullmatch(r"[(\[](.+)[)\]]", written)
+    if match is None:
+        raise ValueError(f"in needs a list: write {metric.name} in ({written.strip('()[] ') or '0, 143'})")
+    return tuple(_number(metric, unit, item.strip()) for item in match[1].rstrip(", ").split(","))
+
+
+def _number(metric: Metric, unit: Unit, written: str) -> float:
+    """``written`` in the metric's own unit: seconds, a share from 0 to 1, a count."""
+    bare = _NUMBER.fullmatch(written)
+    match unit:
+        case "s":
+            if bare:
+                raise ValueError(f"{metric.name} is a time: write {written}s, not {written}")
+            return Duration.parse(written).s
+        case "share":
+            return _share(metric, written)
+        case "per_s":
+            return float(written) if bare else Rate.parse(written).per_s
+        case _:
+            if bare is None or float(written) < 0 or not float(written).is_integer():
+                raise ValueError(f"{metric.name} is a whole number, not {quoted(written)}")
+            return float(written)
+
+
+def _share(metric: Metric, written: str) -> float:
+    number = _NUMBER.fullmatch(written.removesuffix("%").rstrip())
+    if number is None:
+        raise ValueError(f"{metric.name} is a share: write 1% or 0.01, not {quoted(written)}")
+    if written.endswith("%"):
+        return float(number[0]) / 100
+    if not 0 <= float(number[0]) <= 1:
+        raise ValueError(f"{metric.name} is a share from 0 to 1: write {written}%, not {written}")
+    return float(number[0])
+
+
+DEFAULT_THRESHOLDS: Final[tuple[Threshold, ...]] = tuple(
+    parse_threshold(text)
+    for text in (
+        "dropped_requests == 0",
+        "killed_after_grace == 0",
+        "survivors == 0",
+        "died_by_itself == 0",
+        "failed_starts == 0",
+    )
+)
+"""What every scenario expects unless it names the metric itself."""
+
+
+def effective_thresholds(expect: Sequence[Threshold]) -> list[tuple[Threshold, bool]]:
+    """All thresholds that a run is judged by, each with whether the scenario's author wrote it (else it is a default)."""
+    named = {threshold.metric for threshold in expect}
+    written = [(threshold, True) for threshold in expect]
+    return written + [(threshold, False) for threshold in DEFAULT_THRESHOLDS if threshold.metric not in named]

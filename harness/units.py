@@ -1,0 +1,157 @@
+"""Durations and rates as a scenario spells them: ``250ms``, ``1m30s``, ``400/s``.
+
+A bare number is refused, because nobody can tell whether 10 means seconds or milliseconds. Both types are exact: a duration is a
+whole number of nanoseconds, and text made from either reads back as the same value.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from harness.words import quoted, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydantic import GetJsonSchemaHandler
+    from pydantic_core import CoreSchema
+
+NS_PER_UNIT: Final = {"h": 3_600_000_000_000, "m": 60_000_000_000, "s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+SECONDS_PER_UNIT: Final = {"s": 1, "m": 60, "h": 3600}
+LONGEST_NS: Final = 24 * NS_PER_UNIT["h"]
+HIGHEST_RATE_PER_S: Final = 1_000_000.0
+
+_NUMBER = r"\d{1,18}(?:\.\d{1,9})?"
+_DURATION = re.compile("".join(rf"(?:({_NUMBER}){unit}(?![a-z]))?" for unit in NS_PER_UNIT), re.ASCII)
+_RATE = re.compile(rf"({_NUMBER}) ?/ ?(s|m|h)", re.ASCII)
+_BARE_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?", re.ASCII)
+
+DURATION_PATTERN: Final = rf"^(?=\d)(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s)?(?:{_NUMBER}ms)?(?:{_NUMBER}us)?(?:{_NUMBER}ns)?$"
+RATE_PATTERN: Final = rf"^{_NUMBER} ?/ ?[smh]$"
+
+
+@dataclass(frozen=True, slots=True, order=True, kw_only=True)
+class Duration:
+    """A span of time from 0s to 24h, exact to the nanosecond."""
+
+    ns: int
+
+    @classmethod
+    def parse(cls, written: object) -> Self:
+        """The duration that ``written`` spells, such as ``1m30s``.
+
+        Raises:
+            ValueError: It is not a duration; the message says how to write one.
+        """
+        if isinstance(written, int | float) and not isinstance(written, bool):
+            raise ValueError(_needs_unit(str(written)))
+        if not isinstance(written, str):
+            raise ValueError(f"must be a duration such as 10s or 250ms, not {shown(written)}")
+        if _BARE_NUMBER.fullmatch(written):
+            raise ValueError(_needs_unit(written))
+        match = _DURATION.fullmatch(written)
+        if match is None or not written:
+            raise ValueError(f"{quoted(written)} is not a duration; write it as 250ms, 10s, 1m30s or 2h")
+        amounts = zip(match.groups(), NS_PER_UNIT.values(), strict=True)
+        ns = sum((Decimal(number) * unit_ns for number, unit_ns in amounts if number), start=Decimal(0))
+        if ns > LONGEST_NS:
+            raise ValueError(f"{written} is longer than 24h, the longest duration that a scenario may use")
+        return cls(ns=round(ns))
+
+    @property
+    def s(self) -> float:
+        """Seconds."""
+        return self.ns / 1e9
+
+    def __bool__(self) -> bool:
+        return self.ns != 0
+
+    def __str__(self) -> str:
+        if self.ns == 0:
+            return "0s"
+        for unit in ("ns", "us", "ms"):
+            if self.ns < NS_PER_UNIT[unit] * 1000:
+                return f"{_decimal(self.ns, NS_PER_UNIT[unit])}{unit}"
+        hours, rest_ns = divmod(self.ns, NS_PER_UNIT["h"])
+        minutes, seconds_ns = divmod(rest_ns, NS_PER_UNIT["m"])
+        seconds = f"{_decimal(seconds_ns, NS_PER_UNIT['s'])}s" if seconds_ns else ""
+        return (f"{hours}h" if hours else "") + (f"{minutes}m" if minutes else "") + seconds
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Callable[[Any], CoreSchema]) -> CoreSchema:
+        """Read from text, written as text."""
+        return _spelled(cls, cls.parse)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Text of the shape of a duration."""
+        return {"type": "string", "pattern": DURATION_PATTERN}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """So many requests in each second, minute or hour."""
+
+    count: float
+    unit: str
+
+    @classmethod
+    def parse(cls, written: object) -> Self:
+        """The rate that ``written`` spells, such as ``400/s``.
+
+        Raises:
+            ValueError: It is not a rate; the message says how to write one.
+        """
+        if isinstance(written, int | float) and not isinstance(written, bool):
+            raise ValueError(f"needs a unit: write {written}/s")
+        if not isinstance(written, str):
+            raise ValueError(f"must be a rate such as 400/s, not {shown(written)}")
+        if _BARE_NUMBER.fullmatch(written):
+            raise ValueError(f"needs a unit: write {written}/s")
+        match = _RATE.fullmatch(written)
+        if match is None:
+            raise ValueError(f"{quoted(written)} is not a rate; write it as 400/s, 20/m or 100/h")
+        rate = cls(count=float(match[1]), unit=match[2])
+        if not 0 < rate.per_s <= HIGHEST_RATE_PER_S:
+            raise ValueError(f"{written} is not a rate above zero and up to {HIGHEST_RATE_PER_S:.0f}/s")
+        return rate
+
+    @property
+    def per_s(self) -> float:
+        """Requests a second."""
+        return self.count / SECONDS_PER_UNIT[self.unit]
+
+    def __str__(self) -> str:
+        return f"{Decimal(repr(self.count)).normalize():f}/{self.unit}"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Callable[[Any], CoreSchema]) -> CoreSchema:
+        """Read from text, written as text."""
+        return _spelled(cls, cls.parse)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Text of the shape of a rate."""
+        return {"type": "string", "pattern": RATE_PATTERN}
+
+
+def _needs_unit(number: str) -> str:
+    return f"needs a unit: write {number}s or {number}ms"
+
+
+def _decimal(amount: int, unit: int) -> str:
+    return f"{(Decimal(amount) / unit).normalize():f}"
+
+
+def _spelled(kind: type[Any], parse: Callable[[object], Any]) -> CoreSchema:
+    """A pydantic schema for a value that is text in a file and ``kind`` in memory."""
+    # Imported here so that thresholds can use these types without paying for pydantic.
+    from pydantic_core import core_schema  # noqa: PLC0415
+
+    return core_schema.no_info_plain_validator_function(
+        lambda written: written if isinstance(written, kind) else parse(written),
+        serialization=core_schema.to_string_ser_schema(),
+    )

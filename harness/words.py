@@ -1,0 +1,52 @@
+"""The wording that every message about a scenario file shares.
+
+A message says what is wrong in the words of the file, shows the value as its author wrote it, and offers the nearest name where
+there is one. Keeping the phrases here keeps them alike.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+_SHOWN_CHARACTERS = 60
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`` (did you mean "x"?)`` with the nearest of ``known``, or nothing when none is near."""
+    names = list(known)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if not near:
+        lowered = {name.lower(): name for name in names}
+        near = [lowered[match] for match in difflib.get_close_matches(word.lower(), list(lowered), n=1, cutoff=0.6)]
+    return f' (did you mean "{near[0]}"?)' if near else ""
+
+
+def one_of(names: Iterable[object]) -> str:
+    """``a, b or c``, each text in quotes."""
+    shown = [f'"{name}"' if isinstance(name, str) else str(name) for name in names]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} or {shown[-1]}"
+
+
+def quoted(text: str) -> str:
+    """``text`` in double quotes on one line, cut where it is long."""
+    line = text.replace("\n", "\\n").replace("\t", "\\t")
+    line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+    return f'"{line}"' if len(line) <= _SHOWN_CHARACTERS else f'"{line[:_SHOWN_CHARACTERS]}…"'
+
+
+def shown(value: object) -> str:
+    """A value of a YAML file in words: ``the text "5"``, ``the number 5``, ``a list``."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return f"the number {value}"
+    if isinstance(value, str):
+        return f"the text {quoted(value)}" if value else "an empty text"
+    if isinstance(value, list | tuple):
+        return "a list" if value else "an empty list"
+    if isinstance(value, dict):
+        return "a mapping" if value else "an empty mapping"
+    return quoted(str(value))
