@@ -1,0 +1,119 @@
+"""What this machine can and can't run, each with its cure: the body of ``jetable doctor``."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import resource
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from harness.cleanup import clean_stale
+from harness.errors import JetableError
+from harness.sockets import claim_port, listening_ports
+
+LEAST_FILES: Final = 4096
+"""Open files that a load of a thousand users and a handful of replicas can need, with room to spare."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """One thing that was looked at: ``ok``, what was found, and the cure when it is not."""
+
+    what: str
+    ok: bool
+    found: str
+    cure: str = ""
+
+
+def examine(reports: Path) -> Iterator[Examined]:
+    """Look at everything that a run needs, one after the other; nothing raises."""
+    for look in LOOKS:
+        try:
+            yield look(reports)
+        except (OSError, JetableError) as error:
+            yield Examined(what=look.__name__.strip("_").replace("_", " "), ok=False, found=str(error), cure="see the message")
+
+
+def _python(_reports: Path) -> Examined:
+    return Examined(what="python", ok=sys.version_info >= (3, 11), found=platform.python_version(), cure="")
+
+
+def _system(_reports: Path) -> Examined:
+    linux = sys.platform == "linux"
+    cure = "" if linux else "run it on Linux; elsewhere exits are polled and descendants may be missed"
+    return Examined(what="system", ok=linux, found=f"{platform.system()} {platform.release()}, {os.cpu_count()} cores", cure=cure)
+
+
+def _packages(_reports: Path) -> Examined:
+    names = ("locust", "gevent", "httptools", "psutil", "pydantic", "gunicorn")
+    found, missing = [], []
+    for name in names:
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    cure = f"{', '.join(missing)} missing: pip install 'jetable[all]'" if missing else ""
+    return Examined(what="packages", ok=not missing, found=", ".join(found), cure=cure)
+
+
+def _exits(_reports: Path) -> Examined:
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError) as error:
+        return Examined(what="exits", ok=False, found=f"no pidfd ({error})", cure="needs Linux 5.3 or newer")
+    return Examined(what="exits", ok=True, found="seen at once, by pidfd")
+
+
+def _listeners(_reports: Path) -> Examined:
+    seen = listening_ports()
+    if seen is None:
+        return Examined(what="listeners", ok=False, found="the kernel's socket table can't be read", cure="listeners are seen by connecting")
+    return Examined(what="listeners", ok=True, found=f"read from the kernel's socket table ({len(seen)} ports open now)")
+
+
+def _ports(_reports: Path) -> Examined:
+    claim = claim_port()
+    claim.release()
+    return Examined(what="ports", ok=True, found=f"free ones outside the range of outgoing connections, such as {claim.port}")
+
+
+def _open_files(_reports: Path) -> Examined:
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = soft == resource.RLIM_INFINITY or soft >= LEAST_FILES
+    cure = "" if enough else f"ulimit -n {LEAST_FILES} before a load of many users"
+    return Examined(what="open files", ok=enough, found=f"at most {soft}", cure=cure)
+
+
+def _reports_folder(reports: Path) -> Examined:
+    parent = next(folder for folder in (reports, *reports.resolve().parents) if folder.is_dir())
+    try:
+        with tempfile.TemporaryFile(dir=parent):
+            return Examined(what="reports", ok=True, found=f"{reports} can be written")
+    except OSError as error:
+        cure = "name a folder of yours with --reports"
+        return Examined(what="reports", ok=False, found=f"{reports} can't be written: {error.strerror}", cure=cure)
+
+
+def _leftovers(_reports: Path) -> Examined:
+    left = clean_stale(older_than_s=0.0, dry_run=True)
+    found = f"{len(left)} of runs that are no longer alive" if left else "none"
+    return Examined(what="leftovers", ok=not left, found=found, cure="jetable cleanup" if left else "")
+
+
+LOOKS: Final[tuple[Callable[[Path], Examined], ...]] = (
+    _python,
+    _system,
+    _packages,
+    _exits,
+    _listeners,
+    _ports,
+    _open_files,
+    _reports_folder,
+    _leftovers,
+)

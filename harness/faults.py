@@ -1,0 +1,142 @@
+"""The steps of a run: one small function each, in one visible dict.
+
+A step acts on the fleet and returns when all that it started has come to its end, so the next step finds a settled target. A *fault* is
+a step that harms: terminate, kill, restart, rolling restart and scaling down. Which replica is hit comes from the run's seeded dice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from harness.clock import Dice
+from harness.engines.base import Replica
+from harness.errors import JetableError
+from harness.fleet import Fleet, StopOrder
+from harness.scenario import Kill, Restart, RollingRestart, Scale, Scenario, Steady, Terminate
+from harness.stage import Stage
+
+SCALE_DOWN: Final = Terminate(replica="newest")
+"""How a replica is stopped that is one too many."""
+
+
+class StepProblemError(JetableError):
+    """A step could not do what it should; the run goes on, and the verdict can't be better than unknown."""
+
+
+def steady(stage: Stage, _fleet: Fleet, options: Steady) -> None:
+    """Only the load runs."""
+    stage.clock.sleep(options.duration.s)
+
+
+def terminate(stage: Stage, fleet: Fleet, options: Terminate) -> None:
+    """Stop signal, grace, SIGKILL at its end; then a replacement on a port of its own."""
+    for victim in _victims(stage, fleet, options):
+        fleet.stop(victim, _graceful(stage.scenario, victim, options, purpose="terminate"))
+        fleet.start(victim.process, replaces=victim.name)
+
+
+def restart(stage: Stage, fleet: Fleet, options: Restart) -> None:
+    """As terminate, but the replacement takes the same port, as a process manager on one machine does it."""
+    for victim in _victims(stage, fleet, options):
+        fleet.stop(victim, _graceful(stage.scenario, victim, options, purpose="terminate"))
+        fleet.start(victim.process, replaces=victim.name, port=victim.port)
+
+
+def kill(stage: Stage, fleet: Fleet, options: Kill) -> None:
+    """SIGKILL without a warning; then a replacement."""
+    for victim in _victims(stage, fleet, options):
+        order = StopOrder(
+            purpose="kill",
+            signal="SIGKILL",
+            grace_s=0.0,
+            lag_s=_lag_s(stage.scenario, options),
+            wants_busy=options.when == "in-flight",
+            busy_within_s=options.busy_within.s,
+            everything=options.scope == "all",
+        )
+        fleet.stop(victim, order)
+        fleet.start(victim.process, replaces=victim.name)
+
+
+def rolling_restart(stage: Stage, fleet: Fleet, options: RollingRestart) -> None:
+    """Replace every replica, one at a time, oldest first."""
+    process = stage.scenario.process_of(options)
+    for victim in fleet.up(process):
+        order = _graceful(stage.scenario, victim, options, purpose="terminate")
+        if options.order == "start-first":
+            fleet.start(process, replaces=victim.name)
+            fleet.stop(victim, order)
+        else:
+            fleet.stop(victim, order)
+            fleet.start(process, replaces=victim.name)
+
+
+def scale(stage: Stage, fleet: Fleet, options: Scale) -> None:
+    """Start replicas at once, or stop the newest ones one after the other, until each process type has as many as wanted."""
+    for process, wanted in options.counts.items():
+        missing = wanted - len(fleet.up(process))
+        if missing > 0:
+            fleet.start_many(process, missing)
+        for victim in reversed(fleet.up(process)[wanted:]):
+            fleet.stop(victim, _graceful(stage.scenario, victim, SCALE_DOWN, purpose="scale"))
+
+
+# Any: the options under a key are of that key's own type, which `Scenario` has checked
+STEPS: Final[dict[str, Callable[[Stage, Fleet, Any], None]]] = {
+    "steady": steady,
+    "terminate": terminate,
+    "kill": kill,
+    "restart": restart,
+    "rolling_restart": rolling_restart,
+    "scale": scale,
+}
+"""Every step that a scenario can name."""
+
+
+def _victims(stage: Stage, fleet: Fleet, options: Terminate | Kill | Restart) -> list[Replica]:
+    process = stage.scenario.process_of(options)
+    up = fleet.up(process)
+    if not up:
+        raise StepProblemError(f"no replica of {process} was up")
+    return choose(up, options.replica, stage.dice)
+
+
+def choose(up: list[Replica], choice: str | int, dice: Dice) -> list[Replica]:
+    """The replicas that ``choice`` means, of those that are up, oldest first.
+
+    Raises:
+        StepProblemError: A place in the row that is not taken.
+    """
+    match choice:
+        case "each":
+            return up
+        case "oldest":
+            return up[:1]
+        case "newest":
+            return up[-1:]
+        case int():
+            if choice > len(up):
+                raise StepProblemError(f"replica {choice} was named but only {len(up)} were up")
+            return [up[choice - 1]]
+        case _:
+            return [dice.choice(up)]
+
+
+def _graceful(scenario: Scenario, victim: Replica, options: Terminate | Restart | RollingRestart, *, purpose: str) -> StopOrder:
+    kind = scenario.target[victim.process]
+    return StopOrder(
+        purpose=purpose,
+        signal=kind.stop_signal,
+        grace_s=kind.stop_grace_period.s,
+        lag_s=_lag_s(scenario, options),
+        wants_busy=options.when == "in-flight",
+        busy_within_s=options.busy_within.s,
+        everything=False,
+    )
+
+
+def _lag_s(scenario: Scenario, options: Terminate | Kill | Restart | RollingRestart) -> float:
+    """Seconds from the signal until the router knows; negative when it knows before."""
+    routing = scenario.routing_of(options)
+    return routing.endpoint_lag.s or -routing.drain.s

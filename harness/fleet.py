@@ -1,0 +1,336 @@
+"""The fleet: the replicas that are up, how one is started, and how one is stopped in front of a router.
+
+`Fleet.stop` is where a fault becomes exact. With no lag the router must know of the stop *at* the signal, and the victim must be busy
+*at* the signal; the load shares two counters for each replica with the harness, so both can be had at once:
+
+1. wait until a request is in flight on the victim;
+2. withdraw the victim: the load routes nothing new to it;
+3. wait until nothing is *on the way* (routed before 2, not sent yet): from here on what is in flight was sent before the signal;
+4. if something is still in flight, signal; else publish the victim again and go back to 1, until the scenario's bound is over.
+
+A victim that never was busy is signalled all the same, and the history says so: the verdict is then *unknown*, not *pass*.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from harness.clock import NS_PER_S
+from harness.engines.base import Exit, Replica, ReplicaSpec, Sent
+from harness.errors import TargetError
+from harness.history import Exited, PhaseReached, Process, Routed, Signalled, Spawned, StartFailed, Survived
+from harness.probes import NotHealthyError, knock_watch, listener_watch, wait_healthy
+from harness.stage import Stage, Watch
+
+LOG_LINES: Final = 10
+KILL_WAIT_S: Final = 10.0
+"""How long SIGKILL may take before the run is given up."""
+
+SETTLE_S: Final = 1.0
+"""How long descendants may outlive their main process before they count as survivors."""
+
+ON_THE_WAY_S: Final = 0.25
+POLL_S: Final = 0.0002
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopOrder:
+    """How to stop one replica.
+
+    Attributes:
+        purpose: A `Signalled` purpose: ``terminate``, ``kill`` or ``scale``.
+        signal: The first signal.
+        grace_s: Time until SIGKILL; 0 sends nothing after the first signal.
+        lag_s: The router learns of it so long after the signal; negative: before it.
+        wants_busy: Signal while a request is in flight on the victim.
+        busy_within_s: How long to wait for that.
+        everything: Signal the descendants too.
+    """
+
+    purpose: str
+    signal: str
+    grace_s: float
+    lag_s: float
+    wants_busy: bool
+    busy_within_s: float
+    everything: bool
+
+
+class Fleet:
+    """The replicas of a run that are up, in the order of their starts."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._up: dict[str, Replica] = {}
+        self._count: dict[str, int] = {}
+        self._commanded: set[str] = set()
+        self._gone: set[str] = set()
+        self._ending = False
+        self._lock = threading.Lock()
+        self.step = 0
+
+    def up(self, process: str) -> list[Replica]:
+        """The replicas of a process type that are up, oldest first."""
+        with self._lock:
+            return [replica for replica in self._up.values() if replica.process == process]
+
+    def start_many(self, process: str, count: int) -> None:
+        """Start ``count`` replicas at once and wait until all are healthy.
+
+        Raises:
+            TargetError: One did not become healthy; the history says which and why.
+        """
+        names = [self._next_name(process) for _ in range(count)]
+        self._stage.background.map(lambda name: self._start(process, name, port=0, replaces=""), names)
+
+    def start(self, process: str, *, replaces: str = "", port: int = 0) -> Replica:
+        """Start one replica and wait until it is healthy and gets its share of the load; raises as `start_many`."""
+        return self._start(process, self._next_name(process), port=port, replaces=replaces)
+
+    def _next_name(self, process: str) -> str:
+        with self._lock:
+            self._count[process] = self._count.get(process, 0) + 1
+            return f"{process}.{self._count[process]}"
+
+    def _start(self, process: str, name: str, *, port: int, replaces: str) -> Replica:
+        stage, kind = self._stage, self._stage.scenario.target[process]
+        spec = ReplicaSpec(
+            name=name,
+            process=process,
+            argv=kind.argv,
+            environment=kind.environment,
+            working_dir=Path(kind.working_dir) if kind.working_dir else Path.cwd(),
+            port=port,
+        )
+        replica = stage.engine.start(spec)
+        stage.record(
+            Spawned(
+                at_ns=replica.at_ns,
+                step=self.step,
+                replica=name,
+                process=process,
+                command=" ".join(spec.argv),
+                host=replica.host,
+                port=replica.port,
+                pid=replica.pid,
+                replaces=replaces,
+            )
+        )
+        stage.record(PhaseReached(at_ns=replica.running_ns, replica=name, phase="running"))
+        try:
+            wait_healthy(stage, replica, stage.scenario.healthcheck_of(process))
+        except NotHealthyError as error:
+            self._give_up(replica, error)
+            raise
+        with self._lock:
+            if name in self._gone:
+                raise TargetError(f"{name} ended right after it was healthy")
+            self._up[name] = replica
+        self._publish(replica)
+        stage.tell(f"{name} is up")
+        return replica
+
+    def _give_up(self, replica: Replica, error: NotHealthyError) -> None:
+        stage = self._stage
+        with self._lock:
+            self._commanded.add(replica.name)
+            if self._ending:
+                return
+        stage.record(
+            StartFailed(
+                at_ns=stage.clock.now_ns(),
+                step=self.step,
+                replica=replica.name,
+                reason=error.reason,
+                detail=error.detail,
+                log=stage.engine.log_tail(replica, LOG_LINES),
+            )
+        )
+        stage.engine.signal(replica, "SIGKILL", everything=True)
+
+    def exited(self, replica: Replica, gone: Exit) -> None:
+        """The engine tells that a main process ended; called from any thread, also for a replica that never got healthy."""
+        with self._lock:
+            commanded = self._ending or replica.name in self._commanded
+            self._gone.add(replica.name)
+            self._up.pop(replica.name, None)
+        stage = self._stage
+        stage.record(
+            Exited(
+                at_ns=gone.at_ns,
+                replica=replica.name,
+                status=gone.status,
+                commanded=commanded,
+                log=stage.engine.log_tail(replica, LOG_LINES),
+            )
+        )
+        if not commanded:
+            self._withdraw(replica)
+            stage.tell(f"{replica.name} ended by itself with status {gone.status}")
+
+    def stop(self, victim: Replica, order: StopOrder) -> None:
+        """Stop one replica as ``order`` says and return when it, and all that it left behind, is gone.
+
+        Raises:
+            TargetError: It survived SIGKILL.
+        """
+        with self._lock:
+            self._commanded.add(victim.name)
+        sent = self._send(victim, order)
+        watches = self._watch(victim)
+        try:
+            self._await_exit(victim, order, sent)
+        finally:
+            for watch in watches:
+                watch.end()
+        self._bury(victim, everything=order.everything)
+
+    def _send(self, victim: Replica, order: StopOrder) -> Sent:
+        """Signal the victim at the right moment and leave the router as ``order.lag_s`` wants it."""
+        if not self._gets_load(victim):
+            return self._signal(victim, order, in_flight=-1)
+        load, clock = self._stage.load, self._stage.clock
+        deadline_ns = clock.now_ns() + round(order.busy_within_s * NS_PER_S) * order.wants_busy
+        if order.lag_s < 0:
+            in_flight = self._await_busy(victim, deadline_ns)
+            self._withdraw(victim)
+            clock.sleep(-order.lag_s)
+            return self._signal(victim, order, in_flight=in_flight)
+        if order.lag_s > 0 or order.grace_s == 0:
+            sent = self._signal(victim, order, in_flight=self._await_busy(victim, deadline_ns))
+            if order.lag_s == 0:
+                self._withdraw(victim)
+            return sent
+        while True:  # the numbered steps at the head of this file
+            self._await_busy(victim, deadline_ns)
+            load.withdraw(victim.name)
+            self._await_none_on_the_way(victim)
+            in_flight = load.in_flight(victim.name)
+            if in_flight > 0 or clock.now_ns() >= deadline_ns:
+                sent = self._signal(victim, order, in_flight=in_flight)
+                self._stage.record(Routed(at_ns=sent.at_ns, replica=victim.name, open=False))
+                return sent
+            load.publish(victim.name, victim.host, victim.port)
+
+    def _signal(self, victim: Replica, order: StopOrder, *, in_flight: int) -> Sent:
+        sent = self._stage.engine.signal(victim, order.signal, everything=order.everything)
+        self._record_signal(victim, order, sent, in_flight=in_flight)
+        return sent
+
+    def _record_signal(self, victim: Replica, order: StopOrder, sent: Sent, *, in_flight: int) -> None:
+        self._stage.record(
+            Signalled(
+                at_ns=sent.at_ns,
+                until_ns=sent.until_ns,
+                step=self.step,
+                replica=victim.name,
+                signal=order.signal,
+                purpose=order.purpose,
+                delivered=sent.delivered,
+                wants_busy=order.wants_busy,
+                in_flight=in_flight,
+                grace_s=order.grace_s,
+                lag_s=order.lag_s,
+            )
+        )
+
+    def _await_busy(self, victim: Replica, deadline_ns: int) -> int:
+        """Wait until something is in flight on the victim, at most until ``deadline_ns``; returns how much is."""
+        load, clock = self._stage.load, self._stage.clock
+        while (in_flight := load.in_flight(victim.name)) < 1 and clock.now_ns() < deadline_ns:
+            clock.sleep(POLL_S)
+        return in_flight
+
+    def _await_none_on_the_way(self, victim: Replica) -> None:
+        load, clock = self._stage.load, self._stage.clock
+        deadline_ns = clock.now_ns() + round(ON_THE_WAY_S * NS_PER_S)
+        while load.on_the_way(victim.name) > 0 and clock.now_ns() < deadline_ns:
+            clock.sleep(0)  # a request leaves within microseconds, so this loop is short
+
+    def _watch(self, victim: Replica) -> list[Watch]:
+        if not self._gets_load(victim):
+            return []
+        stage = self._stage
+        path = stage.scenario.healthcheck_of(victim.process).http or "/"
+        return [
+            stage.background.watch(listener_watch(stage, victim)),
+            stage.background.watch(knock_watch(stage, victim, path)),
+        ]
+
+    def _await_exit(self, victim: Replica, order: StopOrder, sent: Sent) -> None:
+        """Wait for the exit; meanwhile tell the router when its lag is over, and send SIGKILL when the grace is."""
+        engine, clock = self._stage.engine, self._stage.clock
+        plan: list[tuple[int, Callable[[Replica], None]]] = [(sent.until_ns + round(KILL_WAIT_S * NS_PER_S), self._raise_unkillable)]
+        if order.grace_s > 0:
+            grace_end_ns = sent.at_ns + round(order.grace_s * NS_PER_S)
+            plan = [
+                (grace_end_ns, self._end_grace),
+                (grace_end_ns + round(KILL_WAIT_S * NS_PER_S), self._raise_unkillable),
+            ]
+        if order.lag_s > 0:
+            plan.append((sent.at_ns + round(order.lag_s * NS_PER_S), self._withdraw))
+        gone = False
+        for at_ns, act in sorted(plan, key=lambda entry: entry[0]):
+            wait_s = (at_ns - clock.now_ns()) / NS_PER_S
+            gone = gone or engine.wait_exit(victim, max(0.0, wait_s)) is not None
+            if act == self._withdraw:  # the router learns of it when its lag is over, even when the replica is gone already
+                clock.sleep((at_ns - clock.now_ns()) / NS_PER_S)
+                self._withdraw(victim)
+            elif not gone:
+                act(victim)
+
+    def _end_grace(self, victim: Replica) -> None:
+        sent = self._stage.engine.signal(victim, "SIGKILL", everything=True)
+        self._record_signal(victim, _order("grace-over"), sent, in_flight=-1)
+
+    def _raise_unkillable(self, victim: Replica) -> None:
+        raise TargetError(f"{victim.name} (pid {victim.pid}) is still there {KILL_WAIT_S:.0f} s after SIGKILL; look at its state with ps")
+
+    def _bury(self, victim: Replica, *, everything: bool) -> None:
+        """Look for descendants that outlived the replica, record those that stay, end them, and forget the replica."""
+        stage = self._stage
+        gone_ns = stage.clock.now_ns()
+        deadline_ns = gone_ns + round(SETTLE_S * NS_PER_S)
+        left: tuple[Process, ...] = stage.engine.descendants(victim)
+        while left and stage.clock.now_ns() < deadline_ns:
+            stage.clock.sleep(0.01)
+            left = stage.engine.descendants(victim)
+        if left and not everything:
+            now_ns = stage.clock.now_ns()
+            stage.record(Survived(at_ns=now_ns, replica=victim.name, after_ns=now_ns - gone_ns, processes=left))
+        if left:
+            sent = stage.engine.signal(victim, "SIGKILL", everything=True)
+            self._record_signal(victim, _order("survivor"), sent, in_flight=-1)
+        if self._gets_load(victim):
+            stage.load.forget(victim.name)
+
+    def tear_down(self) -> None:
+        """The run is over: kill what is still up. Nobody is judged by how it ends here."""
+        with self._lock:
+            left = list(self._up.values())
+            self._ending = True
+        for replica in left:
+            sent = self._stage.engine.signal(replica, "SIGKILL", everything=True)
+            self._record_signal(replica, _order("teardown"), sent, in_flight=-1)
+
+    def _gets_load(self, replica: Replica) -> bool:
+        return replica.process == self._stage.scenario.load_process
+
+    def _publish(self, replica: Replica) -> None:
+        if self._gets_load(replica):
+            self._stage.load.publish(replica.name, replica.host, replica.port)
+            self._stage.record(Routed(at_ns=self._stage.clock.now_ns(), replica=replica.name, open=True))
+
+    def _withdraw(self, replica: Replica) -> None:
+        if self._gets_load(replica):
+            self._stage.load.withdraw(replica.name)
+            self._stage.record(Routed(at_ns=self._stage.clock.now_ns(), replica=replica.name, open=False))
+
+
+def _order(purpose: str) -> StopOrder:
+    """The order behind a SIGKILL that no step asked for."""
+    return StopOrder(purpose=purpose, signal="SIGKILL", grace_s=0, lag_s=0, wants_busy=False, busy_within_s=0, everything=True)

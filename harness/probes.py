@@ -1,0 +1,178 @@
+"""Probes: when a replica runs, listens and is healthy, and what its listener does after a signal.
+
+Whether a port is open is seen from the kernel's socket table where the engine can (no connection, a thousand times a second); health
+is asked over HTTP as a load balancer would. After a signal two watchers look on: one notes the instant at which the listener closed
+and how many connections waited in its accept queue, the other one knocks on a new connection every 20 ms and notes whether it was
+refused, served, rejected, reset or left hanging.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from harness.clock import NS_PER_S
+from harness.engines.base import Replica, TellsHealth
+from harness.errors import TargetError
+from harness.history import Knocked, PhaseReached
+from harness.scenario import Healthcheck
+from harness.stage import Stage
+
+LOOK_EVERY_S: Final = 0.001
+"""How often the socket table is read; the error of *listening* and *stopped listening*."""
+
+KNOCK_EVERY_S: Final = 0.02
+HUNG_AFTER_S: Final = 0.25
+"""A knock that was connected and got no answer for so long hangs."""
+
+
+class NotHealthyError(TargetError):
+    """A replica did not become healthy; ``reason`` is a `StartFailed` reason."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """The answer to a health probe: healthy, or why not."""
+
+    healthy: bool
+    why: str
+
+
+def wait_healthy(stage: Stage, replica: Replica, healthcheck: Healthcheck) -> None:
+    """Record *listening* and *healthy* of a replica that was just started, and return when it is healthy.
+
+    Raises:
+        NotHealthyError: It exited, somebody else holds its port, or its start period passed.
+    """
+    deadline_ns = replica.at_ns + healthcheck.start_period.ns
+    next_ask_ns = 0
+    listening = healthcheck.kind not in ("http", "tcp")
+    last = _Asked(healthy=False, why="its port was never open")
+    while True:
+        _raise_if_gone(stage, replica)
+        now_ns = stage.clock.now_ns()
+        if not listening and _is_open(stage, replica):
+            stage.record(PhaseReached(at_ns=now_ns, replica=replica.name, phase="listening"))
+            listening = True
+        if listening and now_ns >= next_ask_ns:
+            last = _ask(stage, replica, healthcheck)
+            if last.healthy:
+                stage.record(PhaseReached(at_ns=stage.clock.now_ns(), replica=replica.name, phase="healthy"))
+                return
+            next_ask_ns = now_ns + healthcheck.interval.ns
+        if now_ns >= deadline_ns:
+            raise NotHealthyError("never-healthy", f"{last.why} (waited {healthcheck.start_period})")
+        stage.clock.sleep(LOOK_EVERY_S)
+
+
+def _raise_if_gone(stage: Stage, replica: Replica) -> None:
+    gone = stage.engine.wait_exit(replica, 0)
+    if gone is None:
+        return
+    seen = stage.engine.listening(replica)
+    if seen is not None and seen.open and not stage.engine.descendants(replica):
+        raise NotHealthyError("port-taken", f"port {replica.port} is held by another program; {replica.name} exited with {gone.status}")
+    raise NotHealthyError("exited", f"it exited with status {gone.status} before it was healthy")
+
+
+def _is_open(stage: Stage, replica: Replica) -> bool:
+    seen = stage.engine.listening(replica)
+    if seen is not None:
+        return seen.open
+    try:
+        with socket.create_connection((replica.host, replica.port), timeout=HUNG_AFTER_S) as probe:
+            return bool(probe.getsockname() != probe.getpeername())  # a connection to itself is no listener
+    except OSError:
+        return False
+
+
+def _ask(stage: Stage, replica: Replica, healthcheck: Healthcheck) -> _Asked:
+    if isinstance(stage.engine, TellsHealth):
+        return _Asked(healthy=stage.engine.healthy(replica), why="it is not healthy")
+    match healthcheck.kind:
+        case "http":
+            return _ask_http(replica, healthcheck)
+        case "log":
+            pattern = healthcheck.log or ""
+            return _Asked(healthy=stage.engine.log_matches(replica, pattern), why=f"no line of its log matched {pattern!r}")
+        case _:
+            return _Asked(healthy=True, why="")
+
+
+def _ask_http(replica: Replica, healthcheck: Healthcheck) -> _Asked:
+    path = healthcheck.http or "/"
+    connection = http.client.HTTPConnection(replica.host, replica.port, timeout=healthcheck.timeout.s)
+    try:
+        connection.request("GET", path, headers={"Connection": "close"})
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return _Asked(healthy=False, why=f"GET {path} got no answer: {type(error).__name__}")
+    finally:
+        connection.close()
+    return _Asked(healthy=200 <= status < 400, why=f"GET {path} was answered with {status}")
+
+
+def listener_watch(stage: Stage, replica: Replica) -> Callable[[threading.Event], None]:
+    """A watcher that records *stopped-listening* once, with the accept queue as it was last seen."""
+
+    def body(stop: threading.Event) -> None:
+        backlog = 0
+        ending = False
+        while not ending:
+            ending = stop.wait(LOOK_EVERY_S)  # one more look after the end was asked for
+            seen = stage.engine.listening(replica)
+            if seen is None:
+                return
+            if not seen.open:
+                stage.record(PhaseReached(at_ns=stage.clock.now_ns(), replica=replica.name, phase="stopped-listening", backlog=backlog))
+                return
+            backlog = seen.backlog
+
+    return body
+
+
+def knock_watch(stage: Stage, replica: Replica, path: str) -> Callable[[threading.Event], None]:
+    """A watcher that knocks on a new connection until it is ended; ``path`` is what it asks for."""
+
+    def body(stop: threading.Event) -> None:
+        while not stop.is_set():
+            at_ns = stage.clock.now_ns()
+            result = knock(replica, path)
+            done_ns = stage.clock.now_ns()
+            stage.record(Knocked(at_ns=at_ns, done_ns=done_ns, replica=replica.name, result=result))
+            stop.wait(max(0.0, KNOCK_EVERY_S - (done_ns - at_ns) / NS_PER_S))
+
+    return body
+
+
+def knock(replica: Replica, path: str) -> str:
+    """Ask once on a new connection: ``refused``, ``served``, ``rejected``, ``reset`` or ``hung``."""
+    connection = http.client.HTTPConnection(replica.host, replica.port, timeout=HUNG_AFTER_S)
+    try:
+        connection.connect()
+        own: socket.socket = connection.sock
+        if own.getsockname() == own.getpeername():
+            return "refused"
+    except TimeoutError:
+        return "hung"
+    except OSError:
+        connection.close()
+        return "refused"
+    try:
+        connection.request("GET", path, headers={"Connection": "close"})
+        return "rejected" if connection.getresponse().status >= 500 else "served"
+    except TimeoutError:
+        return "hung"
+    except (OSError, http.client.HTTPException):
+        return "reset"
+    finally:
+        connection.close()

@@ -1,0 +1,261 @@
+"""The story of a run, readable from top to bottom.
+
+    scenario ─ prepare ─▶ start the target ─▶ load ─▶ steps ─▶ end the load ─▶ remove everything ─▶ judge ─▶ reports
+
+`run_scenario` is the only place that knows the order of the stages. Everything is recorded as it happens and judged afterwards from
+the disk alone, so `judge_folder` gives the same answer for a run that ended long ago, or that was killed half-way.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import __version__
+from harness.checks import judge
+from harness.checks.summary import summarise
+from harness.cleanup import make_scratch, remove_scratch, start_watchdog
+from harness.clock import Clock, Dice, FakeClock, MonotonicClock
+from harness.engines import ENGINES
+from harness.engines.base import EngineContext, Exit, Replica
+from harness.errors import JetableError, MachineError, StoppedError, TargetError
+from harness.faults import STEPS, StepProblemError
+from harness.fleet import Fleet
+from harness.history import EVENTS_FILE, FORMAT, Event, EventWriter, Header, Note, RunEnded, StepBegan, StepEnded, read
+from harness.load.fake import FakeLoad
+from harness.load.process import ProcessLoad
+from harness.load.spec import LoadSpec
+from harness.report import update_latest, write_all
+from harness.report.model import RunReport
+from harness.report.progress import Progress
+from harness.scenario import Scenario, Step
+from harness.stage import Inline, Stage, Threads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What the person who runs it decided.
+
+    Attributes:
+        engine: A key of ``ENGINES``.
+        seed: The seed, or None for the scenario's own, or else a new one.
+        reports: The folder that gets one folder a run.
+    """
+
+    engine: str
+    seed: int | None
+    reports: Path
+
+
+def run_scenario(scenario: Scenario, path: Path, options: RunOptions, progress: Progress) -> RunReport:
+    """Run one scenario on real replicas under real load, judge it, and write its reports.
+
+    Raises:
+        StoppedError: Somebody interrupted it; the run is cleaned up, judged as far as it got, and reported.
+        MachineError: This machine can't run it.
+        UsageError: Something that the scenario names does not exist.
+    """
+    seed = _seed(scenario, options.seed)
+    folder = _new_folder(options.reports, scenario.name)
+    header = _header(scenario, path, options.engine, seed, folder.name)
+    writer = EventWriter(folder / "history" / EVENTS_FILE)
+    writer.append(header)
+    stopped: StoppedError | None = None
+    try:
+        with _real_stage(scenario, header, folder, writer, progress) as (stage, fleet):
+            play(stage, fleet, progress)
+    except StoppedError as error:
+        stopped = error
+    finally:
+        writer.close()
+    report = judge_folder(folder)
+    write_all(report)
+    update_latest(options.reports, folder)
+    if stopped is not None:
+        raise stopped
+    return report
+
+
+def rehearse(scenario: Scenario, path: Path, options: RunOptions, progress: Progress) -> list[Event]:
+    """Play the same story on fakes, in milliseconds and without starting anything: what `--dry-run` shows."""
+    clock, lines = FakeClock(), []
+    header = _header(scenario, path, "fake", _seed(scenario, options.seed), "rehearsal")
+    lines.append(header)
+    fleet: Fleet
+
+    def on_exit(replica: Replica, gone: Exit) -> None:
+        load.on_exit(replica.name, gone.at_ns)
+        fleet.exited(replica, gone)
+
+    engine = ENGINES["fake"](EngineContext(run_id="rehearsal", clock=clock, scratch=Path(), logs=Path(), on_exit=on_exit))
+    load = FakeLoad(clock=clock, append=lines.append, rate_per_s=100.0, answer_s=0.01, requests=len(scenario.load.requests))
+    stage = Stage(
+        scenario=scenario,
+        clock=clock,
+        dice=Dice(header.seed).fork("faults"),
+        engine=engine,
+        load=load,
+        record=lines.append,
+        background=Inline(),
+        tell=progress.note,
+    )
+    fleet = Fleet(stage)
+    perform(stage, fleet, progress)
+    return lines
+
+
+def perform(stage: Stage, fleet: Fleet, progress: Progress) -> None:
+    """Play the story, end it in order whatever happens, and record how it ended."""
+    how, why = "aborted", "an internal error"
+    try:
+        play(stage, fleet, progress)
+        how, why = "finished", ""
+    except TargetError as error:
+        why = str(error)
+    except StoppedError:
+        how, why = "interrupted", "somebody stopped the harness"
+        raise
+    except JetableError as error:
+        why = str(error)
+        raise
+    finally:
+        stage.load.stop(at_once=how == "interrupted")
+        fleet.tear_down()
+        stage.engine.close()
+        stage.background.end()
+        stage.record(RunEnded(at_ns=stage.clock.now_ns(), how=how, why=why))
+
+
+def play(stage: Stage, fleet: Fleet, progress: Progress) -> None:
+    """The story: start the target, put load on it, do one step after the other."""
+    with _step(stage, fleet, progress, 0, "start", "start the target"):
+        for process in stage.scenario.start_order():
+            fleet.start_many(process, stage.scenario.target[process].replicas)
+        stage.load.start()
+    for number, step in enumerate(plan(stage.scenario), start=1):
+        with _step(stage, fleet, progress, number, step.kind, step.text):
+            STEPS[step.kind](stage, fleet, step.options)
+        if not stage.load.alive():
+            raise TargetError("the load ended before the steps did; its log is logs/load.log")
+
+
+def plan(scenario: Scenario) -> list[Step]:
+    """The steps as they are done, repeats written out."""
+    return [step for step in scenario.steps for _ in range(step.repeat)]
+
+
+@contextmanager
+def _step(stage: Stage, fleet: Fleet, progress: Progress, number: int, name: str, text: str) -> Iterator[None]:
+    """Frame one step in the history, in the ledger and on the screen."""
+    problem = "it did not come to its end"
+    fleet.step = number
+    stage.load.set_step(number)
+    stage.record(StepBegan(at_ns=stage.clock.now_ns(), step=number, name=name, text=text))
+    progress.step_began(number, text)
+    try:
+        yield
+        problem = ""
+    except StepProblemError as error:
+        problem = str(error)
+    finally:
+        stage.record(StepEnded(at_ns=stage.clock.now_ns(), step=number, problem=problem))
+        progress.step_ended(number, problem)
+
+
+@contextmanager
+def _real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventWriter, progress: Progress) -> Iterator[tuple[Stage, Fleet]]:
+    """Everything that a real run needs, and its removal, which a watchdog does should this process die first."""
+    clock: Clock = MonotonicClock()
+    watchdog = start_watchdog(header.run_id)
+    scratch = make_scratch(header.run_id)
+    try:
+        fleet: Fleet
+        context = EngineContext(
+            run_id=header.run_id,
+            clock=clock,
+            scratch=scratch,
+            logs=folder / "logs",
+            on_exit=lambda replica, gone: fleet.exited(replica, gone),  # noqa: PLW0108  the fleet comes to be below
+        )
+        load = ProcessLoad(LoadSpec.of(scenario, seed=header.seed), history=folder / "history", logs=folder / "logs", run_id=header.run_id)
+        load.prepare()
+        stage = Stage(
+            scenario=scenario,
+            clock=clock,
+            dice=Dice(header.seed).fork("faults"),
+            engine=ENGINES[header.engine](context),
+            load=load,
+            record=writer.append,
+            background=Threads(),
+            tell=progress.replica,
+        )
+        fleet = Fleet(stage)
+        for process, kind in scenario.target.items():
+            if kind.shell:
+                text = f"{process}: its command has shell syntax, so a shell runs it: sh -c {shlex.quote(str(kind.command))}"
+                writer.append(Note(at_ns=clock.now_ns(), text=text))
+        yield stage, fleet
+    finally:
+        remove_scratch(header.run_id)
+        watchdog.dismiss()
+
+
+def judge_folder(folder: Path) -> RunReport:
+    """Judge a stored run from its history alone and say it in the words of a report."""
+    history = read(folder)
+    judgement = judge(history)
+    scenario = Scenario.model_validate_json(history.header.scenario)
+    return RunReport(
+        run_id=history.header.run_id,
+        scenario=scenario.name,
+        path=history.header.scenario_path,
+        engine=history.header.engine,
+        seed=history.header.seed,
+        verdict=judgement.verdict,
+        findings=judgement.findings,
+        summary=summarise(history),
+        folder=folder,
+        rerun=history.header.rerun,
+    )
+
+
+def _seed(scenario: Scenario, wanted: int | None) -> int:
+    if wanted is not None:
+        return wanted
+    return scenario.seed if scenario.seed is not None else int.from_bytes(os.urandom(4), "big")
+
+
+def _new_folder(reports: Path, name: str) -> Path:
+    """Make the run's own folder; its name is the run's id, sorts by time and is unique."""
+    slug = "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split())[:40].strip("-")
+    wall = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S")
+    folder = reports / f"{wall}-{slug or 'run'}-{os.urandom(3).hex()}"
+    try:
+        for part in ("history", "logs"):
+            (folder / part).mkdir(parents=True)
+    except OSError as error:
+        raise MachineError(f"can't write to {reports}: {error.strerror}; name a folder of yours with --reports") from error
+    return folder
+
+
+def _header(scenario: Scenario, path: Path, engine: str, seed: int, run_id: str) -> Header:
+    machine = f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+    return Header(
+        format=FORMAT,
+        run_id=run_id,
+        harness=__version__,
+        engine=engine,
+        seed=seed,
+        scenario=scenario.model_dump_json(),
+        scenario_path=str(path),
+        started_ns=MonotonicClock().now_ns(),
+        wall_start=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+        machine=machine,
+        rerun=f"jetable run {shlex.quote(str(path))} --engine {engine} --seed {seed}",
+    )

@@ -1,0 +1,194 @@
+"""Style is a test: the import ladder and the rules of the house, so that nobody has to remember them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HARNESS = sorted((ROOT / "harness").rglob("*.py"))
+OURS = HARNESS + sorted((ROOT / "sample_apps").rglob("*.py"))
+
+LADDER: tuple[tuple[str, ...], ...] = (
+    ("errors", "clock", "words", "marks", "sockets"),
+    ("units", "outcome", "strict_yaml"),
+    ("history", "verdict", "threshold", "template", "command", "strict_model"),
+    ("scenario",),
+    ("engines", "checks", "schema"),
+    ("load",),
+    ("stage",),
+    ("probes", "cleanup"),
+    ("fleet",),
+    ("faults",),
+    ("report",),
+    ("run", "doctor"),
+    ("cli",),
+    ("__main__",),
+)
+"""Each part may import itself and parts of the rungs above it; parts of one rung never import each other unless `BESIDE` says so."""
+
+BESIDE = {
+    ("cleanup", "marks"),
+    ("strict_yaml", "words"),
+    ("units", "words"),
+    ("strict_model", "template"),  # both turn text into checked values; the model names the template's mistakes
+    ("history", "verdict"),
+}
+
+LONGEST_FUNCTION = 60
+
+
+def rung(part: str) -> int:
+    found = [number for number, parts in enumerate(LADDER) if part in parts]
+    assert found, f"harness/{part} has no rung: add it to LADDER in {Path(__file__).name}"
+    return found[0]
+
+
+def part_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "harness":
+            if node.module == "harness":
+                yield from ((f"harness.{alias.name}", node.lineno) for alias in node.names if alias.name != "__version__")
+            else:
+                yield node.module, node.lineno
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names if alias.name.startswith("harness."))
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.fixture(scope="module")
+def trees() -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in OURS}
+
+
+def test_each_part_imports_only_from_the_rungs_above_it(trees: dict[Path, ast.Module]) -> None:
+    wrong = []
+    for path in HARNESS:
+        relative = path.relative_to(ROOT / "harness")
+        own = relative.parts[0].removesuffix(".py")
+        if own == "__init__":
+            continue
+        for module, line in imports(trees[path]):
+            other = part_of(module)
+            if other != own and rung(other) >= rung(own) and (own, other) not in BESIDE:
+                wrong.append(f"{name_of(path)}:{line} imports harness.{other}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_function_is_longer_than_a_screen(trees: dict[Path, ast.Module]) -> None:
+    long = [
+        f"{name_of(path)}:{function.lineno} {function.name}: {length} lines"
+        for path, tree in trees.items()
+        for function in functions(tree)
+        if (length := (function.end_lineno or function.lineno) - function.lineno + 1) > LONGEST_FUNCTION
+    ]
+    assert not long, "\n".join(long)
+
+
+def test_every_module_opens_with_a_paragraph(trees: dict[Path, ast.Module]) -> None:
+    bare = [name_of(path) for path, tree in trees.items() if not ast.get_docstring(tree)]
+    assert not bare, bare
+
+
+def test_only_the_command_line_and_reports_print_and_exit(trees: dict[Path, ast.Module]) -> None:
+    wrong = []
+    for path in HARNESS:
+        if path.name == "cli.py":
+            continue
+        in_report = "report" in path.parts
+        for node in ast.walk(trees[path]):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                if called in ("sys.exit", "exit", "quit") or (called == "print" and not in_report):
+                    wrong.append(f"{name_of(path)}:{node.lineno} calls {called}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        (r"shell\s*=\s*True", "a shell between us and what we start steals signals"),
+        (r"\btime\.time\(|\btime\.perf_counter|datetime\.now\((?!datetime\.UTC)", "durations come from CLOCK_MONOTONIC"),
+        (r"\bexcept:\s*$", "nothing is swallowed"),
+        (r"\brandom\.(choice|randint|random|shuffle|seed)\(", "chance comes from the run's dice"),
+        (r"isinstance\([^)]*(ProcessEngine|FakeEngine|DockerEngine)", "nobody asks which engine it is"),
+        (r"engine(\.name)?\s*==\s*[\"']", "nobody asks which engine it is"),
+    ],
+)
+def test_what_must_not_be_written_is_not(pattern: str, why: str) -> None:
+    wrong = [
+        f"{name_of(path)}:{number}: {line.strip()}  ({why})"
+        for path in HARNESS
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if re.search(pattern, line)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_exception_to_a_rule_gives_its_reason() -> None:
+    files = [*OURS, *sorted((ROOT / "tests").rglob("*.py"))]
+    bare = [
+        f"{name_of(path)}:{number}: {line.strip()}"
+        for path in files
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if re.search(r"#\s*(noqa(:\s*[A-Z0-9, ]+)?|type:\s*ignore(\[[a-z-]+\])?)\s*$", line)
+    ]
+    assert not bare, "\n".join(bare)
+
+
+def test_every_module_has_tests_that_mirror_it() -> None:
+    named = {path.relative_to(ROOT / "tests").as_posix() for path in (ROOT / "tests").rglob("test_*.py")}
+    text = {name: (ROOT / "tests" / name).read_text(encoding="utf-8") for name in named}
+    missing = []
+    for path in HARNESS:
+        relative = path.relative_to(ROOT / "harness")
+        if path.name.startswith("__"):
+            continue
+        module = ".".join(("harness", *relative.with_suffix("").parts))
+        package, leaf = module.rsplit(".", 1)
+        used = re.compile(rf"{re.escape(module)}\b|from {re.escape(package)} import [^\n]*\b{leaf}\b")
+        if not any(used.search(body) for body in text.values()):
+            missing.append(module)
+    assert not missing, f"no test names {', '.join(missing)}"
+
+
+def test_nothing_in_the_registries_is_missing() -> None:
+    from harness.checks import CHECKS
+    from harness.engines import ENGINES
+    from harness.faults import STEPS
+    from harness.report import REPORTERS
+    from harness.scenario import STEP_KINDS
+
+    engines = {path.stem for path in (ROOT / "harness/engines").glob("*.py")} - {"__init__", "base"}
+    assert set(ENGINES) == engines
+    assert set(STEPS) == set(STEP_KINDS)
+    checks = {path.stem for path in (ROOT / "harness/checks").glob("*.py")}
+    assert set(CHECKS) <= checks
+    assert set(REPORTERS) == {"json", "junit"}
+
+
+def test_the_sleep_of_a_test_is_never_a_wait_for_something() -> None:
+    """Tests wait for a line or a condition; a bare sleep in a test is one that will be too short one day."""
+    wrong = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            if re.search(r"\btime\.sleep\((?!0(\.0\d*)?\))", line) and "#" not in line:
+                wrong.append(f"{name_of(path)}:{number}: {line.strip()}")
+    assert not wrong, "\n".join(wrong)
