@@ -12,6 +12,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Final
 
+from harness.words import MistakeError
+
 PLACEHOLDERS: Final[Mapping[str, str]] = {
     "python": "the Python interpreter that runs Jetable",
     "port": "the port that the replica must listen on, also in its environment as PORT",
@@ -52,14 +54,14 @@ def split(command: str) -> tuple[str, ...]:
     """The words of ``command`` as a shell would split them, or ``sh -c`` and the command where it needs a shell.
 
     Raises:
-        ValueError: A quote is not closed.
+        MistakeError: A quote is not closed.
     """
     if needs_shell(command):
         return ("sh", "-c", command.strip())
     try:
         return tuple(shlex.split(command))
     except ValueError as error:
-        raise ValueError(f"can't be split into words: {str(error).lower()}") from None
+        raise MistakeError(f"can't be split into words: {str(error).lower()}") from None
 
 
 def _has_shell_character(text: str) -> bool:

@@ -7,18 +7,16 @@ as the error's location. A part may have a short form, which is turned into its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeVar, get_args
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from harness.words import did_you_mean, one_of, quoted, shown
+from harness.words import MistakeError, did_you_mean, one_of, quoted, shown
 
 Place = Literal["value", "key"]
 """Whether a complaint is about what stands at a path, or about the key that it stands under."""
-
-T = TypeVar("T")
 
 
 class Complaint(NamedTuple):
@@ -39,7 +37,7 @@ class Part(BaseModel):
 
     @classmethod
     def long_form(cls, written: object) -> object:
-        """The long form of what was written; anything that has no short form comes back as it is. Raises `ValueError`."""
+        """The long form of what was written; anything that has no short form comes back as it is. Raises `MistakeError`."""
         return written
 
     @classmethod
@@ -49,9 +47,9 @@ class Part(BaseModel):
         return {}
 
     @classmethod
-    def contradictions(cls, plain: Mapping[str, Any]) -> Iterator[Complaint]:
-        """What is wrong between the keys of ``plain``, the long form, which may be wrong in any other way as well."""
-        del plain
+    def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
+        """What is wrong between the keys of ``long``, the long form as plain data, which may be wrong in any other way as well."""
+        del long
         yield from ()
 
     @model_validator(mode="wrap")
@@ -67,7 +65,7 @@ class Part(BaseModel):
             made = handler(long)
         except ValidationError as error:
             complaints += [cls._in_words(detail) for detail in error.errors(include_url=False)]
-        except ValueError as error:
+        except MistakeError as error:
             complaints.append(Complaint((), str(error)))
         if isinstance(long, Mapping):
             complaints += cls.contradictions(plain(long))
@@ -109,6 +107,8 @@ def in_words(detail: ErrorDetails) -> Complaint:
         path, place = path[:-1], "key"
     if detail["type"] in get_args(Place):
         return Complaint(path, detail["msg"], "key" if detail["type"] == "key" else place)
+    if detail["type"] == "value_error":
+        return Complaint(path, str(detail["ctx"]["error"]), place)
     return Complaint(path, _sentence(detail, path), "key" if detail["type"] == "missing" else place)
 
 
@@ -132,36 +132,23 @@ def _respelled(complaint: Complaint, spelled: Mapping[str, tuple[str, Place]]) -
 
 
 def _sentence(detail: ErrorDetails, path: tuple[str | int, ...]) -> str:
-    got = detail["input"]
-    limits = detail.get("ctx", {})
+    got, limits = detail["input"], detail.get("ctx", {})
+    words = detail["msg"]
     match detail["type"]:
         case "missing":
-            return f"the key {quoted(str(path[-1]))} is missing"
-        case "int_type" | "int_from_float" | "int_parsing":
-            hint = "; remove the quotes" if isinstance(got, str) and got.strip().isdecimal() else ""
-            return f"must be a whole number, not {shown(got)}{hint}"
-        case "float_type":
-            return f"must be a number, not {shown(got)}"
-        case "bool_type":
-            return f"must be true or false, not {shown(got)}{_boolean_hint(got)}"
-        case "string_type":
-            return f"must be text, not {shown(got)}{_text_hint(got)}"
-        case "list_type" | "tuple_type":
-            return f"must be a list, not {shown(got)}"
-        case "dict_type" | "model_type" | "model_attributes_type" | "mapping_type":
-            return f"must be a mapping, not {shown(got)}"
-        case "literal_error":
-            return f"must be {limits['expected'].replace(chr(39), chr(34))}, not {shown(got)}"
+            words = f"the key {quoted(str(path[-1]))} is missing"
         case "greater_than_equal" | "less_than_equal":
-            return f"must be at {'least' if 'ge' in limits else 'most'} {limits.get('ge', limits.get('le'))}, not {got}"
+            words = f"must be at {'least' if 'ge' in limits else 'most'} {limits.get('ge', limits.get('le'))}, not {got}"
         case "too_short" | "string_too_short":
-            return "must not be empty"
-        case "too_long" | "string_too_long":
-            return f"must not be longer than {limits['max_length']}, and is {limits.get('actual_length', len(str(got)))} long"
-        case "value_error":
-            return str(limits["error"])
-        case _:
-            return detail["msg"]
+            words = "must not be empty"
+        case "string_too_long":
+            words = f"must not be longer than {limits['max_length']} characters, and has {len(str(got))}"
+        case "literal_error":
+            words = f"must be {limits['expected'].replace(chr(39), chr(34))}, not {shown(got)}"
+        case kind if kind in _WANTED:
+            hint = _HINTS[kind](got) if kind in _HINTS else ""
+            words = f"must be {_WANTED[kind]}, not {shown(got)}{hint}"
+    return words
 
 
 def _boolean_hint(got: object) -> str:
@@ -179,6 +166,31 @@ def _text_hint(got: object) -> str:
     if isinstance(got, dict) and len(got) == 1 and next(iter(got.values())) is None:
         return f'; put "{{{next(iter(got))}}}" in quotes'
     return ""
+
+
+def _whole_number_hint(got: object) -> str:
+    return "; remove the quotes" if isinstance(got, str) and got.strip().isdecimal() else ""
+
+
+_WANTED: Final[Mapping[str, str]] = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+}
+"""What pydantic's types are called in a scenario, by the type of its error."""
+
+_HINTS: Final[Mapping[str, Callable[[object], str]]] = {
+    "int_type": _whole_number_hint,
+    "bool_type": _boolean_hint,
+    "string_type": _text_hint,
+}
 
 
 AsTuple = BeforeValidator(lambda written: tuple(written) if isinstance(written, list) else written)

@@ -11,10 +11,11 @@ The text is read as a stream of parser events, never as PyYAML's own objects, so
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 import yaml
 from yaml.events import (
@@ -33,7 +34,7 @@ from yaml.events import (
 )
 
 from harness.errors import ScenarioError
-from harness.words import quoted, shown
+from harness.words import MistakeError, quoted, shown
 
 MAX_BYTES: Final = 1 << 20
 MAX_NODES: Final = 10_000
@@ -60,6 +61,18 @@ class Position(NamedTuple):
 
     line: int
     column: int
+
+
+_START: Final = Position(1, 1)
+
+
+class _Mark(Protocol):
+    """A place as PyYAML tells it, counted from 0."""
+
+    @property
+    def line(self) -> int: ...
+    @property
+    def column(self) -> int: ...
 
 
 class Problem(NamedTuple):
@@ -143,8 +156,6 @@ def parse(content: bytes, file: str) -> Document:
     """
     builder = _Builder()
     try:
-        if len(content) > MAX_BYTES:
-            raise _StopError(Position(1, 1), f"the file is larger than {MAX_BYTES >> 20} MiB; a scenario is a page of text")
         root = builder.build(_decoded(content))
     except _StopError as stop:
         problems = in_order([*builder.problems, stop.problem])
@@ -166,6 +177,8 @@ class _StopError(Exception):
 
 
 def _decoded(content: bytes) -> str:
+    if len(content) > MAX_BYTES:
+        raise _StopError(_START, f"the file is larger than {MAX_BYTES >> 20} MiB; a scenario is a page of text")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -183,7 +196,7 @@ class _Open:
     anchor: str | None
     is_mapping: bool
     key: str | None = None
-    key_at: Position = Position(1, 1)
+    key_at: Position = _START
     wants_key: bool = True
 
 
@@ -202,7 +215,7 @@ class _Builder:
         for event in _events(text):
             self._take(event)
         if self._root is None or (self._root.value is None and not self.problems):
-            raise _StopError(Position(1, 1), "the file is empty; `jetable schema` and docs/scenarios.md say what belongs in it")
+            raise _StopError(_START, "the file is empty; `jetable schema` and docs/scenarios.md say what belongs in it")
         return self._root
 
     def _take(self, event: Event) -> None:
@@ -243,7 +256,8 @@ class _Builder:
 
     def _take_key(self, event: NodeEvent, at: Position) -> None:
         if not isinstance(event, ScalarEvent):
-            raise _StopError(at, "a key must be text, not a mapping, a list or an alias; text that begins with { needs quotes", self._path())
+            what = "a key must be text, not a mapping, a list or an alias; text that begins with { needs quotes"
+            raise _StopError(at, what, self._path())
         opened = self._stack[-1]
         key = self._scalar(event, at)
         if not isinstance(key, str):
@@ -298,17 +312,11 @@ class _Builder:
             return ""
         if event.style is not None:
             return text
-        if text in _WORDS:
-            return _WORDS[text]
-        if _INTEGER.fullmatch(text):
-            if len(text) > _MAX_DIGITS:
-                self._complain(at, "a whole number of more than 18 digits; put it in quotes if it is text")
-                return 0
-            return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
-        if _NOT_FINITE.fullmatch(text) or (_FLOAT.fullmatch(text) and abs(float(text)) == float("inf")):
-            self._complain(at, f"{quoted(text)} is not a number that JSON can carry")
-            return 0.0
-        return float(text) if _FLOAT.fullmatch(text) else text
+        try:
+            return _plain_scalar(text)
+        except MistakeError as error:
+            self._complain(at, str(error))
+            return None
 
     def _wants_key(self) -> bool:
         return bool(self._stack) and self._stack[-1].is_mapping and self._stack[-1].wants_key
@@ -326,8 +334,26 @@ class _Builder:
         self.problems.append(Problem(at, self._path(), what))
 
 
+def _plain_scalar(text: str) -> Scalar:
+    """What unquoted ``text`` means in the core schema of YAML 1.2."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text):
+        if len(text) > _MAX_DIGITS:
+            raise MistakeError(f"a whole number of more than {_MAX_DIGITS} digits; put it in quotes if it is text")
+        return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
+    number = float(text) if _FLOAT.fullmatch(text) else None
+    if _NOT_FINITE.fullmatch(text) or (number is not None and math.isinf(number)):
+        raise MistakeError(f"{quoted(text)} is not a number that JSON can carry; put it in quotes if it is text")
+    return text if number is None else number
+
+
 def _at(event: Event) -> Position:
-    return Position(event.start_mark.line + 1, event.start_mark.column + 1)
+    return _position(event.start_mark)
+
+
+def _position(mark: _Mark | None) -> Position:
+    return Position(mark.line + 1, mark.column + 1) if mark else _START
 
 
 def _events(text: str) -> Iterator[Event]:
@@ -340,14 +366,13 @@ def _events(text: str) -> Iterator[Event]:
         raise _StopError(at, f"the control character U+{ord(text[error.position]):04X} is not allowed in YAML") from None
     try:
         while loader.check_event():
-            yield loader.get_event()
+            event: Event = loader.get_event()  # type: ignore[no-untyped-call]  # the stubs know no types here
+            yield event
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        at = Position(mark.line + 1, mark.column + 1) if mark else Position(1, 1)
+        at = _position(error.problem_mark or error.context_mark)
         raise _StopError(at, _syntax_in_words(error)) from None
     except (ValueError, OverflowError):
-        mark = loader.get_mark()
-        raise _StopError(Position(mark.line + 1, mark.column + 1), "an escape that names no character") from None
+        raise _StopError(_position(loader.get_mark()), "an escape that names no character") from None
     finally:
         loader.dispose()
 

@@ -18,7 +18,7 @@ from operator import itemgetter
 from typing import Final, TypeAlias
 
 from harness.clock import Dice
-from harness.words import did_you_mean, quoted
+from harness.words import MistakeError, did_you_mean, quoted
 
 Drawer: TypeAlias = Callable[[Dice, int, int], str]
 """Makes a value of the dice, the user's number and the request's number."""
@@ -32,7 +32,7 @@ _IDS: Final = 1000
 class Placeholder:
     """One kind of placeholder: how it is written, what it becomes, and how its argument is turned into a drawer.
 
-    ``prepare`` gets the text after the colon (None without a colon) and raises `ValueError` when it is wrong.
+    ``prepare`` gets the text after the colon (None without a colon) and raises `MistakeError` when it is wrong.
     """
 
     written: str
@@ -44,7 +44,7 @@ class Placeholder:
 def _without_argument(drawer: Drawer) -> Callable[[str | None], Drawer]:
     def prepare(argument: str | None) -> Drawer:
         if argument is not None:
-            raise ValueError("takes nothing after its name")
+            raise MistakeError("takes nothing after its name")
         return drawer
 
     return prepare
@@ -60,17 +60,17 @@ def _uuid(dice: Dice, _user: int, _seq: int) -> str:
 def _int(argument: str | None) -> Drawer:
     match = _RANGE.fullmatch(argument or "")
     if match is None:
-        raise ValueError("needs a range: write {int:1..100}")
+        raise MistakeError("needs a range: write {int:1..100}")
     low, high = int(match[1]), int(match[2])
     if low > high:
-        raise ValueError(f"has its range the wrong way round: write {{int:{high}..{low}}}")
+        raise MistakeError(f"has its range the wrong way round: write {{int:{high}..{low}}}")
     return lambda dice, _user, _seq: str(dice.integer(low, high))
 
 
 def _choice(argument: str | None) -> Drawer:
     options = options_of(argument or "")
     if not argument or not all(options):
-        raise ValueError("needs what to choose from: write {choice:red|green|blue}")
+        raise MistakeError("needs what to choose from: write {choice:red|green|blue}")
     return lambda dice, _user, _seq: dice.choice(options)
 
 
@@ -85,10 +85,16 @@ PLACEHOLDERS: Final[dict[str, Placeholder]] = {
     "int": Placeholder(written="{int:1..100}", doc="a whole number from the first to the second, both included", number=True, prepare=_int),
     "choice": Placeholder(written="{choice:red|green}", doc="one of the texts between the bars", number=False, prepare=_choice),
     "user": Placeholder(
-        written="{user}", doc="the number of the simulated user", number=True, prepare=_without_argument(lambda _dice, user, _seq: str(user))
+        written="{user}",
+        doc="the number of the simulated user",
+        number=True,
+        prepare=_without_argument(lambda _dice, user, _seq: str(user)),
     ),
     "seq": Placeholder(
-        written="{seq}", doc="the number of the request in the run", number=True, prepare=_without_argument(lambda _dice, _user, seq: str(seq))
+        written="{seq}",
+        doc="the number of the request in the run",
+        number=True,
+        prepare=_without_argument(lambda _dice, _user, seq: str(seq)),
     ),
 }
 """Every placeholder that a request may use."""
@@ -118,7 +124,7 @@ def compile_template(text: str) -> Template:
     """Compile ``text``.
 
     Raises:
-        ValueError: An unknown or malformed placeholder, or a brace that stands alone; the message says how to mend it.
+        MistakeError: An unknown or malformed placeholder, or a brace that stands alone; the message says how to mend it.
     """
     parts = _parts(text)
     return _built(text, parts, escaped=False)
@@ -128,7 +134,7 @@ def compile_json(value: object) -> Template:
     """Compile a JSON value whose texts may hold placeholders; it renders to JSON text.
 
     Raises:
-        ValueError: As `compile_template`.
+        MistakeError: As `compile_template`.
     """
     parts: list[tuple[str, str | None]] = []
     _json_parts(value, parts)
@@ -144,11 +150,12 @@ def draw(dice: Dice, names: Iterable[str], *, user: int, seq: int) -> dict[str, 
 def _drawer(name: str) -> Drawer:
     kind, colon, argument = name.partition(":")
     if kind not in PLACEHOLDERS:
-        raise ValueError(f"unknown placeholder {quoted('{' + name + '}')}{did_you_mean(kind, PLACEHOLDERS)}; write {{{{ for a literal brace")
+        near = did_you_mean(kind, PLACEHOLDERS)
+        raise MistakeError(f"unknown placeholder {quoted('{' + name + '}')}{near}; write {{{{ for a literal brace")
     try:
         return PLACEHOLDERS[kind].prepare(argument if colon else None)
-    except ValueError as error:
-        raise ValueError(f"the placeholder {quoted('{' + name + '}')} {error}") from None
+    except MistakeError as error:
+        raise MistakeError(f"the placeholder {quoted('{' + name + '}')} {error}") from None
 
 
 def _parts(text: str) -> list[tuple[str, str | None]]:
@@ -161,7 +168,7 @@ def _parts(text: str) -> list[tuple[str, str | None]]:
         if match[0] in ("{{", "}}"):
             literal += match[0][0]
         elif match[1] is None:
-            raise ValueError(f"a single {match[0]} in {quoted(text)}; write {match[0] * 2} for a literal brace")
+            raise MistakeError(f"a single {match[0]} in {quoted(text)}; write {match[0] * 2} for a literal brace")
         else:
             _drawer(match[1])
             parts.append((literal, match[1]))

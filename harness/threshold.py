@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from harness.units import Duration, Rate
-from harness.words import did_you_mean, one_of, quoted
+from harness.words import MistakeError, did_you_mean, one_of, quoted
 
 Unit: TypeAlias = Literal["count", "s", "share", "status", "per_s"]
 
@@ -161,17 +161,17 @@ def parse_threshold(text: str) -> Threshold:
     """The threshold that ``text`` spells.
 
     Raises:
-        ValueError: A sentence that says what is wrong and how to write it.
+        MistakeError: A sentence that says what is wrong and how to write it.
     """
     text = " ".join(text.split())
     shape = _SHAPE.fullmatch(text)
     if shape is None:
-        raise ValueError(_no_shape(text))
+        raise MistakeError(_no_shape(text))
     metric = METRICS.get(shape["metric"])
     if metric is None:
-        raise ValueError(f"unknown metric {quoted(shape['metric'])}{did_you_mean(shape['metric'], METRICS)}")
+        raise MistakeError(f"unknown metric {quoted(shape['metric'])}{did_you_mean(shape['metric'], METRICS)}")
     if shape["op"] in _MISSPELT:
-        raise ValueError(f"unknown comparison {shape['op']}; write {_MISSPELT[shape['op']]}")
+        raise MistakeError(f"unknown comparison {shape['op']}; write {_MISSPELT[shape['op']]}")
     aggregate = _aggregate(shape["aggregate"])
     _check_aggregate(metric, aggregate, shape["op"])
     return Threshold(
@@ -214,36 +214,36 @@ def _aggregate(written: str | None) -> str | None:
     if match and 0 <= float(match[1]) <= 100:
         return f"p({match[1]})"
     if match:
-        raise ValueError(f"a percentile lies between 0 and 100, not {match[1]}")
+        raise MistakeError(f"a percentile lies between 0 and 100, not {match[1]}")
     if re.fullmatch(r"p\d{1,3}", written):
-        raise ValueError(f"unknown aggregate {quoted(written)}; write p({written[1:]})")
+        raise MistakeError(f"unknown aggregate {quoted(written)}; write p({written[1:]})")
     known = [*AGGREGATES, "p(95)"]
-    raise ValueError(f"unknown aggregate {quoted(written)}{did_you_mean(written, known)}; there are {one_of(known)}")
+    raise MistakeError(f"unknown aggregate {quoted(written)}{did_you_mean(written, known)}; there are {one_of(known)}")
 
 
 def _check_aggregate(metric: Metric, aggregate: str | None, op: str) -> None:
     """Demand an aggregate exactly where there are many samples; every exit status can be compared by itself."""
     if not metric.many and aggregate is not None:
-        raise ValueError(f"{metric.name} is one number in each run and takes no aggregate; remove {aggregate}")
+        raise MistakeError(f"{metric.name} is one number in each run and takes no aggregate; remove {aggregate}")
     if not metric.many or (aggregate is not None and op != "in"):
         return
     if metric.unit == "status":
         if aggregate is None and op in ("==", "!=", "in"):
             return
-        raise ValueError("each exit_status is compared by itself: write exit_status == 0, or exit_status in (0, 143)")
+        raise MistakeError("each exit_status is compared by itself: write exit_status == 0, or exit_status in (0, 143)")
     if op == "in":
-        raise ValueError(f"{metric.name} can't be compared with a list; write {metric.name} p(95) < …")
-    raise ValueError(f"{metric.name} has many samples in a run and needs an aggregate: write {metric.name} p(95) {op} …")
+        raise MistakeError(f"{metric.name} can't be compared with a list; write {metric.name} p(95) < …")
+    raise MistakeError(f"{metric.name} has many samples in a run and needs an aggregate: write {metric.name} p(95) {op} …")
 
 
 def _value(metric: Metric, unit: Unit, op: str, written: str) -> float | tuple[float, ...]:
     if op != "in":
         if written.startswith("("):
-            raise ValueError(f"a list goes with in: write {metric.name} in {written}")
+            raise MistakeError(f"a list goes with in: write {metric.name} in {written}")
         return _number(metric, unit, written)
     match = re.fullmatch(r"[(\[](.+)[)\]]", written)
     if match is None:
-        raise ValueError(f"in needs a list: write {metric.name} in ({written.strip('()[] ') or '0, 143'})")
+        raise MistakeError(f"in needs a list: write {metric.name} in ({written.strip('()[] ') or '0, 143'})")
     return tuple(_number(metric, unit, item.strip()) for item in match[1].rstrip(", ").split(","))
 
 
@@ -253,7 +253,7 @@ def _number(metric: Metric, unit: Unit, written: str) -> float:
     match unit:
         case "s":
             if bare:
-                raise ValueError(f"{metric.name} is a time: write {written}s, not {written}")
+                raise MistakeError(f"{metric.name} is a time: write {written}s, not {written}")
             return Duration.parse(written).s
         case "share":
             return _share(metric, written)
@@ -261,18 +261,18 @@ def _number(metric: Metric, unit: Unit, written: str) -> float:
             return float(written) if bare else Rate.parse(written).per_s
         case _:
             if bare is None or float(written) < 0 or not float(written).is_integer():
-                raise ValueError(f"{metric.name} is a whole number, not {quoted(written)}")
+                raise MistakeError(f"{metric.name} is a whole number, not {quoted(written)}")
             return float(written)
 
 
 def _share(metric: Metric, written: str) -> float:
     number = _NUMBER.fullmatch(written.removesuffix("%").rstrip())
     if number is None:
-        raise ValueError(f"{metric.name} is a share: write 1% or 0.01, not {quoted(written)}")
+        raise MistakeError(f"{metric.name} is a share: write 1% or 0.01, not {quoted(written)}")
     if written.endswith("%"):
         return float(number[0]) / 100
     if not 0 <= float(number[0]) <= 1:
-        raise ValueError(f"{metric.name} is a share from 0 to 1: write {written}%, not {written}")
+        raise MistakeError(f"{metric.name} is a share from 0 to 1: write {written}%, not {written}")
     return float(number[0])
 
 

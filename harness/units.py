@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from harness.words import quoted, shown
+from harness.words import MistakeError, quoted, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,21 +44,21 @@ class Duration:
         """The duration that ``written`` spells, such as ``1m30s``.
 
         Raises:
-            ValueError: It is not a duration; the message says how to write one.
+            MistakeError: It is not a duration; the message says how to write one.
         """
         if isinstance(written, int | float) and not isinstance(written, bool):
-            raise ValueError(_needs_unit(str(written)))
+            raise MistakeError(_needs_unit(str(written)))
         if not isinstance(written, str):
-            raise ValueError(f"must be a duration such as 10s or 250ms, not {shown(written)}")
+            raise MistakeError(f"must be a duration such as 10s or 250ms, not {shown(written)}")
         if _BARE_NUMBER.fullmatch(written):
-            raise ValueError(_needs_unit(written))
+            raise MistakeError(_needs_unit(written))
         match = _DURATION.fullmatch(written)
         if match is None or not written:
-            raise ValueError(f"{quoted(written)} is not a duration; write it as 250ms, 10s, 1m30s or 2h")
+            raise MistakeError(f"{quoted(written)} is not a duration; write it as 250ms, 10s, 1m30s or 2h")
         amounts = zip(match.groups(), NS_PER_UNIT.values(), strict=True)
         ns = sum((Decimal(number) * unit_ns for number, unit_ns in amounts if number), start=Decimal(0))
         if ns > LONGEST_NS:
-            raise ValueError(f"{written} is longer than 24h, the longest duration that a scenario may use")
+            raise MistakeError(f"{written} is longer than 24h, the longest duration that a scenario may use")
         return cls(ns=round(ns))
 
     @property
@@ -103,20 +103,20 @@ class Rate:
         """The rate that ``written`` spells, such as ``400/s``.
 
         Raises:
-            ValueError: It is not a rate; the message says how to write one.
+            MistakeError: It is not a rate; the message says how to write one.
         """
         if isinstance(written, int | float) and not isinstance(written, bool):
-            raise ValueError(f"needs a unit: write {written}/s")
+            raise MistakeError(f"needs a unit: write {written}/s")
         if not isinstance(written, str):
-            raise ValueError(f"must be a rate such as 400/s, not {shown(written)}")
+            raise MistakeError(f"must be a rate such as 400/s, not {shown(written)}")
         if _BARE_NUMBER.fullmatch(written):
-            raise ValueError(f"needs a unit: write {written}/s")
+            raise MistakeError(f"needs a unit: write {written}/s")
         match = _RATE.fullmatch(written)
         if match is None:
-            raise ValueError(f"{quoted(written)} is not a rate; write it as 400/s, 20/m or 100/h")
+            raise MistakeError(f"{quoted(written)} is not a rate; write it as 400/s, 20/m or 100/h")
         rate = cls(count=float(match[1]), unit=match[2])
         if not 0 < rate.per_s <= HIGHEST_RATE_PER_S:
-            raise ValueError(f"{written} is not a rate above zero and up to {HIGHEST_RATE_PER_S:.0f}/s")
+            raise MistakeError(f"{written} is not a rate above zero and up to {HIGHEST_RATE_PER_S:.0f}/s")
         return rate
 
     @property

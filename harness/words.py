@@ -12,6 +12,10 @@ from collections.abc import Iterable
 _SHOWN_CHARACTERS = 60
 
 
+class MistakeError(ValueError):
+    """Somebody wrote something that has to be mended; the message is a sentence that tells its author how."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`` (did you mean "x"?)`` with the nearest of ``known``, or nothing when none is near."""
     names = list(known)
@@ -37,16 +41,17 @@ def quoted(text: str) -> str:
 
 def shown(value: object) -> str:
     """A value of a YAML file in words: ``the text "5"``, ``the number 5``, ``a list``."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return f"the number {value}"
-    if isinstance(value, str):
-        return f"the text {quoted(value)}" if value else "an empty text"
-    if isinstance(value, list | tuple):
-        return "a list" if value else "an empty list"
-    if isinstance(value, dict):
-        return "a mapping" if value else "an empty mapping"
-    return quoted(str(value))
+    match value:
+        case None | bool():
+            words = {None: "nothing", True: "true", False: "false"}[value]
+        case int() | float():
+            words = f"the number {value}"
+        case str():
+            words = f"the text {quoted(value)}" if value else "an empty text"
+        case list() | tuple():
+            words = "a list" if value else "an empty list"
+        case dict():
+            words = "a mapping" if value else "an empty mapping"
+        case _:
+            words = quoted(str(value))
+    return words

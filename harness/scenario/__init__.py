@@ -1,0 +1,47 @@
+"""The frozen scenario, and everything that can be wrong with a file.
+
+One YAML file is one scenario: the app under test (`target`), what users do to it meanwhile (`load`), what happens to it (`steps`) and what
+must hold (`expect`). The words are those of the Compose specification wherever it has them. `load_scenario` shows all problems of a file
+at once, each as ``file:line:col: path: what is wrong``; nothing is guessed and no value is converted in silence. A scenario written as
+JSON (`Scenario.model_dump_json`) reads back as the same scenario, which is how a run's header keeps it.
+"""
+
+from harness.scenario.files import find_scenarios, load_scenario
+from harness.scenario.load import Expectation, Load, Request
+from harness.scenario.steps import (
+    STEP_KINDS,
+    Kill,
+    Options,
+    Restart,
+    RollingRestart,
+    Routing,
+    Scale,
+    Steady,
+    Step,
+    Stop,
+    Terminate,
+)
+from harness.scenario.target import Healthcheck, ProcessType
+from harness.scenario.whole import Scenario
+
+__all__ = [
+    "STEP_KINDS",
+    "Expectation",
+    "Healthcheck",
+    "Kill",
+    "Load",
+    "Options",
+    "ProcessType",
+    "Request",
+    "Restart",
+    "RollingRestart",
+    "Routing",
+    "Scale",
+    "Scenario",
+    "Steady",
+    "Step",
+    "Stop",
+    "Terminate",
+    "find_scenarios",
+    "load_scenario",
+]

@@ -1,0 +1,237 @@
+"""The scenario as a whole, and what only the whole can get wrong: names that name nothing, circles, too much to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema
+
+from harness.scenario.load import Load
+from harness.scenario.steps import VICTIM_STEPS, Kill, Restart, RollingRestart, Routing, Step, Terminate
+from harness.scenario.target import Healthcheck, ProcessType
+from harness.scenario.values import ZERO, FindingName, Line, ProcessName
+from harness.strict_model import AsTuple, Complaint, Part, Place
+from harness.threshold import Threshold, parse_threshold
+from harness.words import MistakeError, did_you_mean, one_of, quoted, shown
+
+MAX_STEPS: Final = 10_000
+
+
+def _version(written: object) -> int:
+    if isinstance(written, int) and not isinstance(written, bool) and written == 1:
+        return written
+    raise MistakeError(f"must be 1, the only version of the format that there is, not {shown(written)}")
+
+
+def _threshold(written: object) -> Threshold:
+    if isinstance(written, Threshold):
+        return written
+    if not isinstance(written, str):
+        raise MistakeError(f"must be text such as dropped_requests == 0, not {shown(written)}")
+    return parse_threshold(written)
+
+
+ThresholdText = Annotated[
+    Threshold,
+    PlainValidator(_threshold),
+    PlainSerializer(lambda threshold: threshold.text, return_type=str),
+    WithJsonSchema({"type": "string", "minLength": 1}),
+]
+
+
+class Scenario(Part):
+    """One scenario file."""
+
+    not_yet: ClassVar[Mapping[str, str]] = {"services": "; start backing services yourself and pass their URLs in environment"}
+
+    jetable: Annotated[Literal[1], PlainValidator(_version), WithJsonSchema({"const": 1, "type": "integer"})] = Field(
+        description="version of this format", examples=[1], json_schema_extra={"type_words": "1"}
+    )
+    name: Line = Field(
+        description="what the scenario shows, in one line of at most 120 characters", examples=["web survives a rolling restart"]
+    )
+    description: str = Field(
+        default="",
+        description="anything that its reader should know",
+        examples=["Needs no more than Python."],
+        json_schema_extra={"default_words": "empty"},
+    )
+    seed: int | None = Field(
+        default=None,
+        ge=0,
+        le=2**63 - 1,
+        description="where all chance comes from; --seed overrides it",
+        examples=[7],
+        json_schema_extra={"default_words": "a new one for each run, which the run shows"},
+    )
+    target: Annotated[dict[ProcessName, ProcessType], Field(min_length=1)] = Field(
+        description="the app under test: its process types by name",
+        examples=[{"web": {"command": "python app.py"}}],
+        json_schema_extra={"type_words": "mapping of names to process types (see below)"},
+    )
+    load: Load = Field(description="what users do to the target meanwhile", examples=[{"requests": ["GET /"]}])
+    routing: Routing = Field(default=Routing(), description="when the router learns that a replica is to stop", examples=[{"drain": "2s"}])
+    steps: Annotated[tuple[Step, ...], AsTuple, Field(min_length=1)] = Field(
+        description="what happens, one after the other",
+        examples=[[{"terminate": "each"}]],
+        json_schema_extra={"type_words": "list of steps (see below)"},
+    )
+    expect: Annotated[tuple[ThresholdText, ...], AsTuple] = Field(
+        default=(),
+        description="what must hold, as thresholds over metrics",
+        examples=[["shutdown_time p(95) < 5s"]],
+        json_schema_extra={"type_words": "list of thresholds (see below)", "default_words": "the default thresholds"},
+    )
+    must_find: Annotated[tuple[FindingName, ...], AsTuple] = Field(
+        default=(),
+        description="the findings that this scenario exists to provoke, for scenarios against a planted defect",
+        examples=[["dropped-in-flight"]],
+        json_schema_extra={"type_words": "list of finding names"},
+    )
+
+    @classmethod
+    def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
+        """Names that name nothing, circles, and more than a run can do."""
+        target = long.get("target")
+        if isinstance(target, Mapping) and target:
+            yield from _unknown_names(long, target)
+            yield from _circles(target)
+            yield from _load_complaints(long, target)
+        repeats = [step.get("repeat", 1) for step in _mappings(long.get("steps"))]
+        if sum(count for count in repeats if isinstance(count, int)) > MAX_STEPS:
+            yield Complaint(("steps",), f"more than {MAX_STEPS} steps in all, repeats counted", "key")
+
+    @property
+    def load_process(self) -> str:
+        """The process type that takes the load."""
+        name = _load_process(self.load.process, self.target)
+        assert name is not None  # noqa: S101  contradictions() refuses a scenario without one
+        return name
+
+    def process_of(self, options: Terminate | Kill | Restart | RollingRestart) -> str:
+        """The process type that a step is about."""
+        return options.process or self.load_process
+
+    def routing_of(self, options: Terminate | Kill | Restart | RollingRestart) -> Routing:
+        """When the router learns of a step's stops: the step's own lag or drain, else the scenario's."""
+        if options.endpoint_lag is None and options.drain is None:
+            return self.routing
+        return Routing(endpoint_lag=options.endpoint_lag or ZERO, drain=options.drain or ZERO)
+
+    def healthcheck_of(self, process: str) -> Healthcheck:
+        """When a replica of ``process`` counts as started: what the file says, else tcp for what takes the load and running for others."""
+        written = self.target[process].healthcheck
+        if written is not None:
+            return written
+        return Healthcheck(tcp=True) if process == self.load_process else Healthcheck(running=True)
+
+    def start_order(self) -> list[str]:
+        """Process types, each after those that it depends on."""
+        order: list[str] = []
+
+        def visit(name: str) -> None:
+            for needed in self.target[name].depends_on:
+                visit(needed)
+            if name not in order:
+                order.append(name)
+
+        for name in self.target:
+            visit(name)
+        return order
+
+
+def _load_process(written: object, target: Mapping[str, object]) -> str | None:
+    if written is not None:
+        return str(written)
+    if len(target) == 1:
+        return next(iter(target))
+    return "web" if "web" in target else None
+
+
+def _mappings(value: object) -> list[Mapping[str, Any]]:
+    return [item if isinstance(item, Mapping) else {} for item in value] if isinstance(value, list) else []
+
+
+def _names(long: Mapping[str, Any], target: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str, Place]]:
+    """Every place of a scenario that names a process type."""
+    for name, process in target.items():
+        needed = process.get("depends_on") if isinstance(process, Mapping) else None
+        for index, item in enumerate(needed if isinstance(needed, list) else []):
+            yield ("target", name, "depends_on", index), item, "value"
+    load = long.get("load")
+    if isinstance(load, Mapping):
+        yield ("load", "process"), load.get("process", ""), "value"
+    for index, step in enumerate(_mappings(long.get("steps"))):
+        for kind, options in step.items():
+            if kind == "scale" and isinstance(options, Mapping):
+                yield from ((("steps", index, kind, name), name, "key") for name in options)
+            elif kind in VICTIM_STEPS and isinstance(options, Mapping):
+                yield ("steps", index, kind, "process"), options.get("process", ""), "value"
+    expect = long.get("expect")
+    for index, text in enumerate(expect if isinstance(expect, list) else []):
+        prefix = re.match(r"\s*([\w-]+)\.\w", text) if isinstance(text, str) else None
+        if prefix:
+            yield ("expect", index), prefix[1], "value"
+
+
+def _unknown_names(long: Mapping[str, Any], target: Mapping[str, Any]) -> Iterator[Complaint]:
+    for path, name, place in _names(long, target):
+        if isinstance(name, str) and name and name not in target:
+            yield Complaint(
+                path, f"unknown process type {quoted(name)}{did_you_mean(name, target)}; the target has {one_of(target)}", place
+            )
+
+
+def _circles(target: Mapping[str, Any]) -> Iterator[Complaint]:
+    """Process types that wait for each other; each circle once, told where its first member depends."""
+    needs = {name: _needed(process) for name, process in target.items()}
+    done: set[str] = set()
+
+    def walk(name: str, above: tuple[str, ...]) -> Iterator[Complaint]:
+        if name in above:
+            circle = (*above[above.index(name) :], name)
+            yield Complaint(("target", name, "depends_on"), f"a circle: {' needs '.join(circle)}", "key")
+        elif name in needs and name not in done:
+            for needed in needs[name]:
+                yield from walk(needed, (*above, name))
+            done.add(name)
+
+    for name in needs:
+        yield from walk(name, ())
+
+
+def _needed(process: object) -> list[str]:
+    needed = process.get("depends_on") if isinstance(process, Mapping) else None
+    return [item for item in needed if isinstance(item, str)] if isinstance(needed, list) else []
+
+
+def _load_complaints(long: Mapping[str, Any], target: Mapping[str, Any]) -> Iterator[Complaint]:
+    """Who takes the load, and what follows from it for the steps."""
+    load = long.get("load")
+    if not isinstance(load, Mapping):
+        return
+    loaded = _load_process(load.get("process"), target)
+    if loaded is None:
+        yield Complaint(("load",), f"which process type takes the load? Write process: with {one_of(target)}", "key")
+        return
+    for index, step in enumerate(_mappings(long.get("steps"))):
+        for kind in VICTIM_STEPS:
+            options = step.get(kind)
+            options = options if isinstance(options, Mapping) else {"replica": options}
+            process = options.get("process") or loaded
+            if process in target and process != loaded and options.get("when", "in-flight") == "in-flight":
+                what = f"{process} takes no load, so no request is ever in flight on it; write when: any beside it"
+                yield Complaint(("steps", index, kind, "process"), what)
+            most = _most_replicas(long, target, process)
+            if kind in step and isinstance(options.get("replica"), int) and 0 < most < options["replica"]:
+                yield Complaint(("steps", index, kind, "replica"), f"there are never more than {most} replicas of {process}")
+
+
+def _most_replicas(long: Mapping[str, Any], target: Mapping[str, Any], process: object) -> int:
+    """The largest number of replicas that ``process`` ever has; 0 when the file does not say it rightly."""
+    described = target.get(process) if isinstance(process, str) else None
+    counts = [described.get("replicas", 1) if isinstance(described, Mapping) else 0]
+    counts += [step["scale"].get(process, 0) for step in _mappings(long.get("steps")) if isinstance(step.get("scale"), Mapping)]
+    return max((count for count in counts if isinstance(count, int)), default=0)
