@@ -29,28 +29,30 @@ class Metric:
         unit: ``count`` (how many), ``s`` (seconds), ``share`` (0 to 1), ``status`` (exit status) or ``per_s``.
         many: True when a run has many samples of it, so that a threshold needs an aggregate.
         doc: What it is, for people.
+        example: A threshold over it.
     """
 
     name: str
     unit: Unit
     many: bool
     doc: str
+    example: str
 
 
-def _count(name: str, doc: str) -> Metric:
-    return Metric(name=name, unit="count", many=False, doc=doc)
+def _count(name: str, doc: str, demand: str = "== 0") -> Metric:
+    return Metric(name=name, unit="count", many=False, doc=doc, example=f"{name} {demand}")
 
 
-def _span(name: str, doc: str) -> Metric:
-    return Metric(name=name, unit="s", many=True, doc=doc)
+def _span(name: str, doc: str, demand: str = "p(95) < 2s") -> Metric:
+    return Metric(name=name, unit="s", many=True, doc=doc, example=f"{name} {demand}")
 
 
 METRICS: Final[dict[str, Metric]] = {
     metric.name: metric
     for metric in (
-        _count("requests", "requests that the load wanted answered, whatever became of them"),
-        _count("ok_requests", "requests answered as expected at the first attempt"),
-        _count("dropped_requests", "requests that were not answered as expected: everything but ok, redirected and re-sent ones"),
+        _count("requests", "requests that the load wanted answered, whatever became of them", ">= 1000"),
+        _count("ok_requests", "requests answered as expected at the first attempt", ">= 1000"),
+        _count("dropped_requests", "requests that were not answered as expected, not even after they had been redirected or sent again"),
         _count("redirected_requests", "requests refused by one replica and answered by another"),
         _count("retried_requests", "requests answered only after a permitted retry"),
         _count("stale_connections", "attempts on a kept-alive connection that was already closed; sent again on a new one"),
@@ -62,10 +64,22 @@ METRICS: Final[dict[str, Metric]] = {
         _count("rejected_answers", "answers 503 or 429"),
         _count("timeouts", "requests without a whole answer in time"),
         _count("unfinished_requests", "requests still open when the load ended"),
-        Metric(name="error_rate", unit="share", many=False, doc="dropped requests as a share of all requests"),
-        Metric(name="requests_per_second", unit="per_s", many=False, doc="requests answered as expected in each second of load"),
+        Metric(
+            name="error_rate",
+            unit="share",
+            many=False,
+            doc="dropped requests as a share of all requests",
+            example="error_rate < 1%",
+        ),
+        Metric(
+            name="requests_per_second",
+            unit="per_s",
+            many=False,
+            doc="requests answered as expected in each second of load",
+            example="requests_per_second >= 100",
+        ),
         _span("response_time", "from the first byte sent to the last byte of the answer"),
-        _span("outage_time", "spans in which no replica answered any client"),
+        _span("outage_time", "spans in which no replica answered any client; 0s when there was none", "max < 500ms"),
         _span("time_to_running", "from spawned until the command runs"),
         _span("time_to_listening", "from spawned until the port is open"),
         _span("startup_time", "from spawned until healthy"),
@@ -73,14 +87,26 @@ METRICS: Final[dict[str, Metric]] = {
         _span("time_to_stop_listening", "from the signal until the port is closed"),
         _span("time_to_drained", "from the signal until the last request in flight is answered"),
         _span("shutdown_time", "from the signal until the main process has ended, for stops with a grace"),
-        Metric(name="grace_share", unit="share", many=True, doc="the share of its grace that each stop used"),
-        Metric(name="exit_status", unit="status", many=True, doc="exit status of each stopped replica; 128+N when signal N ended it"),
+        Metric(
+            name="grace_share",
+            unit="share",
+            many=True,
+            doc="the share of its grace that each stop used",
+            example="grace_share max < 50%",
+        ),
+        Metric(
+            name="exit_status",
+            unit="status",
+            many=True,
+            doc="exit status of each replica that was stopped with a grace; 128+N when signal N ended it",
+            example="exit_status in (0, 143)",
+        ),
         _count("killed_after_grace", "replicas that had to be killed at the end of their grace"),
         _count("survivors", "descendants that outlived their replica"),
         _count("died_by_itself", "replicas that ended although nobody had stopped them"),
         _count("failed_starts", "replicas that did not become healthy"),
-        _count("faults", "faults that landed"),
-        _count("busy_faults", "faults that landed on a replica with a request in flight"),
+        _count("faults", "faults that landed", ">= 10"),
+        _count("busy_faults", "faults that landed on a replica with a request in flight", ">= 10"),
     )
 }
 """Every metric that a threshold may name."""
@@ -173,7 +199,7 @@ def parse_threshold(text: str) -> Threshold:
     if shape["op"] in _MISSPELT:
         raise MistakeError(f"unknown comparison {shape['op']}; write {_MISSPELT[shape['op']]}")
     aggregate = _aggregate(shape["aggregate"])
-    _check_aggregate(metric, aggregate, shape["op"])
+    _check_aggregate(metric, aggregate, shape["op"], shape["value"])
     return Threshold(
         text=text,
         process=shape["process"],
@@ -221,7 +247,7 @@ def _aggregate(written: str | None) -> str | None:
     raise MistakeError(f"unknown aggregate {quoted(written)}{did_you_mean(written, known)}; there are {one_of(known)}")
 
 
-def _check_aggregate(metric: Metric, aggregate: str | None, op: str) -> None:
+def _check_aggregate(metric: Metric, aggregate: str | None, op: str, value: str) -> None:
     """Demand an aggregate exactly where there are many samples; every exit status can be compared by itself."""
     if not metric.many and aggregate is not None:
         raise MistakeError(f"{metric.name} is one number in each run and takes no aggregate; remove {aggregate}")
@@ -233,7 +259,8 @@ def _check_aggregate(metric: Metric, aggregate: str | None, op: str) -> None:
         raise MistakeError("each exit_status is compared by itself: write exit_status == 0, or exit_status in (0, 143)")
     if op == "in":
         raise MistakeError(f"{metric.name} can't be compared with a list; write {metric.name} p(95) < …")
-    raise MistakeError(f"{metric.name} has many samples in a run and needs an aggregate: write {metric.name} p(95) {op} …")
+    unit_added = f"{value}s" if metric.unit == "s" and _NUMBER.fullmatch(value) else value
+    raise MistakeError(f"{metric.name} has many samples in a run and needs an aggregate: write {metric.name} p(95) {op} {unit_added}")
 
 
 def _value(metric: Metric, unit: Unit, op: str, written: str) -> float | tuple[float, ...]:

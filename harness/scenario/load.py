@@ -157,10 +157,14 @@ class Request(Part):
     model_config = ConfigDict(json_schema_extra=_request_schema)
 
     method: Annotated[str, PlainValidator(_method), WithJsonSchema({"enum": list(METHODS)})] = Field(
-        description="the method, where request: is not used", examples=["POST"], json_schema_extra={"type_words": "HTTP method"}
+        description="the method, where request: is not used",
+        examples=["POST"],
+        json_schema_extra={"type_words": "HTTP method", "default_words": "that of request"},
     )
     path: Annotated[str, AfterValidator(_path)] = Field(
-        description="path and query, where request: is not used; may hold placeholders", examples=["/items/{id}"]
+        description="path and query, where request: is not used; may hold placeholders",
+        examples=["/items/{id}"],
+        json_schema_extra={"default_words": "that of request"},
     )
     name: Line = Field(
         description="what reports call it", examples=["read an item"], json_schema_extra={"default_words": "its method and path"}
@@ -305,7 +309,7 @@ class Load(Part):
         examples=[1],
         json_schema_extra={"unit": "retries"},
     )
-    requests: Annotated[tuple[Request, ...], AsTuple, Field(min_length=1)] = Field(
+    requests: Annotated[tuple[Request, ...], Field(min_length=1), AsTuple] = Field(
         description="what is sent, chosen by weight",
         examples=[["GET /items/{id}"]],
         json_schema_extra={"type_words": "list of requests (see below)"},

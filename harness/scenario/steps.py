@@ -189,6 +189,8 @@ Stop: TypeAlias = Terminate | Kill | Restart
 class Step(Part):
     """One step: exactly one of these keys, and repeat beside it."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 2})
+
     steady: Steady | None = Field(
         default=None, description="let the load run and do nothing else", examples=["2s"], json_schema_extra={"type_words": "duration"}
     )

@@ -73,7 +73,7 @@ class Scenario(Part):
     )
     load: Load = Field(description="what users do to the target meanwhile", examples=[{"requests": ["GET /"]}])
     routing: Routing = Field(default=Routing(), description="when the router learns that a replica is to stop", examples=[{"drain": "2s"}])
-    steps: Annotated[tuple[Step, ...], AsTuple, Field(min_length=1)] = Field(
+    steps: Annotated[tuple[Step, ...], Field(min_length=1), AsTuple] = Field(
         description="what happens, one after the other",
         examples=[[{"terminate": "each"}]],
         json_schema_extra={"type_words": "list of steps (see below)"},

@@ -1,0 +1,420 @@
+"""What can stand in a scenario file, written down for editors (JSON Schema, draft 7) and for people (docs/scenarios.md).
+
+Both come from the models themselves, so neither can say anything that the reader of a file does not know. After a change of the models
+``python -m harness.schema --write`` writes both files anew; a test holds that the committed ones are current.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import types
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema
+
+from harness import command, template
+from harness.scenario import (
+    Expectation,
+    Healthcheck,
+    Kill,
+    Load,
+    ProcessType,
+    Request,
+    RollingRestart,
+    Routing,
+    Scenario,
+    Step,
+)
+from harness.threshold import AGGREGATES, DEFAULT_THRESHOLDS, METRICS, OPERATORS
+from harness.units import DURATION_PATTERN, Duration, Rate
+
+DOCS: Final = Path(__file__).parent.parent / "docs"
+SCHEMA_FILE: Final = DOCS / "scenario.schema.json"
+DOCS_FILE: Final = DOCS / "scenarios.md"
+
+DRAFT: Final = "http://json-schema.org/draft-07/schema#"
+_FOR_DOCS_ONLY: Final = ("type_words", "default_words", "unit", "title")
+_MAPS: Final = ("properties", "patternProperties", "$defs")
+_PLAIN: Final = ("default", "examples", "enum", "const")
+
+
+# --- JSON Schema ------------------------------------------------------------------------------------------------------------
+
+
+class _Generator(GenerateJsonSchema):
+    """Pydantic's own generator, with defaults as a file spells them."""
+
+    def encode_default(self, dft: Any) -> Any:
+        """Durations as text."""
+        return str(dft) if isinstance(dft, Duration | Rate) else super().encode_default(dft)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 7) of a scenario file, for editors; the loader knows more, such as names that name nothing."""
+    schema = _draft_7(Scenario.model_json_schema(schema_generator=_Generator))
+    definitions = schema.pop("definitions")
+    definitions["Duration"] = {
+        "type": "string",
+        "pattern": DURATION_PATTERN,
+        "description": "a duration such as 250ms, 10s, 1m30s or 2h; a bare number is refused",
+        "examples": ["250ms", "10s", "1m30s"],
+    }
+    return {"$schema": DRAFT, "title": "A scenario of Jetable", **schema, "definitions": dict(sorted(definitions.items()))}
+
+
+def _draft_7(schema: dict[str, Any]) -> dict[str, Any]:
+    """Pydantic's schema (draft 2020-12) in the words of draft 7, without what only the docs need."""
+    converted: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in _FOR_DOCS_ONLY or (key == "default" and value is None):
+            continue
+        if key in _MAPS:
+            converted["definitions" if key == "$defs" else key] = {name: _draft_7(item) for name, item in value.items()}
+        elif key == "$ref":
+            converted["allOf"] = [{"$ref": value.replace("#/$defs/", "#/definitions/")}]
+        elif key in _PLAIN:
+            converted[key] = value
+        else:
+            converted[key] = _converted(value)
+    if converted.get("pattern") == DURATION_PATTERN:
+        del converted["pattern"], converted["type"]
+        converted["allOf"] = [{"$ref": "#/definitions/Duration"}]
+    return converted
+
+
+def _converted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _draft_7(value)
+    if isinstance(value, list):
+        return [_converted(item) for item in value]
+    return value
+
+
+# --- docs -------------------------------------------------------------------------------------------------------------------
+
+EXAMPLE: Final = """\
+jetable: 1
+name: web survives a rolling restart
+target:
+  web:
+    command: "{python} -m sample_apps.web"   # executed directly; PORT is in its environment
+    replicas: 3
+    healthcheck: /healthz
+    stop_grace_period: 10s
+load:
+  rate: 400/s                                # open model: arrivals do not wait for answers
+  requests:
+    - GET /items/{id}
+    - POST /items: {name: "{uuid}"}          # a JSON body
+      weight: 3
+steps:
+  - steady: 2s
+  - terminate: {replica: each}               # SIGTERM, grace, SIGKILL at its end; then a replacement
+  - kill: any                                # SIGKILL
+    repeat: 5
+  - scale: {web: 5}
+  - scale: {web: 2}
+  - steady: 2s
+expect:
+  - dropped_requests == 0
+  - startup_time p(95) < 2s
+  - shutdown_time p(95) < 5s
+"""
+
+_HEAD: Final = "| key | type | default | unit | meaning | example |\n|---|---|---|---|---|---|"
+_UNIT_WORDS: Final = {"count": "count", "s": "seconds", "share": "share", "status": "exit status", "per_s": "requests a second"}
+
+
+def scenario_docs() -> str:
+    """The reference of the scenario file, in Markdown."""
+    sections = [_opening(), _target_docs(), _load_docs(), _steps_docs(), _expect_docs(), _values_docs()]
+    return "\n\n".join(section.strip() for section in sections) + "\n"
+
+
+def _opening() -> str:
+    return f"""\
+<!-- Written by `python -m harness.schema --write` from the models in harness/scenario/; edit those. -->
+
+# The scenario file
+
+One YAML file is one scenario: the app under test, what users do to it meanwhile, what happens to it, and what must hold. The words are
+those of the Compose specification wherever it has them.
+
+```yaml
+{EXAMPLE.strip()}
+```
+
+Files are read strictly, by the rules of YAML 1.2: `on`, `yes` and `22:22` are text, unknown and duplicate keys, tags, merge keys and
+several documents are errors, and no value is converted in silence. All problems of a file are shown at once, with line and column:
+
+```
+web.yaml:6:5: target.web.comand: unknown key "comand" (did you mean "command"?)
+web.yaml:9:24: target.web.stop_grace_period: needs a unit: write 10s or 10ms
+web.yaml:24:5: expect[0]: unknown metric "dropped_request" (did you mean "dropped_requests"?)
+```
+
+`jetable validate FILE` looks at files without starting anything. For completion and checks while you type, point your editor at
+[scenario.schema.json](scenario.schema.json), for example with this first line in a file:
+`# yaml-language-server: $schema=docs/scenario.schema.json`.
+
+{_keys(Scenario)}"""
+
+
+def _target_docs() -> str:
+    placeholders = _table(("placeholder", "becomes"), ((f"`{{{name}}}`", doc) for name, doc in command.PLACEHOLDERS.items()))
+    return f"""\
+## target
+
+The app under test: a mapping of names to process types, as in a Procfile. A process type has these keys:
+
+{_keys(ProcessType)}
+
+A command that is text is split into words as a shell would do it and executed directly, so that signals reach the app. It runs under
+`sh -c` only when it uses something that only a shell understands: a pipe, `&&`, a redirection, `$VARIABLE`, a glob, `NAME=value` before
+the command, or `exec` and its like. The run then says so.
+
+In a command, and in the values of `environment`, these stand for what is known only when a replica starts; all other braces stay as
+they are. YAML takes a `{{` at the beginning of a value for a mapping, so such text needs quotes.
+
+{placeholders}
+
+### healthcheck
+
+{_law(Healthcheck)}
+
+{_keys(Healthcheck)}"""
+
+
+def _load_docs() -> str:
+    placeholders = _table(
+        ("placeholder", "becomes", "a number in JSON"),
+        ((_code(each.written), each.doc, "yes" if each.number else "no") for each in template.PLACEHOLDERS.values()),
+    )
+    return f"""\
+## load
+
+{_law(Load)}
+
+{_keys(Load)}
+
+### requests
+
+{_law(Request)}
+
+```yaml
+requests:
+  - GET /items/{{id}}                          # text: method and path
+  - POST /items: {{name: "{{uuid}}"}}            # method and path, and under it the JSON body
+    weight: 3                                # other keys beside it
+  - request: PUT /items/{{id}}                 # all keys
+    headers: {{Content-Type: text/plain}}
+    body: "a new text"
+    expect: {{status: [200, 404]}}
+```
+
+{_HEAD}
+| `request` | text | **required**, unless method and path are given |  | method and path in one | `request: POST /items` |
+{_rows(Request)}
+
+What a request `expect`s:
+
+{_keys(Expectation)}
+
+Placeholders may stand in the path, in the values of headers, in the texts of a JSON body, in `body` and in `body_contains`. One
+placeholder has one value within one request: `{{uuid}}` in the path and in the body is the same. All values come from the run's seed.
+`{{{{` and `}}}}` are literal braces.
+
+{placeholders}
+
+## routing
+
+{_law(Routing)}
+
+{_keys(Routing)}"""
+
+
+def _steps_docs() -> str:
+    return f"""\
+## steps
+
+{_law(Step)}
+
+{_keys(Step)}
+
+### terminate, restart, kill
+
+The short form is the replica alone: `terminate: each`, `kill: 2`. All keys are optional. `scope` belongs to `kill` alone.
+
+{_keys(Kill)}
+
+### rolling_restart
+
+{_law(RollingRestart)} All keys are optional.
+
+{_keys(RollingRestart)}"""
+
+
+def _expect_docs() -> str:
+    metrics = _table(
+        ("metric", "unit", "samples in a run", "meaning", "example"),
+        (
+            (_code(metric.name), _UNIT_WORDS[metric.unit], "many" if metric.many else "one", metric.doc, _code(metric.example))
+            for metric in METRICS.values()
+        ),
+    )
+    defaults = "\n".join(f"- `{threshold}`" for threshold in DEFAULT_THRESHOLDS)
+    return f"""\
+## expect
+
+Each line is a threshold: a metric, an aggregate where a run has many samples of it, a comparison and a value. A process type and a dot
+before the metric (`web.startup_time max < 2s`) restrict it to that process type. A metric without data makes the line *unknown*, never
+true.
+
+- Comparisons: {", ".join(_code(op) for op in OPERATORS)}, and `in (a, b)`.
+- Aggregates: `p(95)` (any percentile, by linear interpolation), {", ".join(_code(name) for name in AGGREGATES)}.
+- `exit_status` is compared one by one: `exit_status in (0, 143)` holds when every status is one of these.
+- Values carry their unit: `5s` for a time, `1%` or `0.01` for a share, a bare whole number for a count.
+
+{metrics}
+
+These apply to every scenario that does not name their metric itself:
+
+{defaults}"""
+
+
+def _values_docs() -> str:
+    return """\
+## Durations and rates
+
+A duration is a number with its unit, or several from large to small: `250ms`, `10s`, `1m30s`, `2h`. Units are `h`, `m`, `s`, `ms`, `us`
+and `ns`; the longest duration is `24h`. A rate is a number a second, minute or hour: `400/s`, `20/m`, `100/h`. Bare numbers are refused.
+"""
+
+
+def _keys(model: type[BaseModel]) -> str:
+    """The table of a model's keys."""
+    return f"{_HEAD}\n{_rows(model)}"
+
+
+def _rows(model: type[BaseModel]) -> str:
+    rows = []
+    for name in _own_first(model):
+        field = model.model_fields[name]
+        key = field.alias or name
+        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        rows.append(
+            _row(
+                _code(key),
+                str(extra.get("type_words") or _type_words(field.annotation, field)),
+                str(extra.get("default_words") or _default_words(field)),
+                str(extra.get("unit") or _unit_words(field.annotation)),
+                str(field.description),
+                _code(_example(key, field)),
+            )
+        )
+    return "\n".join(rows)
+
+
+def _own_first(model: type[BaseModel]) -> list[str]:
+    """Names of a model's fields, what it has of its own before what it shares with others."""
+    names = (name for each in model.__mro__ for name in inspect.get_annotations(each))
+    return [name for name in dict.fromkeys(names) if name in model.model_fields]
+
+
+def _law(model: type[BaseModel]) -> str:
+    """What a model's docstring says of it."""
+    return " ".join((model.__doc__ or "").split()).replace("``", "`")
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    return "\n".join([_row(*head), "|" + "---|" * len(head), *(_row(*row) for row in rows)])
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
+
+
+def _example(key: str, field: FieldInfo) -> str:
+    """``key: value`` as one line of YAML."""
+    assert field.examples, f"{key} has no example"  # noqa: S101  a test builds the docs
+    return str(yaml.safe_dump({key: field.examples[0]}, default_flow_style=True, width=10_000, sort_keys=False)).strip()[1:-1]
+
+
+def _default_words(field: FieldInfo) -> str:
+    if field.is_required():
+        return "**required**"
+    default = field.default
+    if default is None:
+        return "none"
+    if isinstance(default, BaseModel):
+        return "see below"
+    if default in ((), {}):
+        return "empty"
+    return _code(json.dumps(default) if isinstance(default, bool | int) else str(default))
+
+
+def _unit_words(annotation: Any) -> str:
+    return "ms, s, m, h" if Duration in (annotation, *get_args(annotation)) else ""
+
+
+_TYPE_WORDS: Final[Mapping[Any, str]] = {str: "text", bool: "true or false", int: "whole number", Duration: "duration", Rate: "rate"}
+
+
+def _type_words(annotation: Any, field: FieldInfo) -> str:
+    """A type in the words of a person who has never seen Python."""
+    origin = get_origin(annotation)
+    if annotation in _TYPE_WORDS:
+        return _TYPE_WORDS[annotation] + _bounds(field)
+    if origin in (Union, types.UnionType):
+        return _type_words(next(arg for arg in get_args(annotation) if arg is not type(None)), field)
+    if origin is Annotated:
+        return _type_words(get_args(annotation)[0], field)
+    if origin is Literal:
+        return " or ".join(_code(json.dumps(value) if isinstance(value, bool) else str(value)) for value in get_args(annotation))
+    if origin is tuple:
+        return "list"
+    if origin is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        return "mapping"
+    raise AssertionError(f"no words for {annotation}; give the field its type_words")
+
+
+def _bounds(field: FieldInfo) -> str:
+    lowest = next((limit.ge for limit in field.metadata if hasattr(limit, "ge")), None)
+    highest = next((limit.le for limit in field.metadata if hasattr(limit, "le")), None)
+    if lowest is None:
+        return ""
+    return f" from {lowest}" if highest is None or highest > 10**9 else f", {lowest} to {highest}"
+
+
+# --- the committed files ----------------------------------------------------------------------------------------------------
+
+FILES: Final[dict[Path, Callable[[], str]]] = {
+    SCHEMA_FILE: lambda: json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n",
+    DOCS_FILE: scenario_docs,
+}
+"""What is generated and committed."""
+
+
+def write() -> None:
+    """Write all generated files anew."""
+    for file, content in FILES.items():
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(content(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m harness.schema", description="Generate what the docs say about scenario files.")
+    parser.add_argument("--write", action="store_true", required=True, help="write docs/scenarios.md and docs/scenario.schema.json")
+    parser.parse_args()
+    write()
