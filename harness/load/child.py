@@ -1,0 +1,215 @@
+"""The load process: ``python -m harness.load.child TABLE ORDERS``, started by `harness.load.process` and by nobody else.
+
+Locust changes the whole process that imports it, so it lives here and only here. The two arguments are inherited descriptors: the
+routing table and the orders (`harness.load.spec.Orders` as JSON). Standard input is the line to the harness: a byte ``g`` begins the
+load, ``s`` ends it in order, ``x`` ends it at once, and so does the end of the input, which means that the harness is gone.
+
+In order means: no new op, what is under way ends within its time-out, what still is not over is written down as unfinished, the ledger
+is closed. The process also ends on SIGTERM, and by itself when it has lived too long. It does not hear SIGINT: Ctrl-C reaches every
+process of the terminal, and the harness decides what it means.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from harness.clock import NS_PER_S, Dice
+from harness.history import Control, Generator, LedgerWriter, LoadBegan, LoadEnded
+from harness.load import table
+from harness.load.spec import Orders
+from harness.load.table import Router, Table, lone_route
+
+if TYPE_CHECKING:
+    from harness.load.user import Crowd
+
+GO: Final = b"g"
+STOP: Final = b"s"
+STOP_AT_ONCE: Final = b"x"
+
+_STDIN: Final = 0
+_BEAT_S: Final = 0.01
+_SAMPLE_NS: Final = 250_000_000
+_CONTROL_S: Final = 0.02
+_CONTROL_TIMEOUT_S: Final = 2.0
+_DRAIN_SPARE_S: Final = 0.5
+_CANCEL_S: Final = 2.0
+
+
+def main(arguments: list[str]) -> int:
+    """The whole life of the load process; returns its exit status."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    shared, orders_fd = Table(int(arguments[0])), int(arguments[1])
+    with os.fdopen(orders_fd, "rb") as file:
+        orders = msgspec.json.decode(file.read(), type=Orders)
+    logging.basicConfig(stream=sys.stderr, level=logging.ERROR, format="%(name)s: %(message)s")
+    _allow_many_files()
+    return _Load(shared, orders).run()
+
+
+def _allow_many_files() -> None:
+    """Each user holds a connection to each replica."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class _Load:
+    """Locust, the crowd, and the greenlets beside them."""
+
+    def __init__(self, shared: Table, orders: Orders) -> None:
+        # Importing these patches the standard library of this process.
+        import gevent.event  # noqa: PLC0415
+        from locust.env import Environment  # noqa: PLC0415
+
+        from harness.load.locust_user import make_user_class  # noqa: PLC0415
+        from harness.load.user import Crowd  # noqa: PLC0415
+
+        self._spec = orders.load
+        self._words = shared.words
+        self._control_port = orders.control_port
+        self._ledger = LedgerWriter(Path(orders.ledger))
+        start = Dice(self._spec.seed).fork("router").integer(0, 1 << 20)
+        self._crowd: Crowd = Crowd(self._spec, Router(shared, start=start), self._ledger, shared.words)
+        self._environment = Environment(user_classes=[make_user_class(self._crowd, self._fail)], catch_exceptions=False)
+        self._go = gevent.event.Event()
+        self._stop = gevent.event.Event()
+        self._at_once = False
+        self._problem = ""
+
+    def run(self) -> int:
+        """Wait for the word to begin, send until the word to end."""
+        import gevent  # noqa: PLC0415
+
+        gevent.signal_handler(signal.SIGTERM, self._stop.set)
+        gevent.spawn(self._listen).link_exception(self._fail_of)
+        self._words[table.PHASE] = table.READY
+        self._go.wait(self._spec.longest_s)
+        if not self._stop.is_set():
+            self._send()
+        self._ledger.close()
+        self._words[table.PHASE] = table.ENDED
+        if self._problem:
+            sys.stderr.write(self._problem)
+        return 1 if self._problem else 0
+
+    def _send(self) -> None:
+        import gevent  # noqa: PLC0415
+
+        runner = self._environment.create_local_runner()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(100_000, 20, 20)
+        self._ledger.append(LoadBegan(at_ns=time.monotonic_ns(), pid=os.getpid()))
+        self._words[table.HEARTBEAT_NS] = time.monotonic_ns()
+        self._words[table.PHASE] = table.SENDING
+        for body in (self._watch_itself, self._ask_control_server, *([self._crowd.arrive] if self._spec.rate_per_s else [])):
+            gevent.spawn(body).link_exception(self._fail_of)
+        runner.start(self._spec.users, spawn_rate=self._spec.users)
+        self._stop.wait(self._spec.longest_s)
+        self._drain()
+        self._ledger.append(LoadEnded(at_ns=time.monotonic_ns(), invoked=self._crowd.invoked, closed=self._crowd.closed))
+        runner.quit()
+
+    def _drain(self) -> None:
+        """Let what is under way end in time; write down what does not as unfinished."""
+        crowd = self._crowd
+        crowd.stopping = True
+        self._wait_for_ops(self._spec.timeout_s + _DRAIN_SPARE_S, patient=True)
+        crowd.cancel()
+        self._wait_for_ops(_CANCEL_S, patient=False)
+
+    def _wait_for_ops(self, longest_s: float, *, patient: bool) -> None:
+        import gevent  # noqa: PLC0415
+
+        deadline_ns = time.monotonic_ns() + round(longest_s * NS_PER_S)
+        while self._crowd.open_ops and not (self._at_once and patient) and time.monotonic_ns() < deadline_ns:
+            gevent.sleep(0.001)
+
+    def _listen(self) -> None:
+        """Obey the harness, and end when it is gone."""
+        from gevent import get_hub  # noqa: PLC0415
+
+        hub = get_hub()
+        io = hub.loop.io(_STDIN, 1)
+        while True:
+            hub.wait(io)
+            said = os.read(_STDIN, 1)
+            if said == GO:
+                self._go.set()
+                continue
+            self._at_once |= said != STOP
+            self._stop.set()
+            self._go.set()
+            if not said:
+                return
+
+    def _watch_itself(self) -> None:
+        """Measure how late the loop is and what it costs, so that a generator that can't keep up is not taken for a slow app."""
+        import gevent  # noqa: PLC0415
+
+        crowd = self._crowd
+        began_ns, cpu_s, late, arrivals, lag_ns = time.monotonic_ns(), time.process_time(), 0, 0, 0
+        while True:
+            before_ns = time.monotonic_ns()
+            gevent.sleep(_BEAT_S)
+            now_ns = time.monotonic_ns()
+            self._words[table.HEARTBEAT_NS] = now_ns
+            lag_ns = max(lag_ns, now_ns - before_ns - round(_BEAT_S * NS_PER_S))
+            if now_ns - began_ns < _SAMPLE_NS:
+                continue
+            used_s = time.process_time()
+            self._ledger.append(
+                Generator(
+                    at_ns=now_ns,
+                    lag_ns=lag_ns,
+                    cpu=round((used_s - cpu_s) * NS_PER_S / (now_ns - began_ns), 4),
+                    late=crowd.late - late,
+                    arrivals=crowd.arrivals - arrivals,
+                )
+            )
+            began_ns, cpu_s, late, arrivals, lag_ns = now_ns, used_s, crowd.late, crowd.arrivals, 0
+
+    def _ask_control_server(self) -> None:
+        """Ask a server that does nothing, over the same code and the same wire, on new and on kept connections in turn."""
+        import gevent  # noqa: PLC0415
+
+        from harness.load.client import Client, Exchange, Expect  # noqa: PLC0415
+
+        if not self._control_port:
+            return
+        clients = [Client(timeout_s=_CONTROL_TIMEOUT_S, keep_alive=keep) for keep in (True, False)]
+        route = lone_route("control", "127.0.0.1", self._control_port)
+        request = b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % route.authority
+        expect = Expect(statuses=(200,), contains=b"ok")
+        while not self._crowd.stopping:
+            clients.reverse()
+            seen = Exchange()
+            at_ns = time.monotonic_ns()
+            route.reserve()
+            clients[0].exchange(route, request, expect, seen)
+            self._ledger.append(Control(at_ns=at_ns, done_ns=seen.done_ns, ok=seen.as_expected))
+            gevent.sleep(_CONTROL_S)
+
+    def _fail(self, error: BaseException) -> None:
+        """A defect of the load itself: end at once with its traceback in the log, rather than send on with holes in the books."""
+        self._problem = self._problem or "".join(traceback.format_exception(error))
+        self._at_once = True
+        self._stop.set()
+        self._go.set()
+
+    def _fail_of(self, greenlet: object) -> None:
+        self._fail(greenlet.exception)  # type: ignore[attr-defined]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,457 @@
+"""One HTTP/1.1 request on one connection, observed and never repeated.
+
+`Client.exchange` makes one attempt at one replica and reports what the operating system told about it: how far it got, how it ended,
+and when each stage was reached. It decides nothing about a second attempt. A connection that was used before is looked at before a
+byte leaves, so that one that the peer has closed meanwhile is told apart from one that broke under a request.
+
+It runs in a greenlet and waits on the event loop's watchers directly; one wait costs less than a microsecond, which is why one process
+can put enough load on a target and still write down every request. A client belongs to one greenlet and makes one attempt at a time.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import socket
+import struct
+import time
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+from gevent import get_hub, getcurrent
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from harness.outcome import Ending, Reached
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from harness.load.table import Route
+
+_now_ns = time.monotonic_ns
+
+_READ: Final = 1
+_WRITE: Final = 2
+_CHUNK: Final = 65536
+_HEAD_LIMIT: Final = 1 << 20
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+_REFUSED: Final = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL})
+_PENDING: Final = frozenset({errno.EINPROGRESS, errno.EALREADY, errno.EINTR})
+
+
+class _Woken(Enum):
+    """Why a waiting greenlet was switched to."""
+
+    READY = 1
+    EXPIRED = 2
+    CANCELLED = 3
+
+
+class _EarlyEndError(Exception):
+    """An attempt ends for a reason that is no `OSError`; ``label`` is what the ledger shows."""
+
+    def __init__(self, ending: Ending, label: str) -> None:
+        super().__init__(label)
+        self.ending = ending
+        self.label = label
+
+
+class Expect:
+    """What a good answer is like: its status (empty: 200 to 399), a piece of its body, and no body at all after HEAD."""
+
+    __slots__ = ("contains", "head", "statuses")
+
+    def __init__(self, *, statuses: Collection[int] = (), contains: bytes = b"", head: bool = False) -> None:
+        self.statuses = frozenset(statuses or range(200, 400))
+        self.contains = contains
+        self.head = head
+
+
+class Exchange:
+    """What is known about one attempt so far; instants are nanoseconds, 0 for never.
+
+    Attributes:
+        reached: How far it got.
+        ending: How it ended.
+        reused: The connection had carried a request before.
+        status: The answer's status as soon as its headers are whole.
+        as_expected: The answer is whole and as `Expect` says.
+        connected_ns: The connection was there; for a reused one, it was found to be usable.
+        sent_ns: The kernel had taken the first bytes of the request.
+        first_ns: The first bytes of the answer came.
+        done_ns: The attempt was over.
+        tx: Bytes that the kernel took.
+        rx: Bytes that came.
+        port: The client's own port.
+        error: An errno name, an exception type, or ``FIN``.
+    """
+
+    __slots__ = (
+        "as_expected",
+        "connected_ns",
+        "done_ns",
+        "ending",
+        "error",
+        "first_ns",
+        "port",
+        "reached",
+        "reused",
+        "rx",
+        "sent_ns",
+        "status",
+        "tx",
+    )
+
+    def __init__(self) -> None:
+        self.reached = Reached.NOTHING
+        self.ending = Ending.LOAD_ENDED
+        self.reused = False
+        self.status = 0
+        self.as_expected = False
+        self.connected_ns = 0
+        self.sent_ns = 0
+        self.first_ns = 0
+        self.done_ns = 0
+        self.tx = 0
+        self.rx = 0
+        self.port = 0
+        self.error = ""
+
+
+class _Framing:
+    """Finds out whether an answer's headers say where its body ends."""
+
+    def __init__(self, head: bytes) -> None:
+        self.told = False
+        try:
+            HttpResponseParser(self).feed_data(head)
+        except HttpParserError:
+            self.told = True
+
+    def on_message_begin(self) -> None:
+        """Forget the interim answer before this one."""
+        self.told = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A length, or chunks."""
+        name = name.lower()
+        self.told |= name == b"content-length" or (name == b"transfer-encoding" and b"chunked" in value.lower())
+
+
+class _Connection:
+    """A connected socket with its parser, which calls the ``on_…`` methods."""
+
+    __slots__ = (
+        "_contains",
+        "_head_only",
+        "_parser",
+        "_tail",
+        "found",
+        "head",
+        "headers_whole",
+        "io",
+        "keep",
+        "port",
+        "sock",
+        "status",
+        "whole",
+    )
+
+    def __init__(self, sock: _socket.socket, port: int) -> None:
+        self.sock = sock
+        self.port = port
+        self.io = get_hub().loop.io(sock.fileno(), _READ)
+        self._parser: Any = None
+
+    def begin(self, expect: Expect) -> None:
+        """Get ready for the next answer."""
+        if self._parser is None:
+            self._parser = HttpResponseParser(self)
+        self._head_only = expect.head
+        self._contains = expect.contains
+        self._tail = b""
+        self.found = not expect.contains
+        self.head = b""
+        self.headers_whole = False
+        self.whole = False
+        self.keep = False
+        self.status = 0
+
+    def on_message_begin(self) -> None:
+        """A second answer to one request makes the connection useless."""
+        if self.whole:
+            self.keep = False
+
+    def on_headers_complete(self) -> None:
+        """The status line and the headers are here; an interim answer (1xx) does not count."""
+        parser = self._parser
+        if self.whole:
+            return
+        self.status = status = parser.get_status_code()
+        if status >= 200 or status == 101:
+            self.headers_whole = True
+            self.keep = parser.should_keep_alive()
+            if self._head_only:
+                self.whole = True
+
+    def on_body(self, data: bytes) -> None:
+        """Look for what the body must contain, also where it is cut between two pieces."""
+        if not self.found and not self.whole:
+            window = self._tail + data
+            self.found = self._contains in window
+            self._tail = window[1 - len(self._contains) :] if len(self._contains) > 1 else b""
+
+    def on_message_complete(self) -> None:
+        """The answer is whole, unless it was an interim one."""
+        if self.headers_whole:
+            self.whole = True
+
+    def feed(self, data: bytes) -> None:
+        """Parse what came; raises `HttpParserError` when it is not HTTP."""
+        if not self.headers_whole:
+            self.head += data
+            if len(self.head) > _HEAD_LIMIT:
+                raise HttpParserError("the headers are too long")
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade:
+            self.keep = False
+        except HttpParserError:
+            self.keep = False
+            if not self.whole:
+                raise
+        if self._head_only:
+            self._parser = None  # it waits for the body that the headers announce and HEAD does not get
+
+    def close(self, *, reset: bool = False) -> None:
+        """Close the socket; ``reset`` tells the peer at once that nobody waits for an answer."""
+        self.io.close()
+        self._parser = None  # the parser holds our methods
+        if reset:
+            try:
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            except OSError as error:
+                if error.errno != errno.EINVAL:  # macOS says so about a socket that the peer has reset
+                    raise
+        self.sock.close()
+
+
+class Client:
+    """One user's connections, at most one to each replica."""
+
+    def __init__(self, *, timeout_s: float, keep_alive: bool) -> None:
+        hub = get_hub()
+        self._keep_alive = keep_alive
+        self._connections: dict[Route, _Connection] = {}
+        self._hub_switch = hub.switch
+        self._loop = hub.loop
+        self._timer = hub.loop.timer(timeout_s, timeout_s)
+        self._switch = getcurrent().switch
+        self._waiting = False
+        self._ended: _Woken | None = None
+
+    def exchange(self, route: Route, request: bytes, expect: Expect, seen: Exchange) -> None:
+        """Send ``request`` to ``route``, on which it was reserved, and write into ``seen`` what happened; never raises an `OSError`.
+
+        The reservation turns into one *in flight* when the whole request has left, and both are gone when this returns.
+        """
+        words, under_way = route.words, route.way
+        connection: _Connection | None = None
+        self._ended = None
+        self._timer.again(self._wake, _Woken.EXPIRED)
+        try:
+            connection = self._usable(route, seen) or self._connect(route.address)
+            seen.reached = Reached.CONNECTED
+            seen.port = connection.port
+            seen.connected_ns = _now_ns()
+            connection.begin(expect)
+            broken = self._send(connection, request, seen)
+            words[route.flight] += 1
+            words[route.way] -= 1
+            under_way = route.flight
+            self._receive(connection, seen, broken)
+            seen.done_ns = _now_ns()
+            seen.ending = Ending.ANSWERED
+        except OSError as error:
+            seen.ending = _ending_of(error)
+            seen.error = errno.errorcode.get(error.errno or 0, type(error).__name__)
+        except _EarlyEndError as early:
+            seen.ending = early.ending
+            seen.error = early.label
+        except HttpParserError as error:
+            seen.ending = Ending.GARBLED
+            seen.error = type(error).__name__
+        finally:
+            if not seen.done_ns:
+                seen.done_ns = _now_ns()
+            words[under_way] -= 1
+            self._timer.stop()
+            if connection is not None:
+                self._settle(route, connection, expect, seen)
+
+    def cancel(self) -> None:
+        """End the attempt under way, if there is one, as the end of the load; for the event loop's own greenlet or another one."""
+        self._loop.run_callback(self._wake, _Woken.CANCELLED)
+
+    def drop(self, route: Route) -> None:
+        """Close the connection to a replica that is gone."""
+        connection = self._connections.pop(route, None)
+        if connection is not None:
+            connection.close()
+
+    def close(self) -> None:
+        """Close all connections and the timer."""
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
+        self._timer.close()
+
+    def _usable(self, route: Route, seen: Exchange) -> _Connection | None:
+        """The connection that an earlier request left behind; raises when its peer has closed it meanwhile."""
+        connection = self._connections.pop(route, None)
+        if connection is None:
+            return None
+        seen.reused = True
+        seen.reached = Reached.CONNECTED
+        seen.port = connection.port
+        try:
+            found = connection.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return connection
+        except OSError:
+            connection.close()
+            raise
+        connection.close()
+        # Bytes that nobody asked for are a farewell, such as 408 before the end of an idle connection.
+        raise _EarlyEndError(Ending.CLOSED, "FIN" if not found else "UNASKED")
+
+    def _connect(self, address: tuple[str, int]) -> _Connection:
+        sock = _socket.socket(_socket.AF_INET6 if ":" in address[0] else _socket.AF_INET, _socket.SOCK_STREAM)
+        try:
+            sock.settimeout(0)
+            sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+            problem = sock.connect_ex(address)
+            if problem in _PENDING:  # over loopback the second call finds the connection made
+                problem = sock.connect_ex(address)
+            if problem in _PENDING:
+                self._wait_once(sock, _WRITE)
+                problem = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+            if problem in (0, errno.EISCONN):
+                port = sock.getsockname()[1]
+                if port != address[1] or sock.getsockname() != sock.getpeername():
+                    return _Connection(sock, port)
+                # A port that nobody listens on, which the kernel chose as our own by chance: TCP has connected it to itself.
+                problem = errno.ECONNREFUSED
+        except BaseException:
+            sock.close()
+            raise
+        sock.close()
+        raise OSError(problem, "connect")
+
+    def _send(self, connection: _Connection, request: bytes, seen: Exchange) -> OSError | None:
+        """Hand the request to the kernel; what broke when a part of it had left, since an answer may have come before."""
+        try:
+            seen.tx = connection.sock.send(request)
+            seen.sent_ns = _now_ns()
+            seen.reached = Reached.SENT
+        except BlockingIOError:
+            pass
+        rest = memoryview(request)[seen.tx :] if seen.tx < len(request) else None
+        while rest:
+            try:
+                sent = connection.sock.send(rest)
+            except BlockingIOError:
+                self._wait_once(connection.sock, _WRITE)
+                continue
+            except OSError as error:
+                if not seen.tx:
+                    raise
+                return error
+            if not seen.tx:
+                seen.sent_ns = _now_ns()
+                seen.reached = Reached.SENT
+            seen.tx += sent
+            rest = rest[sent:]
+        return None
+
+    def _receive(self, connection: _Connection, seen: Exchange, broken: OSError | None) -> None:
+        sock, io = connection.sock, connection.io
+        while not connection.whole:
+            if broken is None:
+                self._wait(io)
+            try:
+                data = sock.recv(_CHUNK)
+            except BlockingIOError:
+                if broken is not None:
+                    raise broken from None
+                continue
+            if not data:
+                self._end_of_stream(connection, broken)
+                connection.keep = False
+                break
+            if not seen.rx:
+                seen.first_ns = _now_ns()
+                seen.reached = Reached.HEADERS
+            seen.rx += len(data)
+            connection.feed(data)
+            if connection.headers_whole:
+                seen.reached = Reached.BODY
+                seen.status = connection.status
+        seen.reached = Reached.ANSWERED
+
+    def _end_of_stream(self, connection: _Connection, broken: OSError | None) -> None:
+        """The peer has closed; raises unless that is the end of the answer."""
+        if connection.headers_whole and broken is None and not _Framing(connection.head).told:
+            return
+        raise broken or _EarlyEndError(Ending.CLOSED, "FIN")
+
+    def _settle(self, route: Route, connection: _Connection, expect: Expect, seen: Exchange) -> None:
+        """Judge the answer, and keep or close the connection."""
+        if seen.ending is not Ending.ANSWERED:
+            connection.close(reset=seen.ending is not Ending.CLOSED)
+            return
+        seen.as_expected = seen.status in expect.statuses and connection.found
+        if seen.status in expect.statuses and not connection.found:
+            seen.error = "BODY"
+        if connection.keep and self._keep_alive and not route.gone:
+            self._connections[route] = connection
+        else:
+            connection.close()
+
+    def _wait_once(self, sock: _socket.socket, events: int) -> None:
+        io = self._loop.io(sock.fileno(), events)
+        try:
+            self._wait(io)
+        finally:
+            io.close()
+
+    def _wait(self, io: Any) -> None:
+        """Wait for a watcher; raises when the time-out passes or the load ends first."""
+        if self._ended is None:
+            io.start(self._switch, _Woken.READY)
+            self._waiting = True
+            try:
+                woken = self._hub_switch()
+            finally:
+                self._waiting = False
+                io.stop()
+            if woken is _Woken.READY:
+                return
+            self._ended = woken
+        if self._ended is _Woken.EXPIRED:
+            raise _EarlyEndError(Ending.TIMEOUT, "TIMEOUT")
+        raise _EarlyEndError(Ending.LOAD_ENDED, "LOAD_ENDED")
+
+    def _wake(self, why: _Woken) -> None:
+        """Runs in the event loop: let the greenlet go on with ``why``, or find it at its next wait."""
+        if self._waiting:
+            self._switch(why)
+        else:
+            self._ended = why
+
+
+def _ending_of(error: OSError) -> Ending:
+    if error.errno in _REFUSED:
+        return Ending.REFUSED
+    return Ending.TIMEOUT if error.errno == errno.ETIMEDOUT else Ending.CLOSED

@@ -1,0 +1,108 @@
+"""What the load process is told: one frozen record, sent as JSON.
+
+The load process never sees a scenario: it gets the few facts that it needs, so that it can start without pydantic and YAML, and so that
+a load can be driven without a scenario file (the tests and the benchmark do so).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Self
+
+import msgspec
+
+if TYPE_CHECKING:
+    from harness.scenario import Request, Scenario
+
+LONGEST_S = 24 * 3600.0
+"""The load process lives no longer, should nobody end it."""
+
+
+class RequestSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of request. Texts are templates of `harness.template`.
+
+    Attributes:
+        method: The HTTP method.
+        path: Path and query.
+        headers: Names and values.
+        json: The body as JSON text whose texts are templates; empty for none.
+        body: The body as text, where it is not JSON; empty for none.
+        weight: How often it is chosen, relative to the others.
+        statuses: What a good answer's status is; empty for 200 to 399.
+        body_contains: What a good answer's body contains; empty for anything.
+        idempotent: It may be sent again when nobody knows whether it was executed, as far as ``retries`` allows.
+    """
+
+    method: str
+    path: str
+    headers: tuple[tuple[str, str], ...] = ()
+    json: str = ""
+    body: str = ""
+    weight: int = 1
+    statuses: tuple[int, ...] = ()
+    body_contains: str = ""
+    idempotent: bool = False
+
+    @classmethod
+    def of(cls, request: Request) -> Self:
+        """The facts of one request of a scenario."""
+        return cls(
+            method=request.method,
+            path=request.path,
+            headers=tuple(request.headers.items()),
+            json=json.dumps(request.json_body, ensure_ascii=False) if request.json_body is not None else "",
+            body=request.body or "",
+            weight=request.weight,
+            statuses=request.expect.status,
+            body_contains=request.expect.body_contains or "",
+            idempotent=request.idempotent,
+        )
+
+
+class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole load.
+
+    Attributes:
+        seed: The run's seed; the same seed makes the same requests.
+        requests: What is sent, chosen by weight.
+        users: Closed model: users that each wait for their answer. Open model: ops that may be under way at once.
+        rate_per_s: Open model: ops that begin in each second, whether or not earlier ones are answered. 0: closed model.
+        think_s: Closed model: a user's pause between two ops.
+        timeout_s: What one attempt may take, from connecting to the last byte of its answer.
+        keep_alive: Use a connection for more than one request.
+        retries: How often an idempotent op may be sent again when nobody knows whether it was executed.
+        longest_s: The load process ends by itself after so long.
+    """
+
+    seed: int
+    requests: tuple[RequestSpec, ...]
+    users: int = 10
+    rate_per_s: float = 0.0
+    think_s: float = 0.0
+    timeout_s: float = 10.0
+    keep_alive: bool = True
+    retries: int = 0
+    longest_s: float = LONGEST_S
+
+    @classmethod
+    def of(cls, scenario: Scenario, *, seed: int) -> Self:
+        """The load of ``scenario``, drawn from ``seed``."""
+        load = scenario.load
+        return cls(
+            seed=seed,
+            requests=tuple(RequestSpec.of(request) for request in load.requests),
+            users=load.users,
+            rate_per_s=load.rate.per_s if load.rate is not None else 0.0,
+            think_s=load.think_time.s,
+            timeout_s=load.timeout.s,
+            keep_alive=load.keep_alive,
+            retries=load.retries,
+        )
+
+
+class Orders(msgspec.Struct, frozen=True, kw_only=True):
+    """What the load process gets on its way: the load, its ledger's path, and where the control server listens (port 0: there is none)."""
+
+    load: LoadSpec
+    ledger: str
+    control_port: int = 0

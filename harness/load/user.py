@@ -1,0 +1,331 @@
+"""What a user does: ops, one after the other, each with as many attempts as the outcome table allows, all of them on record.
+
+The closed model has users who wait for their answer, think, and go on. The open model has arrivals at a constant distance that wait for
+no answer: each is given to the user who became idle last, whose connections are the warmest, or to the first who becomes idle when none
+is. An op that begins late is counted as such, and its latency is counted from the instant at which it was due.
+
+An op goes to the replicas in turns. What surely was not executed goes to another replica, at most once to each; a connection that its
+peer had closed before a byte left is replaced by a new one; everything else is sent again only when the scenario allows retries. Each
+of these is an attempt of its own in the ledger.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from bisect import bisect_right
+from collections import deque
+from functools import cache
+from itertools import accumulate
+from typing import TYPE_CHECKING, Final, Protocol
+
+import gevent
+from gevent import get_hub, getcurrent
+
+from harness.clock import NS_PER_S, Dice
+from harness.history import AnyLine, Close, Invoke
+from harness.load import table
+from harness.load.client import Client, Exchange, Expect
+from harness.outcome import Ending, Executed, Outcome, Reached, Row, Wire, classify, may_send_again
+from harness.template import Template, compile_json, compile_template, draw
+
+if TYPE_CHECKING:
+    from harness.load.spec import LoadSpec, RequestSpec
+    from harness.load.table import Route, Router
+
+_now_ns = time.monotonic_ns
+
+LATE_NS: Final = 100_000_000
+"""An arrival that begins so long after it was due is late."""
+
+NOWHERE_S: Final = 0.01
+"""The pause of a user who found no replica, so that a target that is down is not asked a hundred thousand times a second."""
+
+
+class Ledger(Protocol):
+    """Where lines go; each is safe from SIGKILL when `append` returns."""
+
+    def append(self, line: AnyLine) -> None:
+        """Write one line."""
+        ...
+
+
+class Sending:
+    """One kind of request, compiled. ``index`` is its place in the scenario."""
+
+    def __init__(self, index: int, spec: RequestSpec, *, keep_alive: bool) -> None:
+        given = {name.lower(): value for name, value in spec.headers}
+        self.index = index
+        self.method = spec.method
+        self.has_id = "x-request-id" in given
+        self.has_host = "host" in given
+        # The table asks for a method; PUT stands for "may be repeated" where the scenario says so of another one.
+        self.repeatable = "PUT" if spec.idempotent else spec.method
+        self._path = compile_template(spec.path)
+        self._headers = [(name, compile_template(value)) for name, value in _all_headers(spec, keep_alive=keep_alive)]
+        self._body = compile_json(json.loads(spec.json)) if spec.json else compile_template(spec.body)
+        self._has_body = bool(spec.json or spec.body) or spec.method in ("POST", "PUT", "PATCH")
+        self._contains = compile_template(spec.body_contains)
+        self._statuses = frozenset(spec.statuses)
+        templates: list[Template] = [self._path, self._body, self._contains, *(value for _, value in self._headers)]
+        self.names = tuple(dict.fromkeys(name for template in templates for name in template.names))
+        self._fixed = None if self.names else self._render({})
+
+    def render(self, dice: Dice, *, user: int, seq: int) -> tuple[bytes, bytes, Expect]:
+        """The request line, the rest of the request, and what a good answer is like; the Host header goes between the two."""
+        return self._fixed or self._render(draw(dice, self.names, user=user, seq=seq))
+
+    def whole(self, start: bytes, rest: bytes, authority: bytes, attempt: tuple[int, int]) -> bytes:
+        """The request to a replica, with the number of the op and of the attempt, so that the app's log can be laid beside the ledger."""
+        if self.has_id or self.has_host:
+            host = b"" if self.has_host else b"Host: %b\r\n" % authority
+            own_id = b"" if self.has_id else b"X-Request-Id: %d-%d\r\n" % attempt
+            return b"%b%b%b%b" % (start, host, own_id, rest)
+        return b"%bHost: %b\r\nX-Request-Id: %d-%d\r\n%b" % (start, authority, *attempt, rest)
+
+    def _render(self, values: dict[str, str]) -> tuple[bytes, bytes, Expect]:
+        body = self._body.render(values).encode()
+        headers = "".join(f"{name}: {value.render(values)}\r\n" for name, value in self._headers)
+        length = f"Content-Length: {len(body)}\r\n" if self._has_body else ""
+        expect = Expect(statuses=self._statuses, contains=self._contains.render(values).encode(), head=self.method == "HEAD")
+        start = f"{self.method} {self._path.render(values)} HTTP/1.1\r\n"
+        return start.encode(), f"{headers}{length}\r\n".encode() + body, expect
+
+
+def _all_headers(spec: RequestSpec, *, keep_alive: bool) -> list[tuple[str, str]]:
+    given = {name.lower() for name, _ in spec.headers}
+    defaults = [("User-Agent", "jetable"), ("Accept", "*/*")]
+    if spec.json:
+        defaults.append(("Content-Type", "application/json"))
+    if not keep_alive:
+        defaults.append(("Connection", "close"))
+    return [(name, value) for name, value in defaults if name.lower() not in given] + list(spec.headers)
+
+
+class Crowd:
+    """All users of a load: what they share, and the books of what they do.
+
+    ``begun``, ``invoked`` and ``closed`` count ops and attempts, ``open_ops`` those under way, ``arrivals`` and ``late`` the arrivals of
+    the open model.
+    """
+
+    def __init__(self, spec: LoadSpec, router: Router, ledger: Ledger, words: memoryview[int]) -> None:
+        self.spec = spec
+        self.clients: list[Client] = []
+        self.invoked = self.closed = self.begun = self.open_ops = self.arrivals = self.late = 0
+        self.stopping = False
+        self._cancelled = False
+        self._router = router
+        self._append = ledger.append
+        self._words = words
+        self._sendings = [Sending(index, request, keep_alive=spec.keep_alive) for index, request in enumerate(spec.requests)]
+        self._weights = list(accumulate(request.weight for request in spec.requests))
+        self._dice = Dice(spec.seed).fork("load")
+        self._idle: list[User] = []
+        self._overdue: deque[int] = deque()
+
+    def new_user(self) -> User:
+        """A user with connections of its own, for the greenlet that calls this."""
+        client = Client(timeout_s=self.spec.timeout_s, keep_alive=self.spec.keep_alive)
+        self.clients.append(client)
+        number = len(self.clients)
+        return User(self, number, client, self._dice.fork(f"user {number}"))
+
+    def cancel(self) -> None:
+        """What is still under way ends as unfinished."""
+        self.stopping = self._cancelled = True
+        for client in self.clients:
+            client.cancel()
+
+    def arrive(self) -> None:
+        """The arrivals of the open model, until the load stops; for a greenlet of its own."""
+        start_ns, number = _now_ns(), 0
+        while not self.stopping:
+            due_ns = start_ns + round(number * NS_PER_S / self.spec.rate_per_s)
+            ahead_ns = due_ns - _now_ns()
+            if ahead_ns > 0:
+                gevent.sleep(ahead_ns / NS_PER_S)
+                continue
+            number += 1
+            if self._idle:
+                self._idle.pop().take(due_ns)
+            else:
+                self._overdue.append(due_ns)
+
+    def wait_arrival(self, user: User) -> int:
+        """The instant at which the op that ``user`` is to begin now was due."""
+        if self._overdue:
+            due_ns = self._overdue.popleft()
+        else:
+            self._idle.append(user)
+            due_ns = get_hub().switch()
+        self.arrivals += 1
+        self.late += _now_ns() - due_ns > LATE_NS
+        return due_ns
+
+    def op(self, user: User, due_ns: int = 0) -> bool:
+        """One op from its first attempt to its end; false when it found no replica to go to."""
+        self.begun += 1
+        number = self.begun
+        self._words[table.BEGUN] = number
+        self.open_ops += 1
+        try:
+            return self._attempts(user, number, due_ns)
+        finally:
+            self.open_ops -= 1
+
+    def _attempts(self, user: User, number: int, due_ns: int) -> bool:
+        sending = self._choose(user.dice)
+        start, rest, expect = sending.render(user.dice, user=user.number, seq=number)
+        step = self._words[table.STEP]
+        way = _Way(self, sending.repeatable)
+        route = way.first()
+        n = 0
+        while True:
+            at_ns = _now_ns()
+            due_ns = due_ns or at_ns
+            name = route.name if route is not None else ""
+            self.invoked += 1
+            self._append(
+                Invoke(op=number, n=n, user=user.number, request=sending.index, replica=name, step=step, at_ns=at_ns, due_ns=due_ns)
+            )
+            if route is None:
+                self._close(number, n, _NO_REPLICA, Outcome.REFUSED, last=True)
+                return False
+            request = sending.whole(start, rest, route.authority, (number, n))
+            seen = Exchange()
+            try:
+                user.client.exchange(route, request, expect, seen)
+            except BaseException:
+                self._close(number, n, seen, Outcome.UNFINISHED, last=True)
+                raise
+            row = _row(seen.reached, seen.ending, seen.reused, seen.status, seen.as_expected)
+            route = None if row.outcome is Outcome.OK else way.after(route, row)
+            self._close(number, n, seen, row.outcome, last=route is None)
+            if route is None:
+                return row.executed is not Executed.NO
+            n += 1
+
+    def _choose(self, dice: Dice) -> Sending:
+        weights = self._weights
+        if len(weights) == 1:
+            return self._sendings[0]
+        return self._sendings[bisect_right(weights, dice.uniform() * weights[-1])]
+
+    def _close(self, op: int, n: int, seen: Exchange, outcome: Outcome, *, last: bool) -> None:
+        self.closed += 1
+        self._append(
+            Close(
+                op=op,
+                n=n,
+                outcome=outcome.value,
+                reached=seen.reached,
+                last=last,
+                done_ns=seen.done_ns or _now_ns(),
+                connected_ns=seen.connected_ns,
+                sent_ns=seen.sent_ns,
+                first_ns=seen.first_ns,
+                reused=seen.reused,
+                status=seen.status,
+                tx=seen.tx,
+                rx=seen.rx,
+                port=seen.port,
+                error=seen.error,
+            )
+        )
+
+    def route(self, tried: set[Route] | None = None) -> Route | None:
+        """The next replica's turn, with a request reserved on it."""
+        route = self._router.pick(tried or ())
+        while self._router.gone:
+            gone = self._router.gone.pop()
+            for client in self.clients:
+                client.drop(gone)
+        return route
+
+    @property
+    def cancelled(self) -> bool:
+        """Nothing may be sent again."""
+        return self._cancelled
+
+
+class _Way:
+    """The way of one op from replica to replica."""
+
+    __slots__ = ("_crowd", "_repeatable", "_retries_left", "_tried")
+
+    def __init__(self, crowd: Crowd, repeatable: str) -> None:
+        self._crowd = crowd
+        self._repeatable = repeatable
+        self._retries_left = crowd.spec.retries
+        self._tried: set[Route] = set()
+
+    def first(self) -> Route | None:
+        """The replica whose turn it is; None when none is published."""
+        return self._crowd.route()
+
+    def after(self, route: Route, row: Row) -> Route | None:
+        """Where the op goes after its attempt at ``route`` ended as ``row``; None when it is over."""
+        if self._crowd.cancelled or not may_send_again(row, method=self._repeatable, retries_left=self._retries_left):
+            return None
+        if row.outcome is Outcome.STALE:
+            return route if route.reserve() else self._crowd.route(self._tried)
+        if row.executed is Executed.NO:
+            self._tried.add(route)
+            return self._crowd.route(self._tried)
+        self._retries_left -= 1
+        self._tried = set()
+        return self._crowd.route({route}) or (route if route.reserve() else None)
+
+
+class User:
+    """One user: a number, connections of its own, and its share of the run's dice."""
+
+    def __init__(self, crowd: Crowd, number: int, client: Client, dice: Dice) -> None:
+        self.number = number
+        self.client = client
+        self.dice = dice
+        self._crowd = crowd
+        self._switch = getcurrent().switch
+
+    def live(self) -> None:
+        """Do ops until the load stops."""
+        if self._crowd.spec.rate_per_s:
+            self._serve_arrivals()
+        else:
+            self._ask_and_think()
+
+    def take(self, due_ns: int) -> None:
+        """Wake this idle user for an op that was due at ``due_ns``."""
+        get_hub().loop.run_callback(self._switch, due_ns)
+
+    def _ask_and_think(self) -> None:
+        crowd, think_s = self._crowd, self._crowd.spec.think_s
+        gevent.sleep(think_s * self.dice.uniform())  # users do not come in step
+        while not crowd.stopping:
+            pause_s = think_s if crowd.op(self) else max(think_s, NOWHERE_S)
+            if pause_s:
+                gevent.sleep(pause_s)
+
+    def _serve_arrivals(self) -> None:
+        crowd = self._crowd
+        while not crowd.stopping:
+            due_ns = crowd.wait_arrival(self)
+            if not crowd.stopping and not crowd.op(self, due_ns):
+                gevent.sleep(0)  # an op without a replica never waited, and the others want their turn
+
+
+@cache
+def _row(reached: Reached, ending: Ending, reused: bool, status: int, as_expected: bool) -> Row:  # noqa: FBT001  a key of a cache
+    """The row of the outcome table; remembered, because nearly all attempts end alike."""
+    return classify(Wire(reached=reached, ending=ending, reused=reused, status=status, as_expected=as_expected))
+
+
+def _no_replica() -> Exchange:
+    seen = Exchange()
+    seen.ending = Ending.REFUSED
+    seen.error = "NO_REPLICA"
+    return seen
+
+
+_NO_REPLICA: Final = _no_replica()
