@@ -1,0 +1,97 @@
+"""The load that exists only on a fake clock."""
+
+from __future__ import annotations
+
+from harness.clock import FakeClock
+from harness.history import AnyLine, Header, History, build
+from harness.load.base import Load
+from harness.load.fake import FakeLoad
+from harness.outcome import Outcome
+
+HEADER = Header(format=1, run_id="r", harness="0", engine="fake", seed=1, scenario="{}", scenario_path="s", started_ns=0, wall_start="")
+
+
+def played(lines: list[AnyLine]) -> History:
+    return build([HEADER, *lines])
+
+
+def outcomes(lines: list[AnyLine]) -> dict[str, int]:
+    ops = played(lines).ops
+    names = [list(Outcome)[code].value for code in ops.outcome]
+    return {name: names.count(name) for name in names}
+
+
+def new_load() -> tuple[FakeLoad, FakeClock, list[AnyLine]]:
+    clock, lines = FakeClock(), list[AnyLine]()
+    load = FakeLoad(clock=clock, append=lines.append, rate_per_s=100.0, answer_s=0.01, requests=2)
+    _as_protocol: Load = load
+    load.publish("web.1", "h", 1)
+    load.publish("web.2", "h", 2)
+    load.start()
+    return load, clock, lines
+
+
+def test_a_calm_run_answers_every_op() -> None:
+    load, clock, lines = new_load()
+    clock.sleep(1.0)
+    load.stop()
+    assert outcomes(lines) == {"ok": 101}
+
+
+def test_a_replica_that_ends_after_it_has_drained_loses_nothing() -> None:
+    load, clock, lines = new_load()
+    clock.sleep(0.5)
+    load.withdraw("web.1")
+    clock.sleep(0.1)
+    load.on_exit("web.1", clock.now_ns())
+    load.forget("web.1")
+    clock.sleep(0.5)
+    load.stop()
+    assert set(outcomes(lines)) == {"ok"}
+
+
+def test_an_abrupt_end_drops_what_is_in_flight_and_the_next_op_goes_elsewhere() -> None:
+    load, clock, lines = new_load()
+    clock.sleep(0.5)
+    while load.in_flight("web.1") < 1:
+        clock.sleep(0.0002)
+    clock.sleep(0.001)
+    load.on_exit("web.1", clock.now_ns())
+    clock.sleep(0.1)
+    load.withdraw("web.1")
+    clock.sleep(0.1)
+    load.stop()
+    found = outcomes(lines)
+    assert found["closed-before-response"] == 1
+    assert found["redirected"] >= 4
+
+
+def test_an_exit_that_is_told_late_counts_from_its_instant() -> None:
+    load, clock, lines = new_load()
+    clock.sleep(0.5)
+    exit_ns = clock.now_ns()
+    clock.sleep(0.1)
+    load.set_step(1)
+    load.on_exit("web.1", exit_ns)
+    load.on_exit("web.2", exit_ns)
+    load.stop()
+    assert outcomes(lines)["unavailable"] >= 10
+
+
+def test_ops_carry_the_step_in_which_they_began() -> None:
+    load, clock, lines = new_load()
+    clock.sleep(0.095)
+    load.set_step(1)
+    clock.sleep(0.1)
+    load.stop()
+    steps = played(lines).attempts.step.tolist()
+    assert steps == [0] * 10 + [1] * 10
+
+
+def test_a_load_that_is_cut_off_leaves_ops_unfinished_but_on_record() -> None:
+    load, clock, lines = new_load()
+    clock.sleep(0.1)
+    load.stop(at_once=True)
+    assert outcomes(lines)["unfinished"] == 1
+    load.stop()
+    assert len(played(lines).ops) == 11
