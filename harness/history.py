@@ -17,6 +17,7 @@ import os
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -203,7 +204,7 @@ class RunEnded(Line, frozen=True, tag="run-ended"):
     why: str = ""
 
 
-class Invoke(Line, frozen=True, tag="invoke"):
+class Invoke(Line, frozen=True, tag="invoke", gc=False):
     """Attempt ``n`` (from 0) of op ``op`` is about to leave for ``replica`` (empty: there was none to go to).
 
     ``request`` is the index in the scenario's requests; ``step`` the step in progress; ``due_ns`` the instant at which the open model
@@ -220,7 +221,7 @@ class Invoke(Line, frozen=True, tag="invoke"):
     due_ns: int
 
 
-class Close(Line, frozen=True, tag="close"):
+class Close(Line, frozen=True, tag="close", gc=False):
     """How attempt ``n`` of op ``op`` ended; instants that were never reached are 0.
 
     ``reached`` is a `harness.outcome.Reached`; ``error`` an errno name or exception type; ``last`` is true when the op is over with
@@ -530,56 +531,86 @@ def _lines(file: Path) -> tuple[list[AnyLine], int]:
         return found, torn
 
 
-class _Names:
-    """Numbers names in the order of their appearance."""
+def _column(lines: Sequence[Invoke] | Sequence[Close], name: str) -> NDArray[np.int64]:
+    """One attribute of all ``lines``; names of replicas, outcomes and errors go through `_codes` instead."""
+    import numpy as np  # noqa: PLC0415  writers don't need it and it takes a tenth of a second
 
-    def __init__(self) -> None:
-        self.codes: dict[str, int] = {}
+    return np.fromiter(map(attrgetter(name), lines), dtype=np.int64, count=len(lines))
 
-    def code(self, name: str) -> int:
-        return self.codes.setdefault(name, len(self.codes))
+
+def _codes(lines: Sequence[Invoke] | Sequence[Close], name: str, codes: dict[str, int]) -> NDArray[np.int64]:
+    """The attribute ``name`` of all ``lines`` as numbers of ``codes``, which gets a new number for each name that it lacks."""
+    import numpy as np  # noqa: PLC0415  as above
+
+    for found in dict.fromkeys(map(attrgetter(name), lines)):
+        codes.setdefault(found, len(codes))
+    return np.fromiter(map(codes.__getitem__, map(attrgetter(name), lines)), dtype=np.int64, count=len(lines))
 
 
 def _attempts(invokes: Sequence[Invoke], closes: Sequence[Close]) -> Attempts:
-    import numpy as np  # noqa: PLC0415  writers don't need it and it takes a tenth of a second
+    import numpy as np  # noqa: PLC0415  as above
 
-    ends = {(close.op, close.n): close for close in closes}
-    nothing = Close(op=0, n=0, outcome=Outcome.UNFINISHED, reached=0, last=False, done_ns=0)
-    replicas, errors = _Names(), _Names()
-    codes = {outcome.value: code for outcome, code in CODE.items()}
-    rows = [(invoke, ends.get((invoke.op, invoke.n), nothing)) for invoke in sorted(invokes, key=lambda i: (i.at_ns, i.op, i.n))]
+    at_ns, op, n = _column(invokes, "at_ns"), _column(invokes, "op"), _column(invokes, "n")
+    order = np.lexsort((n, op, at_ns))
+    replicas: dict[str, int] = {}
+    replica = _codes(invokes, "replica", replicas)
 
-    def column(values: Iterable[int]) -> NDArray[np.int64]:
-        return np.fromiter(values, dtype=np.int64, count=len(rows))
-
-    def flags(values: Iterable[bool]) -> NDArray[np.bool_]:
-        return np.fromiter(values, dtype=np.bool_, count=len(rows))
+    # An attempt without a close takes the values of `nothing`, which stands behind the last close.
+    nothing = Close(op=0, n=0, outcome=Outcome.UNFINISHED.value, reached=0, last=False, done_ns=0)
+    ended = [*closes, nothing]
+    end = _closes_of(op[order], n[order], _column(closes, "op"), _column(closes, "n"))
+    outcomes = {outcome.value: code for outcome, code in CODE.items()}
+    outcome = _codes(ended, "outcome", outcomes)
+    if len(outcomes) > len(CODE):
+        raise UsageError(f"unknown outcomes {', '.join(sorted(set(outcomes) - set(CODE)))}; update Jetable to judge this history")
+    errors: dict[str, int] = {}
+    error = _codes(ended, "error", errors)
 
     return Attempts(
-        op=column(i.op for i, _ in rows),
-        n=column(i.n for i, _ in rows),
-        user=column(i.user for i, _ in rows),
-        request=column(i.request for i, _ in rows),
-        replica=column(replicas.code(i.replica) for i, _ in rows),
-        step=column(i.step for i, _ in rows),
-        invoke_ns=column(i.at_ns for i, _ in rows),
-        due_ns=column(i.due_ns for i, _ in rows),
-        connected_ns=column(c.connected_ns for _, c in rows),
-        sent_ns=column(c.sent_ns for _, c in rows),
-        first_ns=column(c.first_ns for _, c in rows),
-        done_ns=column(c.done_ns for _, c in rows),
-        outcome=column(codes[c.outcome] for _, c in rows),
-        reached=column(c.reached for _, c in rows),
-        status=column(c.status for _, c in rows),
-        reused=flags(c.reused for _, c in rows),
-        last=flags(c.last for _, c in rows),
-        closed=flags(c is not nothing for _, c in rows),
-        tx=column(c.tx for _, c in rows),
-        rx=column(c.rx for _, c in rows),
-        error=column(errors.code(c.error) for _, c in rows),
-        replicas=tuple(replicas.codes),
-        errors=tuple(errors.codes),
+        op=op[order],
+        n=n[order],
+        user=_column(invokes, "user")[order],
+        request=_column(invokes, "request")[order],
+        replica=replica[order],
+        step=_column(invokes, "step")[order],
+        invoke_ns=at_ns[order],
+        due_ns=_column(invokes, "due_ns")[order],
+        connected_ns=_column(ended, "connected_ns")[end],
+        sent_ns=_column(ended, "sent_ns")[end],
+        first_ns=_column(ended, "first_ns")[end],
+        done_ns=_column(ended, "done_ns")[end],
+        outcome=outcome[end],
+        reached=_column(ended, "reached")[end],
+        status=_column(ended, "status")[end],
+        reused=_column(ended, "reused")[end].astype(np.bool_),
+        last=_column(ended, "last")[end].astype(np.bool_),
+        closed=end < len(closes),
+        tx=_column(ended, "tx")[end],
+        rx=_column(ended, "rx")[end],
+        error=error[end],
+        replicas=tuple(replicas),
+        errors=tuple(errors),
     )
+
+
+def _closes_of(op: NDArray[np.int64], n: NDArray[np.int64], close_op: NDArray[np.int64], close_n: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each attempt the index of its last close, or ``len(close_op)`` when it has none."""
+    import numpy as np  # noqa: PLC0415  as above
+
+    if not len(close_op):
+        return np.zeros(len(op), dtype=np.int64)
+    # Op numbers may be as large as 64 bits; their ranks leave room for the attempt's number in one key.
+    known_ops, rank = np.unique(close_op, return_inverse=True)
+    known_ns, rank_n = np.unique(close_n, return_inverse=True)
+    keys = rank * len(known_ns) + rank_n
+    order = np.argsort(keys, kind="stable")
+    at_op = np.minimum(np.searchsorted(known_ops, op), len(known_ops) - 1)
+    at_n = np.minimum(np.searchsorted(known_ns, n), len(known_ns) - 1)
+    known = (known_ops[at_op] == op) & (known_ns[at_n] == n)
+    wanted = at_op * len(known_ns) + at_n
+    place = np.searchsorted(keys[order], wanted, side="right") - 1
+    found = known & (place >= 0) & (keys[order][place] == wanted)
+    return np.where(found, order[place], len(close_op))
 
 
 def _ops(attempts: Attempts) -> Ops:
