@@ -1,0 +1,114 @@
+"""Whether the scenario's expectations hold: one finding for each threshold, with what was measured.
+
+A threshold that somebody wrote and whose metric has no sample is unknown. A default one without a sample does not apply: a scenario that
+stops nothing has no stop that could have gone wrong. `allow` is the other half: what a threshold of the author permits, no check calls a
+failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from harness.checks.facts import Facts
+from harness.checks.metrics import SAMPLERS
+from harness.checks.wording import count, listed, number, tally
+from harness.history import History
+from harness.threshold import DEFAULT_THRESHOLDS, METRICS, Threshold, effective_thresholds
+from harness.verdict import Finding, Verdict
+
+CHECK: Final = "expect"
+
+
+def check(history: History) -> list[Finding]:
+    """One finding for each effective threshold."""
+    facts = Facts(history)
+    return [_finding(facts, threshold, written=written) for threshold, written in effective_thresholds(facts.scenario.expect)]
+
+
+def _finding(facts: Facts, threshold: Threshold, *, written: bool) -> Finding:
+    samples = SAMPLERS[threshold.metric](facts, threshold.process)
+    match threshold.holds(samples):
+        case True:
+            name, verdict, words = "expectation-held", Verdict.PASS, _measured(threshold, samples)
+        case False:
+            name, verdict, words = "expectation-failed", Verdict.FAIL, _measured(threshold, samples)
+        case _ if written:
+            name, verdict, words = "expectation-unknown", Verdict.UNKNOWN, "nothing was measured"
+        case _:
+            name, verdict, words = "expectation-not-applicable", Verdict.PASS, "there was nothing to measure"
+    return Finding(
+        check=CHECK,
+        name=name,
+        verdict=verdict,
+        title=f"{threshold.text}: {words}",
+        evidence=() if written else ("a default; name the metric in expect to change it",),
+        cure=_cure(threshold) if verdict is Verdict.UNKNOWN else "",
+        metric=threshold.metric,
+        count=len(samples),
+    )
+
+
+def _measured(threshold: Threshold, samples: Sequence[float]) -> str:
+    """The number that was compared, and over how many samples."""
+    metric = METRICS[threshold.metric]
+    measured = threshold.measured(samples) or ()
+    if not metric.many:
+        return number(measured[0], metric.unit)
+    over = count(len(samples), "sample")
+    if threshold.aggregate is None:
+        times: dict[str, int] = {}
+        for value in measured:
+            times[number(value, metric.unit)] = times.get(number(value, metric.unit), 0) + 1
+        return f"{tally(times.items())} over {over}"
+    unit = "count" if threshold.aggregate == "count" else metric.unit
+    return f"{number(measured[0], unit)} over {over}"
+
+
+def _cure(threshold: Threshold) -> str:
+    whose = f" of {threshold.process}" if threshold.process else ""
+    return f"Add a step that makes {threshold.metric}{whose} measurable ({METRICS[threshold.metric].doc}), or remove the line."
+
+
+def allow(history: History, findings: Sequence[Finding]) -> list[Finding]:
+    """``findings``, but what the scenario's own thresholds permit is no longer a failure and says so.
+
+    A finding is permitted when every threshold that the author wrote about its metric holds, and together they speak of every process
+    type in which the default would have failed.
+    """
+    permitted: dict[tuple[str, str], Sequence[Threshold]] = {}
+    facts = Facts(history)
+    result = []
+    for finding in findings:
+        if finding.check == CHECK or finding.verdict is not Verdict.FAIL or not finding.metric:
+            result.append(finding)
+            continue
+        process = facts.life(finding.replica).process if finding.replica else ""
+        key = finding.metric, process
+        if key not in permitted:
+            permitted[key] = _permissions(facts, *key)
+        result.append(_permitted(finding, permitted[key]) if permitted[key] else finding)
+    return result
+
+
+def _permissions(facts: Facts, metric: str, process: str) -> Sequence[Threshold]:
+    """The author's thresholds that permit what ``metric`` shows in ``process`` (empty: in any); none when they don't permit all of it."""
+    written = [threshold for threshold in facts.scenario.expect if threshold.metric == metric]
+    if process:
+        written = [threshold for threshold in written if threshold.process in (None, process)]
+    if not written or not all(threshold.holds(SAMPLERS[metric](facts, threshold.process)) for threshold in written):
+        return ()
+    strict = [threshold for threshold in DEFAULT_THRESHOLDS if threshold.metric == metric]
+    concerned = [process] if process else list(facts.scenario.target)
+    for each in concerned:
+        spoken_of = any(threshold.process in (None, each) for threshold in written)
+        if not spoken_of and any(threshold.holds(SAMPLERS[metric](facts, each)) is False for threshold in strict):
+            return ()
+    return written
+
+
+def _permitted(finding: Finding, thresholds: Sequence[Threshold]) -> Finding:
+    note = f"the scenario allows it: {listed([threshold.text for threshold in thresholds])}"
+    return msgspec.structs.replace(finding, verdict=Verdict.PASS, evidence=(note, *finding.evidence))

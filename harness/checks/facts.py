@@ -1,0 +1,379 @@
+"""What a history says about replicas, faults and requests, put together once for all checks.
+
+A *life* is all that is known of one replica. A *fault* is one stop that a step ordered, with its window: from the signal until its
+replacement was healthy, or until the victim and all that it left behind was gone. A request is *in flight* at a fault when its first
+byte had left before the signal and its end came after it; one whose end nobody saw does not count, because it can't be proven.
+
+Everything here is derived from the history alone, and only when somebody asks for it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.clock import NS_PER_S
+from harness.history import (
+    CODE,
+    OUTCOMES,
+    Event,
+    Exited,
+    History,
+    Knocked,
+    LoadBegan,
+    LoadEnded,
+    PhaseReached,
+    Routed,
+    RunEnded,
+    Signalled,
+    Spawned,
+    StartFailed,
+    Survived,
+)
+from harness.outcome import Outcome
+from harness.scenario import Scenario
+
+E = TypeVar("E")
+
+FAULT_PURPOSES: Final = ("terminate", "scale", "kill")
+"""Purposes of signals that are faults; the others clean up after one."""
+
+Rows = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+NO_ROWS: Final[Rows] = np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Life:
+    """All that is known of one replica. Instants are nanoseconds, 0 for what never happened.
+
+    Attributes:
+        restart: It replaces another replica.
+        first_answer_ns: The first whole answer as expected that it gave to the load.
+        signals: Every signal that it was sent, in order.
+        closed: Its listener was seen closed after a signal.
+        exited: How its main process ended.
+        failed: Why it never got healthy.
+        survived: Descendants that outlived it.
+        knocks: What its listener did after a signal.
+    """
+
+    replica: str
+    process: str
+    command: str = ""
+    step: int = -1
+    replaces: str = ""
+    spawned_ns: int = 0
+    running_ns: int = 0
+    listening_ns: int = 0
+    healthy_ns: int = 0
+    first_answer_ns: int = 0
+    signals: tuple[Signalled, ...] = ()
+    closed: PhaseReached | None = None
+    exited: Exited | None = None
+    failed: StartFailed | None = None
+    survived: tuple[Survived, ...] = ()
+    knocks: tuple[Knocked, ...] = ()
+
+    @property
+    def restart(self) -> bool:
+        """It replaces another replica."""
+        return bool(self.replaces)
+
+    @property
+    def died_by_itself(self) -> bool:
+        """Its main process ended although nobody had signalled it, after it had started well."""
+        return self.exited is not None and not self.exited.commanded and self.failed is None
+
+    @property
+    def last_log_line(self) -> str:
+        """The last line that it wrote and that is not empty."""
+        lines = self.exited.log if self.exited else self.failed.log if self.failed else ()
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fault:
+    """One stop that a step ordered.
+
+    Attributes:
+        number: Its place among the run's faults, from 0.
+        signal: The signal, with grace and lag.
+        victim: The replica that got it.
+        replacement: The replica that took its place.
+        killed: SIGKILL at the end of the grace.
+        end_ns: The end of its window.
+        in_flight: Rows of `Attempts` that were in flight on the victim at the signal.
+        busy: How many were in flight when the victim had to be busy: at the signal, or before it when the router was told first.
+        drained_ns: The end of the last answer to what was in flight at the signal; 0 when there was none.
+    """
+
+    number: int
+    signal: Signalled
+    victim: Life
+    replacement: Life | None
+    killed: Signalled | None
+    end_ns: int
+    in_flight: Rows
+    busy: int
+    drained_ns: int
+
+    @property
+    def kind(self) -> str:
+        """``terminate``, ``scale`` or ``kill``."""
+        return self.signal.purpose
+
+    @property
+    def is_kill(self) -> bool:
+        """The victim had no chance to do anything about it."""
+        return self.signal.purpose == "kill"
+
+    @property
+    def landed(self) -> bool:
+        """The signal reached the victim, and its end was seen."""
+        return self.signal.delivered and self.victim.exited is not None
+
+    @property
+    def exit_s(self) -> float | None:
+        """Seconds from the signal to the end of the main process."""
+        return None if self.victim.exited is None else (self.victim.exited.at_ns - self.signal.at_ns) / NS_PER_S
+
+    def after_s(self, at_ns: int) -> float:
+        """Seconds from the signal to ``at_ns``, negative before it."""
+        return (at_ns - self.signal.at_ns) / NS_PER_S
+
+
+class Facts:
+    """The facts of one history."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+
+    @cached_property
+    def scenario(self) -> Scenario:
+        """The scenario that was run; raises `pydantic.ValidationError` when the header does not hold one."""
+        return Scenario.model_validate_json(self.history.header.scenario)
+
+    def events(self, kind: type[E]) -> list[E]:
+        """All events of one kind, in order."""
+        return [event for event in self.history.events if isinstance(event, kind)]
+
+    @cached_property
+    def run_ended(self) -> RunEnded | None:
+        """The run's own last word."""
+        return next(iter(self.events(RunEnded)), None)
+
+    @property
+    def finished(self) -> bool:
+        """The run came to its end as planned."""
+        return self.run_ended is not None and self.run_ended.how == "finished"
+
+    @cached_property
+    def load_ns(self) -> tuple[int, int]:
+        """When the load began and ended, as far as it is known; (0, 0) without any load."""
+        ops = self.history.ops
+        began = [event.at_ns for event in self.events(LoadBegan)]
+        ended = [event.at_ns for event in self.events(LoadEnded)]
+        if len(ops):
+            began.append(int(ops.invoke_ns.min()))
+            ended.append(int(max(ops.done_ns.max(), ops.invoke_ns.max())))
+        return (min(began), max(ended)) if began and ended else (0, 0)
+
+    @cached_property
+    def end_ns(self) -> int:
+        """The last instant that the history knows."""
+        instants = [event.at_ns for event in self.history.events[-1:]]
+        return max([*instants, self.load_ns[1], self.history.header.started_ns])
+
+    # --- requests ---------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def by_replica(self) -> dict[str, Rows]:
+        """Rows of `Attempts` by the replica that they went to, in the order of their invokes."""
+        attempts = self.history.attempts
+        codes = attempts.replica
+        if len(attempts.replicas) < 1 << 15:
+            codes = codes.astype(np.int16)  # numpy sorts these by radix, ten times faster
+        order = np.argsort(codes, kind="stable")
+        bounds = np.searchsorted(attempts.replica[order], np.arange(len(attempts.replicas) + 1))
+        return {name: order[bounds[code] : bounds[code + 1]] for code, name in enumerate(attempts.replicas)}
+
+    @cached_property
+    def closed(self) -> Mask:
+        """Ops whose end is in the ledger."""
+        return self.history.ops.done_ns > 0
+
+    @cached_property
+    def dropped(self) -> Mask:
+        """Ops that the app's user would call failed.
+
+        What the ledger has no end of is not among them, nor what was under way when the load of a run that did not finish was cut off:
+        nobody knows how those would have ended.
+        """
+        kept = [code for outcome, code in CODE.items() if not outcome.dropped]
+        if not self.finished:
+            kept.append(CODE[Outcome.UNFINISHED])
+        return self.closed & ~np.isin(self.history.ops.outcome, kept)
+
+    @cached_property
+    def answered(self) -> Mask:
+        """Ops that were answered as expected, at once or elsewhere or after a permitted retry."""
+        kept = [CODE[outcome] for outcome in (Outcome.OK, Outcome.REDIRECTED, Outcome.RETRIED)]
+        return self.closed & np.isin(self.history.ops.outcome, kept)
+
+    @cached_property
+    def outcomes(self) -> dict[Outcome, int]:
+        """How many ops had each outcome; those without an end count as unfinished."""
+        counts = np.bincount(self.history.ops.outcome, minlength=len(OUTCOMES))
+        return {outcome: int(counts[code]) for code, outcome in enumerate(OUTCOMES)}
+
+    @cached_property
+    def outages(self) -> tuple[tuple[int, int], ...]:
+        """Spans from the last answer (or the first failed request after it) to the next answer, with a failed request in each.
+
+        All clients together: a span in which no replica answered anybody. A request that fails while others are answered makes a
+        span as short as the distance between two answers.
+        """
+        return _outages(self.history.ops.invoke_ns, self.history.ops.done_ns, self.answered, self.dropped)
+
+    @cached_property
+    def longest_client_outage(self) -> tuple[int, int, int]:
+        """The longest such span of one client: client, begin, end; (-1, 0, 0) when nothing was dropped."""
+        ops, attempts = self.history.ops, self.history.attempts
+        users = attempts.user[ops.first]
+        longest = (-1, 0, 0)
+        mine = np.flatnonzero(np.isin(users, np.unique(users[self.dropped])))
+        mine = mine[np.argsort(users[mine], kind="stable")]
+        bounds = np.flatnonzero(np.diff(users[mine], prepend=-1, append=-1))
+        for begin, end in pairwise(bounds):
+            rows = mine[begin:end]
+            for start_ns, end_ns in _outages(ops.invoke_ns[rows], ops.done_ns[rows], self.answered[rows], self.dropped[rows]):
+                if end_ns - start_ns > longest[2] - longest[1]:
+                    longest = (int(users[rows[0]]), start_ns, end_ns)
+        return longest
+
+    # --- replicas and faults ----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def lives(self) -> dict[str, Life]:
+        """Every replica that the history names, in the order of its first event."""
+        events: dict[str, list[Event]] = defaultdict(list)
+        for event in self.history.events:
+            if isinstance(event, Spawned | PhaseReached | StartFailed | Routed | Signalled | Knocked | Exited | Survived):
+                events[event.replica].append(event)
+        return {replica: self._life(replica, mine) for replica, mine in events.items()}
+
+    def life(self, replica: str) -> Life:
+        """What is known of ``replica``; a bare name when no event speaks of it."""
+        return self.lives.get(replica) or Life(replica=replica, process=replica.rpartition(".")[0] or replica)
+
+    def process_of(self, replica: str) -> str:
+        """The process type of ``replica``; that of the load when there was no replica to go to."""
+        return self.life(replica).process if replica else self.scenario.load_process
+
+    def _life(self, replica: str, events: list[Event]) -> Life:
+        spawned = _first(events, Spawned)
+        reached: dict[str, PhaseReached] = {}
+        for event in events:
+            if isinstance(event, PhaseReached):
+                reached.setdefault(event.phase, event)
+        instants = {name: event.at_ns for name, event in reached.items()}
+        return Life(
+            replica=replica,
+            process=spawned.process if spawned else replica.rpartition(".")[0] or replica,
+            command=spawned.command if spawned else "",
+            step=spawned.step if spawned else -1,
+            replaces=spawned.replaces if spawned else "",
+            spawned_ns=spawned.at_ns if spawned else 0,
+            running_ns=instants.get("running", 0),
+            listening_ns=instants.get("listening", 0),
+            healthy_ns=instants.get("healthy", 0),
+            first_answer_ns=self._first_answer_ns(replica),
+            signals=tuple(event for event in events if isinstance(event, Signalled)),
+            closed=reached.get("stopped-listening"),
+            exited=_first(events, Exited),
+            failed=_first(events, StartFailed),
+            survived=tuple(event for event in events if isinstance(event, Survived)),
+            knocks=tuple(event for event in events if isinstance(event, Knocked)),
+        )
+
+    def _first_answer_ns(self, replica: str) -> int:
+        attempts = self.history.attempts
+        rows = self.by_replica.get(replica, NO_ROWS)
+        done = attempts.done_ns[rows[attempts.outcome[rows] == CODE[Outcome.OK]]]
+        return int(done.min()) if len(done) else 0
+
+    @cached_property
+    def faults(self) -> tuple[Fault, ...]:
+        """Every stop that a step ordered, in order."""
+        signals = [event for event in self.events(Signalled) if event.purpose in FAULT_PURPOSES]
+        heirs = {life.replaces: life for life in reversed(self.lives.values()) if life.replaces}
+        return tuple(self._fault(number, signal, heirs.get(signal.replica)) for number, signal in enumerate(signals))
+
+    def _fault(self, number: int, signal: Signalled, heir: Life | None) -> Fault:
+        victim = self.life(signal.replica)
+        later = [other for other in victim.signals if other.at_ns >= signal.at_ns and other.purpose not in ("teardown", *FAULT_PURPOSES)]
+        ends = [other.until_ns for other in later] + [event.at_ns for event in victim.survived]
+        ends += [victim.exited.at_ns] if victim.exited else [self.end_ns]
+        ends += [heir.healthy_ns] if heir else []
+        in_flight = self._in_flight(signal.replica, signal.at_ns, signal.until_ns)
+        told_ns = self._told_ns(signal)
+        attempts = self.history.attempts
+        answered = in_flight[attempts.reached[in_flight] == _ANSWERED]
+        return Fault(
+            number=number,
+            signal=signal,
+            victim=victim,
+            replacement=heir,
+            killed=next((other for other in later if other.purpose == "grace-over"), None),
+            end_ns=max([signal.until_ns, *ends]),
+            in_flight=in_flight,
+            busy=len(in_flight) if told_ns == signal.at_ns else len(self._in_flight(signal.replica, told_ns, told_ns)),
+            drained_ns=int(attempts.done_ns[answered].max()) if len(answered) else 0,
+        )
+
+    def _in_flight(self, replica: str, at_ns: int, until_ns: int) -> Rows:
+        """Attempts on ``replica`` whose first byte had left at ``at_ns`` and whose end came at ``until_ns`` or later."""
+        attempts, rows = self.history.attempts, self.by_replica.get(replica, NO_ROWS)
+        sent, done = attempts.sent_ns[rows], attempts.done_ns[rows]
+        in_flight: Rows = rows[(sent > 0) & (sent <= at_ns) & ((done == 0) | (done >= until_ns))]
+        return in_flight
+
+    def _told_ns(self, signal: Signalled) -> int:
+        """The instant at which the victim had to be busy: when the router was told, if that was before the signal."""
+        if signal.lag_s >= 0:
+            return signal.at_ns
+        told = [event.at_ns for event in self.events(Routed) if event.replica == signal.replica and not event.open]
+        return max((at_ns for at_ns in told if at_ns <= signal.at_ns), default=signal.at_ns + round(signal.lag_s * NS_PER_S))
+
+
+_ANSWERED: Final = 5  # Reached.ANSWERED, as a column holds it
+
+
+def _first(events: list[Event], kind: type[E]) -> E | None:
+    return next((event for event in events if isinstance(event, kind)), None)
+
+
+def _outages(invoke_ns: Rows, done_ns: Rows, answered: Mask, dropped: Mask) -> tuple[tuple[int, int], ...]:
+    """Spans without an answer that hold a failed request, in order (see `Facts.outages`)."""
+    if not dropped.any():
+        return ()
+    answers = np.sort(done_ns[answered])
+    failed = np.flatnonzero(dropped)
+    gap = np.searchsorted(answers, done_ns[failed], side="right")
+    gaps, place = np.unique(gap, return_inverse=True)
+    begin = np.full(len(gaps), np.iinfo(np.int64).max)
+    end = np.zeros(len(gaps), dtype=np.int64)
+    np.minimum.at(begin, place, invoke_ns[failed])
+    np.maximum.at(end, place, done_ns[failed])
+    bounds = np.r_[0, answers, np.iinfo(np.int64).max]
+    begin = np.maximum(begin, bounds[gaps])
+    end = np.where(gaps < len(answers), bounds[gaps + 1], end)
+    return tuple((int(low), int(high)) for low, high in zip(begin, end, strict=True))

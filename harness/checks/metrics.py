@@ -1,0 +1,208 @@
+"""How each metric of `harness.threshold.METRICS` is measured from a history.
+
+`samples` answers with an empty list where nothing could be measured, and with a zero only where there was something to count over: a
+run without a request has no dropped requests *and no proof of it*, so ``dropped_requests`` has no sample then. Metrics of requests
+belong to the process type that takes the load; of any other one they have no samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from harness.checks.facts import Facts, Fault, Life
+from harness.clock import NS_PER_S
+from harness.history import CODE, History, LoadBegan
+from harness.outcome import Outcome
+
+Sampler: TypeAlias = Callable[[Facts, str | None], list[float]]
+
+
+def samples(history: History, metric: str, process: str | None = None) -> list[float]:
+    """All samples of ``metric`` in its own unit (seconds, shares, counts), of one process type or of all together."""
+    return SAMPLERS[metric](Facts(history), process)
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------------
+
+
+def _takes_load(facts: Facts, process: str | None) -> bool:
+    """There were requests, and they were those of ``process``."""
+    return len(facts.history.ops) > 0 and (process is None or process == facts.scenario.load_process)
+
+
+def _requests(facts: Facts, process: str | None) -> list[float]:
+    return [float(len(facts.history.ops))] if _takes_load(facts, process) else []
+
+
+def _of_outcome(outcome: Outcome) -> Sampler:
+    """Counts ops that ended with ``outcome``."""
+
+    def sampler(facts: Facts, process: str | None) -> list[float]:
+        return [float(facts.outcomes[outcome])] if _takes_load(facts, process) else []
+
+    return sampler
+
+
+def _dropped(facts: Facts, process: str | None) -> list[float]:
+    return [float(np.count_nonzero(facts.dropped))] if _takes_load(facts, process) else []
+
+
+def _error_rate(facts: Facts, process: str | None) -> list[float]:
+    return [float(np.mean(facts.dropped))] if _takes_load(facts, process) else []
+
+
+def _stale(facts: Facts, process: str | None) -> list[float]:
+    stale = np.count_nonzero(facts.history.attempts.outcome == CODE[Outcome.STALE])
+    return [float(stale)] if _takes_load(facts, process) else []
+
+
+def _requests_per_second(facts: Facts, process: str | None) -> list[float]:
+    began_ns, ended_ns = facts.load_ns
+    if not _takes_load(facts, process) or ended_ns <= began_ns:
+        return []
+    return [float(np.count_nonzero(facts.answered)) * NS_PER_S / (ended_ns - began_ns)]
+
+
+def _response_time(facts: Facts, process: str | None) -> list[float]:
+    attempts = facts.history.attempts
+    rows = np.flatnonzero((attempts.outcome == CODE[Outcome.OK]) & (attempts.sent_ns > 0))
+    spans: list[float] = ((attempts.done_ns[rows] - attempts.sent_ns[rows]) / NS_PER_S).tolist()
+    return spans if _takes_load(facts, process) else []
+
+
+def _outage_time(facts: Facts, process: str | None) -> list[float]:
+    if not _takes_load(facts, process):
+        return []
+    return [(end_ns - begin_ns) / NS_PER_S for begin_ns, end_ns in facts.outages] or [0.0]
+
+
+# --- starts -----------------------------------------------------------------------------------------------------------------
+
+
+def lives_of(facts: Facts, process: str | None) -> list[Life]:
+    """Replicas of ``process``, or all, that the run started."""
+    return [life for life in facts.lives.values() if life.spawned_ns and process in (None, life.process)]
+
+
+def _since_spawned(instant_ns: Callable[[Life], int]) -> Sampler:
+    def sampler(facts: Facts, process: str | None) -> list[float]:
+        return [(instant_ns(life) - life.spawned_ns) / NS_PER_S for life in lives_of(facts, process) if instant_ns(life)]
+
+    return sampler
+
+
+def _time_to_first_answer(facts: Facts, process: str | None) -> list[float]:
+    """Only of replicas that were started under load; the others were waiting for the load and not the load for them."""
+    began_ns = min((event.at_ns for event in facts.events(LoadBegan)), default=0)
+    late = [life for life in lives_of(facts, process) if began_ns and life.spawned_ns >= began_ns and life.first_answer_ns]
+    return [(life.first_answer_ns - life.spawned_ns) / NS_PER_S for life in late]
+
+
+def _failed_starts(facts: Facts, process: str | None) -> list[float]:
+    lives = lives_of(facts, process)
+    return [float(sum(life.failed is not None for life in lives))] if lives else []
+
+
+def _died_by_itself(facts: Facts, process: str | None) -> list[float]:
+    lives = lives_of(facts, process)
+    return [float(sum(life.died_by_itself for life in lives))] if lives else []
+
+
+# --- stops ------------------------------------------------------------------------------------------------------------------
+
+
+def faults_of(facts: Facts, process: str | None) -> list[Fault]:
+    """Faults on ``process``, or all."""
+    return [fault for fault in facts.faults if process in (None, fault.victim.process)]
+
+
+def stops_of(facts: Facts, process: str | None) -> list[Fault]:
+    """Faults that gave their victim a grace and reached it."""
+    return [fault for fault in faults_of(facts, process) if not fault.is_kill and fault.signal.delivered]
+
+
+def _since_signal(instant_ns: Callable[[Fault], int]) -> Sampler:
+    def sampler(facts: Facts, process: str | None) -> list[float]:
+        return [fault.after_s(instant_ns(fault)) for fault in stops_of(facts, process) if instant_ns(fault)]
+
+    return sampler
+
+
+def _exit_ns(fault: Fault) -> int:
+    return fault.victim.exited.at_ns if fault.victim.exited else 0
+
+
+def _grace_share(facts: Facts, process: str | None) -> list[float]:
+    graced = [fault for fault in stops_of(facts, process) if fault.signal.grace_s > 0]
+    return [fault.exit_s / fault.signal.grace_s for fault in graced if fault.exit_s is not None]
+
+
+def _exit_status(facts: Facts, process: str | None) -> list[float]:
+    return _known(fault.victim.exited.status for fault in stops_of(facts, process) if fault.victim.exited)
+
+
+def _known(statuses: Iterable[int]) -> list[float]:
+    return [float(status) for status in statuses if status >= 0]
+
+
+def _killed_after_grace(facts: Facts, process: str | None) -> list[float]:
+    stops = [fault for fault in stops_of(facts, process) if fault.victim.exited or fault.killed]
+    return [float(sum(fault.killed is not None for fault in stops))] if stops else []
+
+
+def _survivors(facts: Facts, process: str | None) -> list[float]:
+    """Counted over replicas that were stopped or died, for only those were looked after."""
+    stopped = {fault.victim.replica for fault in facts.faults}
+    ended = [life for life in lives_of(facts, process) if life.survived or life.died_by_itself or (life.exited and life.replica in stopped)]
+    survivors = {(life.replica, each.pid) for life in ended for event in life.survived for each in event.processes}
+    return [float(len(survivors))] if ended else []
+
+
+def _faults(facts: Facts, process: str | None) -> list[float]:
+    return [float(sum(fault.landed for fault in faults_of(facts, process)))] if lives_of(facts, process) else []
+
+
+def _busy_faults(facts: Facts, process: str | None) -> list[float]:
+    busy = sum(fault.landed and fault.busy > 0 for fault in faults_of(facts, process))
+    return [float(busy)] if lives_of(facts, process) else []
+
+
+SAMPLERS: Final[dict[str, Sampler]] = {
+    "requests": _requests,
+    "ok_requests": _of_outcome(Outcome.OK),
+    "dropped_requests": _dropped,
+    "redirected_requests": _of_outcome(Outcome.REDIRECTED),
+    "retried_requests": _of_outcome(Outcome.RETRIED),
+    "stale_connections": _stale,
+    "unavailable_requests": _of_outcome(Outcome.UNAVAILABLE),
+    "closed_requests": _of_outcome(Outcome.CLOSED),
+    "truncated_answers": _of_outcome(Outcome.TRUNCATED),
+    "wrong_answers": _of_outcome(Outcome.WRONG),
+    "error_answers": _of_outcome(Outcome.ERROR),
+    "rejected_answers": _of_outcome(Outcome.REJECTED),
+    "timeouts": _of_outcome(Outcome.TIMEOUT),
+    "unfinished_requests": _of_outcome(Outcome.UNFINISHED),
+    "error_rate": _error_rate,
+    "requests_per_second": _requests_per_second,
+    "response_time": _response_time,
+    "outage_time": _outage_time,
+    "time_to_running": _since_spawned(lambda life: life.running_ns),
+    "time_to_listening": _since_spawned(lambda life: life.listening_ns),
+    "startup_time": _since_spawned(lambda life: life.healthy_ns),
+    "time_to_first_answer": _time_to_first_answer,
+    "time_to_stop_listening": _since_signal(lambda fault: fault.victim.closed.at_ns if fault.victim.closed else 0),
+    "time_to_drained": _since_signal(lambda fault: fault.drained_ns),
+    "shutdown_time": _since_signal(_exit_ns),
+    "grace_share": _grace_share,
+    "exit_status": _exit_status,
+    "killed_after_grace": _killed_after_grace,
+    "survivors": _survivors,
+    "died_by_itself": _died_by_itself,
+    "failed_starts": _failed_starts,
+    "faults": _faults,
+    "busy_faults": _busy_faults,
+}
+"""How each metric is measured."""

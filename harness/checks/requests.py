@@ -1,0 +1,260 @@
+"""What became of the requests: how many were dropped, by which fault, on which replica, in which phase, why, and what to change.
+
+Nothing that was retried, redirected or sent again passes in silence: each has a finding of its own. A run in which no fault dropped a
+request says how strong that zero is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from statistics import median
+from typing import Final
+
+import numpy as np
+
+from harness.checks import drops as names
+from harness.checks.causes import explain
+from harness.checks.drops import DropBook, Drops, book
+from harness.checks.facts import Facts, Fault
+from harness.checks.power import bound
+from harness.checks.wording import between, count, grouped, listed, offset, only, percent, some, span, tally
+from harness.clock import NS_PER_S
+from harness.history import CODE, OUTCOMES, History
+from harness.outcome import Outcome
+from harness.verdict import Finding, Verdict
+
+CHECK: Final = "requests"
+METRIC: Final = "dropped_requests"
+
+TITLES: Final[dict[str, str]] = {
+    names.DROPPED_IN_FLIGHT: "{count} that {were} in flight at the signal {were} dropped",
+    names.DROPPED_AFTER_SIGNAL: "{count} that came to a replica after its signal {were} dropped",
+    names.KEEP_ALIVE_RACE: "{count} on kept-alive connections met the closing of them",
+    names.LOST_BY_KILL: "{count} {were} lost by SIGKILL",
+    names.UNAVAILABLE: "{count} found no replica that took them",
+    names.TRUNCATED_ANSWERS: "{count} got an answer that was cut",
+    names.TIMEOUTS: "{count} got no whole answer in time",
+    names.ERRORS: "{count} {were} answered with an error",
+    names.REJECTED: "{count} {were} rejected with 503 or 429",
+    names.WRONG_ANSWERS: "{count} got an answer that is not as expected",
+    names.DROPPED_WITHOUT_FAULT: "{count} lost the connection before an answer, with no fault near",
+    names.UNFINISHED: "{count} {were} still under way when the load ended",
+}
+
+
+def check(history: History) -> list[Finding]:
+    """Findings about every request of the load."""
+    facts = Facts(history)
+    if not len(history.ops):
+        return [Finding(check=CHECK, name="no-requests", verdict=Verdict.UNKNOWN, title="there was no request, so nothing is known of any")]
+    drops = book(facts)
+    return [
+        _counted(facts),
+        *_dropped(drops),
+        *_cut_off(facts),
+        *_kept(facts),
+        *_outage(facts),
+        *_strength(facts, drops),
+        *_listeners(facts),
+    ]
+
+
+def _counted(facts: Facts) -> Finding:
+    began_ns, ended_ns = facts.load_ns
+    total, kept = len(facts.history.ops), int(np.count_nonzero(facts.answered))
+    rate = f", {kept * NS_PER_S / (ended_ns - began_ns):.0f} answers a second" if ended_ns > began_ns else ""
+    outcomes = [(outcome.value, times) for outcome, times in facts.outcomes.items() if times]
+    return Finding(
+        check=CHECK,
+        name="requests-counted",
+        verdict=Verdict.PASS,
+        title=f"{count(total, 'request')}, {grouped(kept)} answered as expected{rate}",
+        evidence=(tally(outcomes),),
+        count=total,
+    )
+
+
+# --- dropped ----------------------------------------------------------------------------------------------------------------
+
+
+def _dropped(drops: DropBook) -> list[Finding]:
+    """One finding for each name, process type and cause; its groups of replica and fault are the evidence."""
+    alike: dict[tuple[str, str, str, str], list[Drops]] = {}
+    for group in drops.groups:
+        cause, cure = explain(group)
+        # Numbers differ from fault to fault; what is to be changed does not.
+        alike.setdefault((group.name, group.process, cure or cause, cure), []).append(group)
+    findings = [_finding(name, groups) for (name, _, _, _), groups in alike.items()]
+    return sorted(findings, key=lambda finding: (names.NAMES.index(finding.name), -finding.count))
+
+
+def _finding(name: str, groups: Sequence[Drops]) -> Finding:
+    total = sum(group.count for group in groups)
+    cause, cure = explain(groups[0])
+    replicas = {group.replica for group in groups}
+    faults = {group.fault.number for group in groups if group.fault}
+    where = [listed(sorted(replica or "no replica" for replica in replicas))]
+    where += [f"after {count(len(faults), 'fault')}"] if faults else []
+    title = TITLES[name].format(count=count(total, "request"), were="was" if total == 1 else "were")
+    return Finding(
+        check=CHECK,
+        name=name,
+        verdict=Verdict.FAIL,
+        title=f"{title} ({', '.join(where)})",
+        evidence=some([_proof(group) for group in groups]),
+        cause=cause,
+        cure=cure,
+        metric=METRIC,
+        replica=only(replicas, ""),
+        step=only((group.step for group in groups), -1),
+        count=total,
+    )
+
+
+def _proof(group: Drops) -> str:
+    """One line: where, when, how far, on what connection, with which error, which requests, and the replica's last words."""
+    where = f"step {group.step}, {group.replica or 'no replica'}"
+    if group.fault:
+        after = f"{between(*group.offsets_s)} after {group.fault.signal.signal}"
+        where += f": {grouped(group.count)} {after}"
+    else:
+        where += f": {grouped(group.count)}, no fault near"
+    connections = [(word, times) for word, times in (("new", group.new), ("reused", group.reused)) if times]
+    parts = [where, f"got as far as: {tally(group.reached)}", f"connections: {tally(connections)}"]
+    parts += [tally(group.errors)] if group.errors else []
+    parts += [f"status {tally(group.statuses)}"] if group.statuses else []
+    parts += [tally(group.requests[:3])]
+    if group.life.last_log_line:
+        parts.append(f"last log line: {group.life.last_log_line[:160]}")
+    return "; ".join(parts)
+
+
+def _cut_off(facts: Facts) -> list[Finding]:
+    """What was under way when a run that did not come to its end stopped its load."""
+    ops = facts.history.ops
+    cut = int(np.count_nonzero(facts.closed & (ops.outcome == CODE[Outcome.UNFINISHED])))
+    if facts.finished or not cut:
+        return []
+    title = f"{count(cut, 'request')} {'was' if cut == 1 else 'were'} under way when the run was cut off: answered or dropped, nobody knows"
+    return [Finding(check=CHECK, name=names.UNFINISHED, verdict=Verdict.UNKNOWN, title=title, count=cut)]
+
+
+# --- answered, though not at the first attempt ------------------------------------------------------------------------------
+
+
+def _kept(facts: Facts) -> list[Finding]:
+    attempts = facts.history.attempts
+    stale = int(np.count_nonzero(attempts.outcome == CODE[Outcome.STALE]))
+    notes = [
+        ("redirected", facts.outcomes[Outcome.REDIRECTED], "{} refused by one replica and answered by another, as a router does it"),
+        ("retried", facts.outcomes[Outcome.RETRIED], "{} answered only after a retry that the scenario permits"),
+    ]
+    findings = [
+        Finding(check=CHECK, name=name, verdict=Verdict.PASS, title=title.format(count(times, "request")), count=times)
+        for name, times, title in notes
+        if times
+    ]
+    if facts.outcomes[Outcome.RETRIED]:
+        findings[-1] = _with_first_failures(facts, findings[-1])
+    if stale:
+        title = f"{count(stale, 'kept-alive connection')} closed before a byte left; sent again on a new one"
+        findings.append(Finding(check=CHECK, name="stale-connections", verdict=Verdict.PASS, title=title, count=stale))
+    return findings
+
+
+def _with_first_failures(facts: Facts, finding: Finding) -> Finding:
+    """``finding`` with what the attempts before the answered one met."""
+    ops, attempts = facts.history.ops, facts.history.attempts
+    retried = ops.op[ops.outcome == CODE[Outcome.RETRIED]]
+    failed = np.isin(attempts.op, retried) & attempts.closed & (attempts.outcome != CODE[Outcome.OK])
+    times = Counter(OUTCOMES[code].value for code in attempts.outcome[failed].tolist())
+    return Finding(
+        check=finding.check,
+        name=finding.name,
+        verdict=finding.verdict,
+        title=finding.title,
+        evidence=(f"before that: {tally(times.most_common())}",),
+        count=finding.count,
+    )
+
+
+def _outage(facts: Facts) -> list[Finding]:
+    """How long nobody, and how long one client, got an answer."""
+    if not facts.outages:
+        return []
+    lengths = [(end_ns - begin_ns) / NS_PER_S for begin_ns, end_ns in facts.outages]
+    user, begin_ns, end_ns = facts.longest_client_outage
+    evidence = [
+        f"{count(len(lengths), 'span')} between two answers with a failed request in it, {span(sum(lengths))} in all",
+        f"longest for one client: {span((end_ns - begin_ns) / NS_PER_S)} (client {user})",
+    ]
+    title = f"the longest span in which no client got an answer: {span(max(lengths))}"
+    return [Finding(check=CHECK, name="outage", verdict=Verdict.PASS, title=title, evidence=tuple(evidence), count=len(lengths))]
+
+
+# --- strength and listeners -------------------------------------------------------------------------------------------------
+
+
+def _strength(facts: Facts, drops: DropBook) -> list[Finding]:
+    """For stops and for kills, when none of those that hit a busy replica dropped a request: how strong that is."""
+    findings = []
+    for kill, thing in ((False, "termination"), (True, "kill")):
+        trials = [fault for fault in facts.faults if fault.is_kill is kill and fault.landed and fault.busy]
+        hits = [fault for fault in facts.faults if fault.is_kill is kill and fault.number in drops.faults]
+        strength = bound(0, len(trials))
+        if hits or strength is None:
+            continue
+        title = f"0 of {count(len(trials), thing)} dropped a request: at most {percent(strength.upper)} do, at 95 %"
+        findings.append(
+            Finding(check=CHECK, name="no-request-dropped", verdict=Verdict.PASS, title=title, count=len(trials), bound=strength)
+        )
+    return findings
+
+
+def _listeners(facts: Facts) -> list[Finding]:
+    """What listeners did after the signal, for each process type and signal."""
+    alike: dict[tuple[str, str], list[Fault]] = {}
+    for fault in facts.faults:
+        if fault.victim.knocks or fault.victim.closed:
+            alike.setdefault((fault.victim.process, fault.signal.signal), []).append(fault)
+    return [_listener(process, name, faults) for (process, name), faults in alike.items()]
+
+
+def _listener(process: str, signal: str, faults: Sequence[Fault]) -> Finding:
+    results = Counter(knock.result for fault in faults for knock in fault.victim.knocks)
+    closed = [fault.after_s(fault.victim.closed.at_ns) for fault in faults if fault.victim.closed]
+    waiting = max((fault.victim.closed.backlog for fault in faults if fault.victim.closed), default=0)
+    parts = [f"new connections were {tally(results.most_common())}"] if results else []
+    if closed:
+        parts.append(f"the port was closed after {span(median(closed))} (median), {span(max(closed))} (longest)")
+    parts.append(f"at most {count(waiting, 'connection')} in the accept queue then" if waiting else "")
+    by_length = sorted(faults, key=_taken_s, reverse=True)
+    return Finding(
+        check=CHECK,
+        name="listener-after-signal",
+        verdict=Verdict.PASS,
+        title=f"{process} after {signal}: {'; '.join(part for part in parts if part)}",
+        evidence=some([_listener_proof(fault) for fault in by_length], most=5),
+        replica=only((fault.victim.replica for fault in faults), ""),
+        count=len(faults),
+    )
+
+
+def _taken_s(fault: Fault) -> float:
+    """Seconds after the signal until which a knock was last not refused."""
+    return max((fault.after_s(knock.done_ns) for knock in fault.victim.knocks if knock.result != "refused"), default=0.0)
+
+
+def _listener_proof(fault: Fault) -> str:
+    runs: list[tuple[str, int, int]] = []
+    for knock in fault.victim.knocks:
+        if runs and runs[-1][0] == knock.result:
+            runs[-1] = (knock.result, runs[-1][1], knock.done_ns)
+        else:
+            runs.append((knock.result, knock.at_ns, knock.done_ns))
+    words = [f"{result} {offset(fault.after_s(begin))} to {offset(fault.after_s(end))}" for result, begin, end in runs[:6]]
+    words += ["…"] if len(runs) > 6 else []
+    if fault.victim.closed:
+        words.append(f"port closed {offset(fault.after_s(fault.victim.closed.at_ns))}, {fault.victim.closed.backlog} in the accept queue")
+    return f"step {fault.signal.step}, {fault.victim.replica}: {', '.join(words)}"

@@ -1,0 +1,292 @@
+"""Whether the run can be trusted: was there load, did each fault land on something busy, is the ledger whole, was the machine well.
+
+A run that fails here proves nothing, whatever the other checks say, so what is found here is *unknown* and names what to change. When
+all is well the numbers are told all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from harness.checks.facts import Facts, Fault, Mask, Rows
+from harness.checks.wording import count, grouped, listed, percent, some, span
+from harness.clock import NS_PER_S
+from harness.history import CODE, History, LoadBegan, LoadEnded, StepBegan, StepEnded
+from harness.outcome import Outcome
+from harness.verdict import Finding, Verdict
+
+CHECK: Final = "sanity"
+
+STALL_S: Final = 0.25
+"""A control request that takes longer says that the machine stalled."""
+
+BUSY_CPU: Final = 0.95
+BUSY_SHARE: Final = 0.2
+LAG_S: Final = 0.5
+LATE_SHARE: Final = 0.01
+"""The load process is saturated when it used ``BUSY_CPU`` of its core in more than ``BUSY_SHARE`` of its samples, when its loop lagged
+more than ``LAG_S`` once, or when more than ``LATE_SHARE`` of the arrivals of the open model began late."""
+
+BUSY_CURES: Final = (
+    "Send more load (users or rate), use slower requests or a longer busy_within, or write when: any if an idle victim is what you mean."
+)
+
+
+def check(history: History) -> list[Finding]:
+    """Findings about the run itself."""
+    facts = Facts(history)
+    return [
+        *_course(facts),
+        *_load(facts),
+        *_ledger(facts),
+        *_faults(facts),
+        *_control(facts),
+        *_generator(facts),
+    ]
+
+
+def _well(name: str, title: str, *evidence: str, count: int = 0) -> Finding:
+    return Finding(check=CHECK, name=name, verdict=Verdict.PASS, title=title, evidence=evidence, count=count)
+
+
+def _ill(name: str, title: str, evidence: Sequence[str] = (), *, cure: str = "", count: int = 0, step: int = -1) -> Finding:
+    return Finding(check=CHECK, name=name, verdict=Verdict.UNKNOWN, title=title, evidence=some(evidence), cure=cure, count=count, step=step)
+
+
+# --- the course of the run --------------------------------------------------------------------------------------------------
+
+
+def _course(facts: Facts) -> list[Finding]:
+    began, ended = facts.events(StepBegan), facts.events(StepEnded)
+    planned = sum(step.repeat for step in facts.scenario.steps)
+    findings = [
+        _ill("step-problem", f"step {step.step} ({_step_words(began, step.step)}): {step.problem}", step=step.step)
+        for step in ended
+        if step.problem
+    ]
+    done = {step.step for step in ended if not step.problem}
+    missing = [number for number in range(planned + 1) if number not in done and number not in {step.step for step in ended}]
+    if not facts.finished or missing:
+        return [_incomplete(facts, began, done, planned), *findings]
+    return findings or [_well("run-complete", f"all {count(planned, 'step')} were done", count=planned)]
+
+
+def _incomplete(facts: Facts, began: Sequence[StepBegan], done: set[int], planned: int) -> Finding:
+    how = facts.run_ended.how if facts.run_ended else "cut off"
+    why = f": {facts.run_ended.why}" if facts.run_ended and facts.run_ended.why else ""
+    last = f", the last one begun was {began[-1].step} ({began[-1].text})" if began else ""
+    steps = len(done - {0})
+    title = f"the run was {how if how != 'finished' else 'not recorded whole'} after {steps} of {count(planned, 'step')}{why}"
+    after = span((facts.end_ns - facts.history.header.started_ns) / NS_PER_S)
+    evidence = [f"the history ends {after} after the run began{last}"]
+    return _ill("run-incomplete", title, evidence, cure=f"Run it again: {facts.history.header.rerun}" if facts.history.header.rerun else "")
+
+
+def _step_words(began: Sequence[StepBegan], number: int) -> str:
+    return next((step.text for step in began if step.step == number), "not known")
+
+
+# --- load and ledger --------------------------------------------------------------------------------------------------------
+
+
+def _load(facts: Facts) -> list[Finding]:
+    """There were answers before the first fault, during the faults and after the last one."""
+    if not len(facts.history.ops):
+        return [_ill("no-load", "not one request was sent", cure="See the log of the load (logs/load.log in the run's folder).")]
+    answers = np.sort(facts.history.ops.done_ns[facts.answered])
+    if not facts.faults:
+        title = f"{count(len(answers), 'request')} answered, no fault"
+        return [_well("load-was-there", title, count=len(answers)) if len(answers) else _gap(["at any time"], [title])]
+    first_ns, last_ns = facts.faults[0].signal.at_ns, max(fault.end_ns for fault in facts.faults)
+    before, until = np.searchsorted(answers, [first_ns, last_ns]).tolist()
+    counts = {"before the first fault": before, "during the faults": until - before, "after the last fault": len(answers) - until}
+    words = ", ".join(f"{grouped(number)} {when}" for when, number in counts.items())
+    missing = [when for when, number in counts.items() if number == 0]
+    if missing:
+        return [_gap(missing, [f"answered requests: {words}"])]
+    return [_well("load-was-there", f"answered requests: {words}", count=len(answers))]
+
+
+def _gap(missing: Sequence[str], evidence: Sequence[str]) -> Finding:
+    return _ill(
+        "load-gap",
+        f"no request was answered {listed(missing)}",
+        evidence,
+        cure="Put a steady step before the first fault and after the last one, and send more load.",
+    )
+
+
+def _ledger(facts: Facts) -> list[Finding]:
+    """Every request has an end, and the ledger is as long as the load says."""
+    history, attempts = facts.history, facts.history.attempts
+    began, ended = facts.events(LoadBegan), facts.events(LoadEnded)
+    if not began and not len(attempts):
+        return []
+    open_attempts, open_ops = int(np.count_nonzero(~attempts.closed)), int(np.count_nonzero(~facts.closed))
+    problems = []
+    if not began:
+        problems.append("its beginning is missing")
+    if history.torn:
+        problems.append(f"{count(history.torn, 'line')} can't be read")
+    if open_attempts or open_ops:
+        problems.append(f"{count(open_ops, 'request')} without an end ({count(open_attempts, 'attempt')})")
+    for event in ended:
+        if (event.invoked, event.closed) != (len(attempts), len(attempts) - open_attempts):
+            told, seen = (event.invoked, event.closed), (len(attempts), len(attempts) - open_attempts)
+            problems.append(f"the load began {told[0]} attempts and ended {told[1]}, the ledger holds {seen[0]} and {seen[1]}")
+    findings = []
+    if not ended:
+        findings.append(_load_died(facts))
+    if problems:
+        findings.append(_ill("ledger-open", f"the ledger is not whole: {listed(problems)}", _open_ops(facts), count=open_ops))
+    return findings or [_well("ledger-closed", f"each of {count(len(attempts), 'attempt')} has its end in the ledger", count=len(attempts))]
+
+
+def _load_died(facts: Facts) -> Finding:
+    """The load did not close its ledger in order; before the end of a run that was cut off, that is part of being cut off."""
+    name = "load-died" if facts.run_ended else "ledger-open"
+    title = "the load ended before it was told to" if facts.run_ended else "the load had not ended when the history did"
+    attempts = facts.history.attempts
+    last_ns = max(int(attempts.invoke_ns.max()), int(attempts.done_ns.max())) if len(attempts) else 0
+    evidence = [f"its last line is {span((facts.end_ns - last_ns) / NS_PER_S)} older than the end of the history"] if last_ns else []
+    return _ill(name, title, evidence, cure="See the log of the load (logs/load.log in the run's folder)." if facts.run_ended else "")
+
+
+def _open_ops(facts: Facts) -> list[str]:
+    ops, attempts = facts.history.ops, facts.history.attempts
+    rows = np.flatnonzero(~facts.closed)[:5]
+    return [
+        f"op {ops.op[row]}: begun {span((facts.end_ns - int(ops.invoke_ns[row])) / NS_PER_S)} before the end of the history, "
+        f"last on {attempts.replicas[attempts.replica[ops.last[row]]] or 'no replica'}"
+        for row in rows
+    ]
+
+
+# --- faults -----------------------------------------------------------------------------------------------------------------
+
+
+def _faults(facts: Facts) -> list[Finding]:
+    faults = facts.faults
+    if not faults:
+        return [_well("no-fault", "no replica was stopped")]
+    findings = []
+    missed = [fault for fault in faults if not fault.landed]
+    if missed:
+        title = f"{count(len(missed), 'fault')} of {len(faults)} did not land"
+        findings.append(_ill("fault-not-landed", title, [_missed_words(fault) for fault in missed], count=len(missed)))
+    idle = [fault for fault in faults if fault.landed and fault.signal.wants_busy and not fault.busy]
+    loadless = [fault for fault in idle if fault.signal.in_flight < 0]
+    if loadless:
+        findings.append(_idle(loadless, len(faults), cure="This process type takes no load: write when: any beside the step."))
+    if len(idle) > len(loadless):
+        findings.append(_idle([fault for fault in idle if fault.signal.in_flight >= 0], len(faults), cure=BUSY_CURES))
+    return findings or [_landed(faults)]
+
+
+def _missed_words(fault: Fault) -> str:
+    why = "its end was never seen" if fault.signal.delivered else "it was gone before the signal"
+    return f"step {fault.signal.step}, {fault.signal.signal} to {fault.victim.replica}: {why}"
+
+
+def _idle(idle: Sequence[Fault], total: int, *, cure: str) -> Finding:
+    evidence = [
+        f"step {fault.signal.step}, {fault.signal.signal} to {fault.victim.replica}: nothing in flight by the ledger"
+        + (f", {fault.signal.in_flight} as the load told it" if fault.signal.in_flight >= 0 else ", it takes no load")
+        for fault in idle
+    ]
+    steps = {fault.signal.step for fault in idle}
+    title = f"{len(idle)} of {count(total, 'fault')} hit an idle replica: what they would have done to a request is not known"
+    return _ill("fault-on-idle", title, evidence, cure=cure, count=len(idle), step=steps.pop() if len(steps) == 1 else -1)
+
+
+def _landed(faults: Sequence[Fault]) -> Finding:
+    busy = [fault.busy for fault in faults]
+    low, high = min(busy), max(busy)
+    each = f"each with {f'{low} to {high}' if low != high else low} {'request' if high == 1 else 'requests'} in flight"
+    idle = [fault for fault in faults if not fault.busy]
+    if idle:
+        each = f"{len(faults) - len(idle)} of them on a replica with a request in flight"
+    kinds = {kind: sum(fault.kind == kind for fault in faults) for kind in dict.fromkeys(fault.kind for fault in faults)}
+    evidence = ", ".join(f"{kind} {times}" for kind, times in kinds.items())
+    return _well("faults-landed", f"{len(faults)} of {count(len(faults), 'fault')} landed, {each}", evidence, count=len(faults))
+
+
+# --- the machine ------------------------------------------------------------------------------------------------------------
+
+
+def _control(facts: Facts) -> list[Finding]:
+    """The control sampler asks a server that does nothing: what is slow or missing there is the machine's doing."""
+    controls = facts.history.controls
+    if not len(facts.history.ops):
+        return []
+    if not controls:
+        return [_ill("control-missing", "the control sampler left no sample, so stalls of the machine can't be told from the app's")]
+    worst_s = max(control.done_ns - control.at_ns for control in controls) / NS_PER_S
+    failures = sum(not control.ok for control in controls)
+    slow_ns = STALL_S * NS_PER_S
+    stalls = [(each.at_ns, each.done_ns) for each in controls if not each.ok or each.done_ns - each.at_ns > slow_ns]
+    numbers = f"{count(len(controls), 'control request')}: {failures} failed, the slowest took {span(worst_s)}"
+    if not stalls:
+        return [_well("control-clean", numbers, count=len(controls))]
+    hidden = _explained_by(facts, stalls)
+    longest_first = sorted(stalls, key=lambda stall: stall[0] - stall[1])
+    lines = some([_stall_words(facts, begin_ns, end_ns) for begin_ns, end_ns in longest_first], most=5)
+    if not hidden:
+        title = f"the machine stalled, but no request was lost to that; {numbers}"
+        return [_well("control-stalled", title, *lines, count=len(stalls))]
+    title = f"the machine stalled while {count(hidden, 'request')} timed out, which may not be the app's doing; {numbers}"
+    return [_ill("control-stalled", title, lines, cure="Run it on a quieter machine, or with less load.", count=hidden)]
+
+
+def _stall_words(facts: Facts, begin_ns: int, end_ns: int) -> str:
+    after = span((begin_ns - facts.history.header.started_ns) / NS_PER_S)
+    return f"{span((end_ns - begin_ns) / NS_PER_S)} from {after} after the run began"
+
+
+def _explained_by(facts: Facts, stalls: Sequence[tuple[int, int]]) -> int:
+    """How many dropped requests a stall of the machine may explain: they timed out, or could not connect, while it lasted."""
+    ops = facts.history.ops
+    slow = [CODE[Outcome.TIMEOUT], CODE[Outcome.UNAVAILABLE]]
+    rows = np.flatnonzero(facts.dropped & np.isin(ops.outcome, slow))
+    rows = rows[(ops.outcome[rows] == slow[0]) | _connect_timed_out(facts, ops.last[rows])]
+    begin, end = (np.array(column, dtype=np.int64) for column in zip(*sorted(stalls), strict=True))
+    # The last stall that began before the op ended decides: ends never go back because one sampler asks at a time.
+    place = np.searchsorted(begin, ops.done_ns[rows], side="right") - 1
+    met = (place >= 0) & (np.maximum.accumulate(end)[place] >= ops.invoke_ns[rows])
+    return int(np.count_nonzero(met))
+
+
+def _connect_timed_out(facts: Facts, rows: Rows) -> Mask:
+    attempts = facts.history.attempts
+    timed_out = [code for code, error in enumerate(attempts.errors) if "timedout" in error.lower() or "timeout" in error.lower()]
+    return np.isin(attempts.error[rows], timed_out)
+
+
+def _generator(facts: Facts) -> list[Finding]:
+    """The load process had time to spare; a saturated one measures itself."""
+    samples = facts.history.generator
+    if not len(facts.history.ops):
+        return []
+    if not samples:
+        return [_ill("generator-missing", "the load did not say how it was, so nobody knows whether it kept up")]
+    busy = sum(sample.cpu >= BUSY_CPU for sample in samples) / len(samples)
+    lag_s = max(sample.lag_ns for sample in samples) / NS_PER_S
+    arrivals, late = sum(sample.arrivals for sample in samples), sum(sample.late for sample in samples)
+    used = percent(float(np.median([sample.cpu for sample in samples])))
+    numbers = f"the load used {used} of a core (median), its loop lagged at most {span(lag_s)}"
+    numbers += f", {late} of {count(arrivals, 'arrival')} began late" if arrivals else ""
+    problems = []
+    if busy > BUSY_SHARE:
+        problems.append(f"it was at its limit in {percent(busy)} of its samples")
+    if lag_s > LAG_S:
+        problems.append(f"its loop lagged {span(lag_s)}")
+    if arrivals and late / arrivals > LATE_SHARE:
+        problems.append(f"{percent(late / arrivals)} of the arrivals began late")
+    if not problems:
+        return [_well("generator-clean", numbers, count=len(samples))]
+    title = f"the load could not keep up: {listed(problems)}"
+    cure = "Send less load (rate, users, think_time), or use a faster machine."
+    return [_ill("generator-saturated", title, [numbers], cure=cure)]

@@ -1,0 +1,361 @@
+"""How long starts and stops took, phase by phase, and how they ended.
+
+Start phases are counted from the instant before the replica was asked for, stop phases from the instant before the signal. A stop that
+needed SIGKILL at the end of its grace, descendants that outlived their replica, a replica that ended by itself and one that never got
+healthy are failures; each is told once, under the name that says most.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+from typing import Final
+
+import msgspec
+
+from harness.checks.facts import Facts, Fault, Life
+from harness.checks.metrics import SAMPLERS, lives_of, stops_of
+from harness.checks.wording import count, listed, only, percent, some, span, tally
+from harness.clock import NS_PER_S
+from harness.history import History
+from harness.threshold import percentile
+from harness.verdict import Finding, Verdict
+
+CHECK: Final = "timing"
+
+PHASES: Final[dict[str, str]] = {
+    "running": "time_to_running",
+    "listening": "time_to_listening",
+    "healthy": "startup_time",
+    "first answer": "time_to_first_answer",
+    "stopped listening": "time_to_stop_listening",
+    "drained": "time_to_drained",
+    "exited": "shutdown_time",
+}
+"""Each phase and the metric that measures it."""
+
+START_PHASES: Final = ("running", "listening", "healthy", "first answer")
+
+_SHELLS: Final = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh"})
+
+
+class PhaseRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The statistics of one phase of one process type; ``begin`` is ``spawned`` or ``signalled``."""
+
+    process: str
+    begin: str
+    phase: str
+    count: int
+    median_s: float
+    p95_s: float
+    max_s: float
+
+
+def check(history: History) -> list[Finding]:
+    """Findings about every start and every stop."""
+    facts = Facts(history)
+    if not lives_of(facts, None):
+        return [Finding(check=CHECK, name="no-replicas", verdict=Verdict.UNKNOWN, title="no replica was started, so nothing was timed")]
+    shells = _swallowed(facts)
+    told = {fault.number for fault, _ in shells}
+    return [
+        *_failed_starts(facts),
+        *_died(facts),
+        *_shell_findings(shells),
+        *_killed(facts, told),
+        *_survivors(facts, told),
+        *_tables(table_of(facts)),
+        *_stops(facts),
+    ]
+
+
+def timing_table(history: History) -> tuple[PhaseRow, ...]:
+    """The statistics of each phase that was measured, by process type in the order of `PHASES`."""
+    return table_of(Facts(history))
+
+
+def table_of(facts: Facts) -> tuple[PhaseRow, ...]:
+    """As `timing_table`, for facts that are there already."""
+    processes = dict.fromkeys(life.process for life in lives_of(facts, None))
+    measured = ((process, phase, SAMPLERS[metric](facts, process)) for process in processes for phase, metric in PHASES.items())
+    return tuple(
+        PhaseRow(
+            process=process,
+            begin="spawned" if phase in START_PHASES else "signalled",
+            phase=phase,
+            count=len(samples),
+            median_s=percentile(samples, 50),
+            p95_s=percentile(samples, 95),
+            max_s=max(samples),
+        )
+        for process, phase, samples in measured
+        if samples
+    )
+
+
+# --- starts -----------------------------------------------------------------------------------------------------------------
+
+_START_NAMES: Final = {"never-healthy": "never-ready", "exited": "exited-at-start", "port-taken": "port-taken"}
+
+_START_TITLES: Final = {
+    "never-ready": "{replicas} did not become healthy in time",
+    "exited-at-start": "{replicas} ended before being healthy",
+    "port-taken": "{replicas} could not take its port",
+    "start-failed": "{replicas} did not start",
+}
+
+_START_CURES: Final = {
+    "exited-at-start": "Start the command by hand with the same environment; its last log lines are in the evidence.",
+    "port-taken": "Stop what holds the port; after a restart on the same port that is often a process which the stop left behind.",
+}
+
+
+def _failed_starts(facts: Facts) -> list[Finding]:
+    alike: dict[tuple[str, str], list[Life]] = {}
+    for life in lives_of(facts, None):
+        if life.failed:
+            alike.setdefault((_START_NAMES.get(life.failed.reason, "start-failed"), life.process), []).append(life)
+    return [
+        Finding(
+            check=CHECK,
+            name=name,
+            verdict=Verdict.FAIL,
+            title=_START_TITLES[name].format(replicas=listed([life.replica for life in lives])),
+            evidence=some([line for life in lives for line in _start_proof(life)]),
+            cause=lives[0].failed.detail if lives[0].failed else "",
+            cure=_never_ready_cure(lives[0]) if name == "never-ready" else _START_CURES.get(name, ""),
+            metric="failed_starts",
+            replica=only((life.replica for life in lives), ""),
+            step=only((life.failed.step for life in lives if life.failed), -1),
+            count=len(lives),
+        )
+        for (name, _), lives in alike.items()
+    ]
+
+
+def _start_proof(life: Life) -> list[str]:
+    failed = life.failed
+    if failed is None:
+        return []
+    after = span((failed.at_ns - life.spawned_ns) / NS_PER_S)
+    listening = span((life.listening_ns - life.spawned_ns) / NS_PER_S)
+    opened = f"its port was open after {listening}" if life.listening_ns else "no port was open"
+    head = f"step {failed.step}, {life.replica}: given up {after} after its start, {opened}: {failed.detail}"
+    return [head, *(f"{life.replica} log: {line}" for line in failed.log[-10:])]
+
+
+def _never_ready_cure(life: Life) -> str:
+    if life.listening_ns:
+        return "It listens but is not healthy: let the healthcheck answer with 200 to 399 once it is ready, or raise start_period."
+    return "Nothing listens: bind the port that is handed in as PORT and {port}, on 127.0.0.1 or all addresses, or raise start_period."
+
+
+def _died(facts: Facts) -> list[Finding]:
+    """Replicas that ended although nobody had stopped them."""
+    dead = [life for life in lives_of(facts, None) if life.died_by_itself]
+    if not dead:
+        return []
+    return [
+        Finding(
+            check=CHECK,
+            name="died-by-itself",
+            verdict=Verdict.FAIL,
+            title=f"{listed([life.replica for life in dead])} ended although nobody had stopped {'it' if len(dead) == 1 else 'them'}",
+            evidence=some([line for life in dead for line in _death_proof(life)]),
+            cure="Its last log lines are in the evidence; logs/ in the run's folder has the rest.",
+            metric="died_by_itself",
+            replica=only((life.replica for life in dead), ""),
+            count=len(dead),
+        )
+    ]
+
+
+def _death_proof(life: Life) -> list[str]:
+    if life.exited is None:
+        return []
+    after = span((life.exited.at_ns - life.spawned_ns) / NS_PER_S)
+    head = f"{life.replica}: {_status(life.exited.status)}, {after} after its start"
+    return [head, *(f"{life.replica} log: {line}" for line in life.exited.log)]
+
+
+def _status(status: int) -> str:
+    if status < 0:
+        return "exit status not known"
+    return f"exit status {status}" + (f" (ended by signal {status - 128})" if status > 128 else "")
+
+
+# --- stops ------------------------------------------------------------------------------------------------------------------
+
+
+def _is_shell(facts: Facts, life: Life) -> bool:
+    """The main process is a shell that runs the app, and not the app itself."""
+    words = life.command.split(maxsplit=2)
+    written = len(words) > 2 and PurePosixPath(words[0]).name in _SHELLS and words[1].startswith("-") and words[1].endswith("c")
+    script = words[2].lstrip("'\" ") if written else ""
+    declared = facts.scenario.target.get(life.process)
+    return (written or (declared is not None and declared.shell)) and not script.startswith("exec ")
+
+
+def _swallowed(facts: Facts) -> list[tuple[Fault, str]]:
+    """Stops whose signal ended in a shell, each with what shows it."""
+    found = []
+    for fault in stops_of(facts, None):
+        life = fault.victim
+        if not _is_shell(facts, life) or life.exited is None:
+            continue
+        if fault.killed:
+            found.append((fault, f"the shell was killed at the end of the grace of {span(fault.signal.grace_s)}"))
+        elif life.survived:
+            left = [process.command for event in life.survived for process in event.processes]
+            found.append((fault, f"the shell ended {span(fault.exit_s or 0.0)} after {fault.signal.signal}, and {listed(left)} went on"))
+    return found
+
+
+def _shell_findings(shells: Sequence[tuple[Fault, str]]) -> list[Finding]:
+    if not shells:
+        return []
+    faults = [fault for fault, _ in shells]
+    killed = any(fault.killed for fault in faults)
+    return [
+        Finding(
+            check=CHECK,
+            name="signal-swallowed-by-shell",
+            verdict=Verdict.FAIL,
+            title=f"{faults[0].signal.signal} did not get past the shell of {_victims(faults)}",
+            evidence=some(
+                [f"step {fault.signal.step}, {fault.victim.replica}: {proof}; {fault.victim.command}" for fault, proof in shells]
+            ),
+            cause=f"The main process is a shell, and a shell does not pass {faults[0].signal.signal} on to the command that it runs.",
+            cure="Write exec before the command, so that it takes the shell's place, or write the command as a list, which needs no shell.",
+            metric="killed_after_grace" if killed and not any(fault.victim.survived for fault in faults) else "survivors",
+            count=len(faults),
+            replica=only((fault.victim.replica for fault in faults), ""),
+            step=only((fault.signal.step for fault in faults), -1),
+        )
+    ]
+
+
+def _killed(facts: Facts, told: set[int]) -> list[Finding]:
+    """Stops that needed SIGKILL at the end of their grace."""
+    faults = [fault for fault in stops_of(facts, None) if fault.killed and fault.number not in told]
+    if not faults:
+        return []
+    name = faults[0].signal.signal
+    if all(_went_on_serving(fault) for fault in faults):
+        cause = f"{name} was ignored: it went on serving new requests until SIGKILL."
+        cure = f"Handle {name}. Without a handler it is ignored by process 1 of a container, and by a process whose parent ignored it."
+    else:
+        cause = f"The stop that {name} began did not come to its end."
+        cure = "Bound the stop inside the app below stop_grace_period, or raise that; the last log lines may show what it waited for."
+    return [
+        Finding(
+            check=CHECK,
+            name="killed-after-grace",
+            verdict=Verdict.FAIL,
+            title=f"{_victims(faults)} had to be killed at the end of the grace of {span(faults[0].signal.grace_s)}",
+            evidence=some([_killed_proof(fault) for fault in faults]),
+            cause=cause,
+            cure=cure,
+            metric="killed_after_grace",
+            count=len(faults),
+            replica=only((fault.victim.replica for fault in faults), ""),
+            step=only((fault.signal.step for fault in faults), -1),
+        )
+    ]
+
+
+def _went_on_serving(fault: Fault) -> bool:
+    """The last knock before SIGKILL was served."""
+    before = [knock for knock in fault.victim.knocks if fault.killed and knock.done_ns <= fault.killed.at_ns]
+    return bool(before) and before[-1].result == "served"
+
+
+def _killed_proof(fault: Fault) -> str:
+    knocks = Counter(knock.result for knock in fault.victim.knocks)
+    heard = f"; new connections were {tally(knocks.most_common())}" if knocks else ""
+    last = f"; last log line: {fault.victim.last_log_line[:160]}" if fault.victim.last_log_line else ""
+    killed_s = fault.after_s(fault.killed.at_ns) if fault.killed else 0.0
+    return f"step {fault.signal.step}, {fault.victim.replica}: SIGKILL {span(killed_s)} after {fault.signal.signal}{heard}{last}"
+
+
+def _survivors(facts: Facts, told: set[int]) -> list[Finding]:
+    """Descendants that outlived their replica."""
+    explained = {fault.victim.replica for fault in facts.faults if fault.number in told}
+    lives = [life for life in lives_of(facts, None) if life.survived and life.replica not in explained]
+    if not lives:
+        return []
+    lines = [
+        f"{life.replica}: pid {process.pid}{' (holds the port)' if process.listening else ''}, "
+        f"still there after {span(event.after_ns / NS_PER_S)}: {process.command}"
+        for life in lives
+        for event in life.survived
+        for process in event.processes
+    ]
+    return [
+        Finding(
+            check=CHECK,
+            name="survivors",
+            verdict=Verdict.FAIL,
+            title=f"{count(len(lines), 'process', 'processes')} outlived {listed([life.replica for life in lives])}",
+            evidence=some(lines),
+            cause="The main process ended without ending the processes that it, or one of them, had started.",
+            cure="End and wait for child processes before exiting; on Linux PR_SET_PDEATHSIG ends them with their parent even then.",
+            metric="survivors",
+            replica=only((life.replica for life in lives), ""),
+            count=len(lines),
+        )
+    ]
+
+
+def _victims(faults: Sequence[Fault]) -> str:
+    return listed(list(dict.fromkeys(fault.victim.replica for fault in faults)))
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------------
+
+
+def _tables(rows: Iterable[PhaseRow]) -> list[Finding]:
+    """The table of phases, starts and stops by themselves."""
+    findings = []
+    rows = list(rows)
+    for begin, name, thing in (("spawned", "start-phases", "start"), ("signalled", "stop-phases", "stop")):
+        mine = [row for row in rows if row.begin == begin]
+        if not mine:
+            continue
+        last = [row for row in mine if row.phase in ("healthy", "exited")] or mine[-1:]
+        slowest = "; ".join(f"{row.process} {row.phase} after {span(row.median_s)} (median), {span(row.max_s)} (longest)" for row in last)
+        findings.append(
+            Finding(
+                check=CHECK,
+                name=name,
+                verdict=Verdict.PASS,
+                title=f"{count(max(row.count for row in mine), thing)}: {slowest}",
+                evidence=tuple(_row_words(row) for row in mine),
+                count=max(row.count for row in mine),
+            )
+        )
+    return findings or [_nothing_timed()]
+
+
+def _nothing_timed() -> Finding:
+    return Finding(check=CHECK, name="no-phases", verdict=Verdict.UNKNOWN, title="no replica reached a phase that could be timed")
+
+
+def _row_words(row: PhaseRow) -> str:
+    statistics = f"median {span(row.median_s)}, p95 {span(row.p95_s)}, max {span(row.max_s)}"
+    return f"{row.process} {row.begin} → {row.phase}: {row.count} times, {statistics}"
+
+
+def _stops(facts: Facts) -> list[Finding]:
+    """The share of the grace that stops used, how many ended by themselves, and with which exit status."""
+    stops = [fault for fault in stops_of(facts, None) if fault.victim.exited]
+    if not stops:
+        return []
+    killed = sum(fault.killed is not None for fault in stops)
+    statuses = Counter(_status(fault.victim.exited.status) for fault in stops if fault.victim.exited)
+    shares = SAMPLERS["grace_share"](facts, None)
+    used = f", using at most {percent(max(shares))} of the grace" if shares else ""
+    title = f"{len(stops) - killed} of {count(len(stops), 'stop')} ended by themselves{used}"
+    evidence = (tally(statuses.most_common()),)
+    return [Finding(check=CHECK, name="exit-statuses", verdict=Verdict.PASS, title=title, evidence=evidence, count=len(stops))]

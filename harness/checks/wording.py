@@ -1,0 +1,89 @@
+"""How findings say numbers: spans, offsets, counts and lists, alike in every check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+
+MOST_LINES: Final = 20
+"""Evidence that a person reads; the rest is counted in a last line, and the history has it all."""
+
+
+def span(seconds: float) -> str:
+    """A span of time in three digits: ``0.41 ms``, ``412 ms``, ``1.21 s``."""
+    if abs(seconds) < 0.9995:
+        return f"{_three_digits(seconds * 1000)} ms"
+    return f"{_three_digits(seconds)} s"
+
+
+def offset(seconds: float) -> str:
+    """A span before (-) or after (+) an instant."""
+    return f"{'+' if seconds >= 0 else '-'}{span(abs(seconds))}"
+
+
+def between(low_s: float, high_s: float) -> str:
+    """Two offsets, or one when they read the same."""
+    low, high = offset(low_s), offset(high_s)
+    return low if low == high else f"{low} to {high}"
+
+
+def count(number: int, thing: str, things: str = "") -> str:
+    """``1 request``, ``12 340 requests``."""
+    return f"{grouped(number)} {thing if number == 1 else things or thing + 's'}"
+
+
+def grouped(number: int) -> str:
+    """A whole number with its digits in groups of three."""
+    return f"{number:,}".replace(",", " ")
+
+
+def number(value: float, unit: str) -> str:
+    """A sample of a metric in its unit (see `harness.threshold.Metric`)."""
+    match unit:
+        case "s":
+            return span(value)
+        case "share":
+            return percent(value)
+        case "per_s":
+            return f"{value:.1f}/s"
+        case _:
+            return grouped(round(value))
+
+
+def percent(share: float) -> str:
+    """A share from 0 to 1 in per cent; what is not zero never reads as zero."""
+    if 0 < share < 0.0005:
+        return "under 0.1 %"
+    return f"{share * 100:.1f}".removesuffix(".0") + " %"
+
+
+def tally(pairs: Iterable[tuple[str, int]]) -> str:
+    """``sent 4, in the body 1``."""
+    return ", ".join(f"{name} {grouped(times)}" for name, times in pairs)
+
+
+def some(lines: Sequence[str], most: int = MOST_LINES) -> tuple[str, ...]:
+    """The first ``most`` lines, and one that counts the rest."""
+    if len(lines) <= most:
+        return tuple(lines)
+    return (*lines[: most - 1], f"… and {grouped(len(lines) - most + 1)} more")
+
+
+def listed(words: Sequence[str]) -> str:
+    """``a, b and c``; of many words the first few and how many more there are."""
+    if len(words) > 5:
+        words = [*words[:4], f"{len(words) - 4} more"]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def only(values: Iterable[T], otherwise: T) -> T:
+    """The one value that all of ``values`` are, or ``otherwise``."""
+    found = set(values)
+    return found.pop() if len(found) == 1 else otherwise
+
+
+def _three_digits(value: float) -> str:
+    places = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+    return f"{value:.{places}f}"
