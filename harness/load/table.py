@@ -187,11 +187,15 @@ class Publisher:
 
     def _enter(self, name: str, address: str, port: int) -> None:
         """Write what does not change as long as the slot is used; its state is still *free*, so nobody reads it."""
+        texts = (name.encode(), address.encode())
+        if len(texts[0]) > _NAME_BYTES or len(texts[1]) > _HOST_BYTES:
+            raise MachineError(f"{name!r} at {address!r} is too long for the routing table ({_NAME_BYTES} and {_HOST_BYTES} bytes)")
         slot = self._take()
         words, at = self._words, _slot_at(slot)
         words[at + _PORT] = port
-        words[at + _NAME_LENGTH] = self._write(slot, 0, name, _NAME_BYTES)
-        words[at + _HOST_LENGTH] = self._write(slot, _NAME_BYTES, address, _HOST_BYTES)
+        words[at + _NAME_LENGTH], words[at + _HOST_LENGTH] = map(len, texts)
+        for text, start in zip(texts, (at * 8 + _TEXT_BYTES, at * 8 + _TEXT_BYTES + _NAME_BYTES), strict=True):
+            self._table.bytes[start : start + len(text)] = text
         fence()
         self._slots[name] = slot
         self._addresses[name] = (address, port)
@@ -210,14 +214,6 @@ class Publisher:
             raise MachineError(f"more than {SLOTS} replicas at one time")
         words[USED] = slot + 1
         return slot
-
-    def _write(self, slot: int, offset: int, text: str, room: int) -> int:
-        data = text.encode()
-        if len(data) > room:
-            raise MachineError(f"{text!r} is too long for the routing table ({room} bytes)")
-        start = _slot_at(slot) * 8 + _TEXT_BYTES + offset
-        self._table.bytes[start : start + len(data)] = data
-        return len(data)
 
     def _set(self, at: int, state: int) -> None:
         words = self._words

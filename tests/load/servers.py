@@ -1,0 +1,189 @@
+"""Servers on loopback that do one thing right or one thing wrong."""
+
+from __future__ import annotations
+
+import re
+import selectors
+import socket
+import struct
+import threading
+from collections import Counter
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+REQUEST_ID = re.compile(rb"X-Request-Id: (\d+)-(\d+)\r\n")
+
+Behaviour = Callable[[socket.socket], None]
+
+
+class Server:
+    """Hands each connection to ``behave`` on a thread of its own, and closes it when that returns."""
+
+    def __init__(self, behave: Behaviour) -> None:
+        self.behave = behave
+        self.requests: list[bytes] = []
+        self.accepted = 0
+        self._open: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._start(self._accept)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop listening, end all connections, wait for all threads."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for connection in self._open:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue  # it is closed already
+        for thread in self._threads:
+            thread.join(5)
+            assert not thread.is_alive()
+
+    def read(self, connection: socket.socket) -> bytes:
+        """Read one request; empty when the peer has closed."""
+        data = b""
+        while b"\r\n\r\n" not in data:
+            piece = connection.recv(65536)
+            if not piece:
+                return b""
+            data += piece
+        head, _, body = data.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        while length and len(body) < int(length[1]):
+            body += connection.recv(65536)
+        self.requests.append(head + b"\r\n\r\n" + body)
+        return self.requests[-1]
+
+    def _start(self, target: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.accepted += 1
+            self._open.append(connection)
+            self._start(self._handle, connection)
+
+    def _handle(self, connection: socket.socket) -> None:
+        try:
+            with connection:
+                self.behave(connection)
+        except OSError:
+            return  # the client was first
+
+
+def answering(*answers: bytes, then: Behaviour | None = None) -> Server:
+    """A server that gives ``answers`` to the requests of each connection, the last one again and again, or does ``then`` and closes."""
+
+    def behave(connection: socket.socket) -> None:
+        number = 0
+        while server.read(connection):
+            connection.sendall(answers[min(number, len(answers) - 1)])
+            number += 1
+            if then is not None and number == len(answers):
+                then(connection)
+                return
+
+    server = Server(behave)
+    return server
+
+
+def close(connection: socket.socket) -> None:
+    """Send FIN."""
+    connection.close()
+
+
+def reset(connection: socket.socket) -> None:
+    """Send RST."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def hang(connection: socket.socket) -> None:
+    """Say nothing until the peer closes."""
+    while connection.recv(65536):
+        pass
+
+
+def closed_port() -> int:
+    """A port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+class CountingServer:
+    """One thread that answers every request with `OK` and remembers the numbers that it carried."""
+
+    def __init__(self) -> None:
+        self.seen: Counter[tuple[int, int]] = Counter()
+        self._selector = selectors.DefaultSelector()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self._listener.settimeout(0)
+        self.port: int = self._listener.getsockname()[1]
+        self._wake, self._woken = socket.socketpair()
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._wake.close()
+        self._thread.join(5)
+        for key in list(self._selector.get_map().values()):
+            assert isinstance(key.fileobj, socket.socket)
+            key.fileobj.close()
+        self._selector.close()
+
+    @property
+    def count(self) -> int:
+        """Requests that came."""
+        return self.seen.total()
+
+    def _serve(self) -> None:
+        while True:
+            for key, _ in self._selector.select():
+                assert isinstance(key.fileobj, socket.socket)
+                if key.fileobj is self._woken:
+                    return
+                if key.fileobj is self._listener:
+                    connection, _ = self._listener.accept()
+                    connection.settimeout(0)
+                    self._selector.register(connection, selectors.EVENT_READ)
+                else:
+                    self._answer(key.fileobj)
+
+    def _answer(self, connection: socket.socket) -> None:
+        try:
+            data = connection.recv(65536)
+        except ConnectionError:
+            data = b""
+        if not data:
+            self._selector.unregister(connection)
+            connection.close()
+            return
+        for op, n in REQUEST_ID.findall(data):
+            self.seen[int(op), int(n)] += 1
+        try:
+            connection.sendall(OK * data.count(b"\r\n\r\n"))
+        except OSError:
+            return  # the client is gone, and the next look at the connection tells so
