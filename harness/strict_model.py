@@ -64,7 +64,7 @@ class Part(BaseModel):
             long = cls.long_form(written)
             made = handler(long)
         except ValidationError as error:
-            complaints += [cls._in_words(detail) for detail in error.errors(include_url=False)]
+            complaints += [cls._in_words(detail) for detail in error.errors(include_url=False) if not _follows(detail)]
         except MistakeError as error:
             complaints.append(Complaint((), str(error)))
         if isinstance(long, Mapping):
@@ -129,6 +129,11 @@ def _respelled(complaint: Complaint, spelled: Mapping[str, tuple[str, Place]]) -
     key, place = spelled[str(complaint.path[0])]
     path = (key, *complaint.path[1:])
     return Complaint(path, complaint.what, complaint.place if len(path) > 1 else place)
+
+
+def _follows(detail: ErrorDetails) -> bool:
+    """True for a list that pydantic calls too short only because what is in it is wrong, which is told by itself."""
+    return detail["type"] == "too_short" and bool(detail["input"])
 
 
 def _sentence(detail: ErrorDetails, path: tuple[str | int, ...]) -> str:

@@ -39,7 +39,7 @@ from harness.words import MistakeError, quoted, shown
 MAX_BYTES: Final = 1 << 20
 MAX_NODES: Final = 10_000
 MAX_DEPTH: Final = 40
-_MAX_DIGITS: Final = 18
+_MAX_DIGITS: Final = 40
 
 Scalar: TypeAlias = str | int | float | bool | None
 Value: TypeAlias = "Scalar | list[Value] | dict[str, Value]"
@@ -308,8 +308,11 @@ class _Builder:
     def _scalar(self, event: ScalarEvent, at: Position) -> Scalar:
         text = str(event.value)
         if _SURROGATE.search(text):
-            self._complain(at, "half of a surrogate pair is not a character; write the whole character")
-            return ""
+            try:
+                text = text.encode("utf-16", errors="surrogatepass").decode("utf-16")  # JSON spells one character as a pair
+            except UnicodeDecodeError:
+                self._complain(at, "half of a surrogate pair is not a character; write the whole character")
+                return ""
         if event.style is not None:
             return text
         try:
@@ -339,9 +342,10 @@ def _plain_scalar(text: str) -> Scalar:
     if text in _WORDS:
         return _WORDS[text]
     if _INTEGER.fullmatch(text):
-        if len(text) > _MAX_DIGITS:
-            raise MistakeError(f"a whole number of more than {_MAX_DIGITS} digits; put it in quotes if it is text")
-        return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
+        whole = 0 if len(text) > _MAX_DIGITS else int(text, 0) if text.startswith(("0o", "0x")) else int(text)
+        if len(text) > _MAX_DIGITS or not -(2**63) <= whole < 2**63:
+            raise MistakeError("a whole number of more than 64 bits; put it in quotes if it is text")
+        return whole
     number = float(text) if _FLOAT.fullmatch(text) else None
     if _NOT_FINITE.fullmatch(text) or (number is not None and math.isinf(number)):
         raise MistakeError(f"{quoted(text)} is not a number that JSON can carry; put it in quotes if it is text")
@@ -387,5 +391,7 @@ def _syntax_in_words(error: yaml.MarkedYAMLError) -> str:
         return "not YAML: a key without its colon"
     if "cannot start any token" in problem:
         return f"not YAML: {problem}; put the text in quotes"
+    if "but got '{'" in problem or "but got '}'" in problem:
+        return "not YAML: text that holds { or } needs quotes inside of { } and [ ]"
     context = f" {error.context}" if error.context else ""
     return f"not YAML: {problem}{context}"

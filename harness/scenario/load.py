@@ -63,7 +63,9 @@ def _headers(written: dict[str, str]) -> dict[str, str]:
     complaints: list[Complaint] = []
     seen: set[str] = set()
     for name, value in written.items():
-        if problem := _header_problem(name, value, seen):
+        if problem := _header_name_problem(name, seen):
+            complaints.append(Complaint((name,), problem, "key"))
+        elif problem := _header_value_problem(value):
             complaints.append(Complaint((name,), problem))
         seen.add(name.lower())
     if complaints:
@@ -71,13 +73,17 @@ def _headers(written: dict[str, str]) -> dict[str, str]:
     return written
 
 
-def _header_problem(name: str, value: str, seen: set[str]) -> str:
+def _header_name_problem(name: str, seen: set[str]) -> str:
     if not _HEADER_NAME.fullmatch(name):
         return f"{quoted(name)} is no name for a header"
     if name.lower() in _OWN_HEADERS:
         return f"{name} can't be set; {_OWN_HEADERS[name.lower()]}"
     if name.lower() in seen:
         return f"the header {name} is here for the second time"
+    return ""
+
+
+def _header_value_problem(value: str) -> str:
     try:
         if any(not piece.isprintable() or not piece.isascii() for piece in _pieces(value)):
             return "must be printable ASCII on one line"

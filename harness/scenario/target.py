@@ -53,8 +53,9 @@ def _environment(written: object) -> dict[str, str]:
     else:
         raise MistakeError(f"must be a mapping, or a list of NAME=value, not {shown(written)}")
     for path, name, given in pairs:
-        problem = f"{name} is here for the second time" if name in environment else _environment_problem(name, given)
-        if problem:
+        if problem := f"{name} is here for the second time" if name in environment else _name_problem(name, given):
+            complaints.append(Complaint(path, problem, "key"))
+        elif problem := _value_problem(given):
             complaints.append(Complaint(path, problem))
         environment[name] = _environment_text(given)
     if complaints:
@@ -62,13 +63,17 @@ def _environment(written: object) -> dict[str, str]:
     return environment
 
 
-def _environment_problem(name: str, value: object) -> str:
+def _name_problem(name: str, value: object) -> str:
     if not name or "=" in name or "\0" in name:
         return f"{quoted(name)} is no name for an environment variable"
     if name.startswith("JETABLE_"):
         return f"{name} is Jetable's own; names that begin with JETABLE_ mark what a run has started"
     if name == "PORT" and value != "{port}":
         return "PORT is handed in for each replica; remove it, and write {port} where the command needs it"
+    return ""
+
+
+def _value_problem(value: object) -> str:
     if value is None:
         return 'has no value; write "" for an empty one'
     if not isinstance(value, str | int | float):

@@ -1,0 +1,505 @@
+"""Scenario files: what they mean, and every way in which one can be wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from harness.errors import ExitCode, NothingSelectedError, ScenarioError, UsageError
+from harness.scenario import (
+    STEP_KINDS,
+    Healthcheck,
+    Kill,
+    Load,
+    ProcessType,
+    Request,
+    RollingRestart,
+    Routing,
+    Scale,
+    Scenario,
+    Steady,
+    Step,
+    Terminate,
+    find_scenarios,
+    load_scenario,
+)
+from harness.scenario.files import SUFFIXES
+from harness.scenario.load import METHODS, USERS_OF_AN_OPEN_MODEL
+from harness.scenario.steps import VICTIM_STEPS
+from harness.scenario.target import _COMPOSE_KEYS
+from harness.scenario.values import MAX_REPLICAS
+from harness.scenario.whole import MAX_STEPS
+from harness.units import Duration
+
+GOOD = """\
+jetable: 1
+name: web survives
+seed: 7
+target:
+  web:
+    command: "{python} -m app --port {port}"
+    environment: {WORKERS: 2, DEBUG: true, MODE: on}
+    replicas: 3
+    healthcheck: /healthz
+    stop_signal: INT
+    stop_grace_period: 1m30s
+    depends_on: [worker]
+  worker:
+    command: [python, -m, worker]
+    environment: ["A=b=c", "B="]
+load:
+  users: 20
+  think_time: 50ms
+  requests:
+    - GET /items/{id}
+    - POST /items: {name: "{uuid}", n: ["{int:1..5}"]}
+      weight: 3
+      expect: {status: 201}
+    - request: PUT /items/{id}
+      body: "x={choice:a|b}"
+      headers: {X-User: "{user}"}
+      expect: {status: [200, 404], body_contains: "{{{id}}}"}
+steps:
+  - steady: 2s
+  - terminate: {replica: each}
+  - kill: any
+    repeat: 5
+  - restart: {process: worker, when: any, drain: 1s}
+  - rolling_restart:
+  - scale: {web: 5, worker: 0}
+expect:
+  - web.startup_time p(95) < 2s
+  - exit_status in (0, 143)
+must_find: [dropped-in-flight]
+"""
+
+
+def write(folder: Path, text: str, name: str = "s.yaml") -> Path:
+    file = folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    """All that is wrong with a file that holds ``text``, without its name."""
+    file = write(folder, text)
+    try:
+        load_scenario(file)
+    except ScenarioError as error:
+        told = error.problems
+    else:
+        told = []
+    assert all(line.startswith(f"{file}:") and "\n" not in line for line in told)
+    return [line.removeprefix(f"{file}:") for line in told]
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Scenario:
+    return load_scenario(write(tmp_path, GOOD))
+
+
+# --- what a file means ------------------------------------------------------------------------------------------------------
+
+
+def test_a_good_file_is_read(good: Scenario) -> None:
+    web, worker = good.target["web"], good.target["worker"]
+    assert web.argv == ("{python}", "-m", "app", "--port", "{port}")
+    assert not web.shell
+    assert web.environment == {"WORKERS": "2", "DEBUG": "true", "MODE": "on"}
+    assert worker.environment == {"A": "b=c", "B": ""}
+    assert (web.stop_signal, worker.stop_signal) == ("SIGINT", "SIGTERM")
+    assert (web.stop_grace_period.s, worker.stop_grace_period.s) == (90.0, 10.0)
+    assert good.load.users == 20
+    assert [request.name for request in good.load.requests] == ["GET /items/{id}", "POST /items", "PUT /items/{id}"]
+    assert [request.weight for request in good.load.requests] == [1, 3, 1]
+    assert [step.kind for step in good.steps] == ["steady", "terminate", "kill", "restart", "rolling_restart", "scale"]
+    assert [threshold.text for threshold in good.expect] == ["web.startup_time p(95) < 2s", "exit_status in (0, 143)"]
+
+
+def test_a_scenario_reads_back_from_json(good: Scenario) -> None:
+    assert Scenario.model_validate_json(good.model_dump_json()) == good
+
+
+def test_json_of_a_scenario_spells_values_as_a_file_does(good: Scenario) -> None:
+    dumped = good.model_dump(mode="json")
+    assert dumped["target"]["web"]["stop_grace_period"] == "1m30s"
+    assert dumped["steps"][2] == {
+        "kill": {
+            "replica": "any",
+            "process": None,
+            "when": "in-flight",
+            "busy_within": "5s",
+            "endpoint_lag": None,
+            "drain": None,
+            "scope": "all",
+        },
+        "repeat": 5,
+    }
+    assert dumped["steps"][5] == {"scale": {"web": 5, "worker": 0}, "repeat": 1}
+    assert dumped["load"]["requests"][1]["request"] == "POST /items"
+    assert dumped["expect"] == ["web.startup_time p(95) < 2s", "exit_status in (0, 143)"]
+
+
+def test_a_scenario_is_frozen(good: Scenario) -> None:
+    with pytest.raises(ValidationError):
+        good.name = "other"  # type: ignore[misc]  # that is what is tested
+    with pytest.raises(ValidationError):
+        good.load.users = 3  # type: ignore[misc]  # that is what is tested
+
+
+def minimal(**more: object) -> dict[str, object]:
+    return {
+        "jetable": 1,
+        "name": "x",
+        "target": {"web": {"command": "a"}},
+        "load": {"requests": ["GET /"]},
+        "steps": [{"steady": "1s"}],
+    } | more
+
+
+def test_defaults_are_those_of_the_docs() -> None:
+    scenario = Scenario.model_validate(minimal())
+    load = scenario.load
+    assert (load.users, load.rate, load.think_time.s, load.keep_alive, load.timeout.s, load.retries) == (10, None, 0.0, True, 10.0, 0)
+    assert scenario.routing == Routing()
+    assert scenario.target["web"].replicas == 1
+    assert scenario.expect == ()
+    assert scenario.seed is None
+
+
+def test_an_open_model_has_room_for_many_requests() -> None:
+    assert Load.model_validate({"rate": "400/s", "requests": ["GET /"]}).users == USERS_OF_AN_OPEN_MODEL
+    assert Load.model_validate({"rate": "400/s", "users": 5, "requests": ["GET /"]}).users == 5
+
+
+@pytest.mark.parametrize(
+    ("target", "process", "taken"),
+    [(["web", "worker"], None, "web"), (["api"], None, "api"), (["web", "api"], "api", "api")],
+)
+def test_the_load_goes_to_the_named_process_type_or_to_web_or_to_the_only_one(target: list[str], process: str | None, taken: str) -> None:
+    load = {"requests": ["GET /"], "process": process}
+    scenario = Scenario.model_validate(minimal(target={name: {"command": "a"} for name in target}, load=load))
+    assert scenario.load_process == taken
+    assert scenario.process_of(Kill()) == taken
+    assert scenario.process_of(Kill(process="other")) == "other"
+
+
+def test_a_health_check_that_is_not_written_is_tcp_for_what_takes_the_load(good: Scenario) -> None:
+    scenario = Scenario.model_validate(minimal(target={"web": {"command": "a"}, "worker": {"command": "b"}}))
+    assert scenario.healthcheck_of("web").kind == "tcp"
+    assert scenario.healthcheck_of("worker").kind == "running"
+    assert (good.healthcheck_of("web").kind, good.healthcheck_of("web").http) == ("http", "/healthz")
+
+
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [("/h", "http"), ("tcp", "tcp"), ("running", "running"), ({"log": "ready"}, "log"), ({"tcp": True, "interval": "1s"}, "tcp")],
+)
+def test_a_health_check_has_short_forms(written: object, kind: str) -> None:
+    assert Healthcheck.model_validate(written).kind == kind
+
+
+def test_a_step_may_say_for_itself_when_the_router_learns_of_it() -> None:
+    scenario = Scenario.model_validate(minimal(routing={"endpoint_lag": "2s"}))
+    assert scenario.routing_of(Kill()) == scenario.routing
+    assert scenario.routing_of(Kill(drain=Duration.parse("1s"))) == Routing(drain=Duration.parse("1s"))
+    assert scenario.routing_of(RollingRestart(endpoint_lag=Duration(ns=0))) == Routing()
+
+
+def test_process_types_start_after_what_they_depend_on() -> None:
+    target = {
+        "a": {"command": "x", "depends_on": ["c", "b"]},
+        "b": {"command": "x", "depends_on": ["c"]},
+        "c": {"command": "x"},
+        "web": {"command": "x"},
+    }
+    assert Scenario.model_validate(minimal(target=target)).start_order() == ["c", "b", "a", "web"]
+
+
+@pytest.mark.parametrize(
+    ("written", "options"),
+    [
+        ({"steady": "2s"}, Steady(Duration.parse("2s"))),
+        ({"terminate": "each"}, Terminate(replica="each")),
+        ({"terminate": None}, Terminate()),
+        ({"kill": 2}, Kill(replica=2)),
+        ({"kill": {"replica": "newest", "scope": "main"}}, Kill(replica="newest", scope="main")),
+        ({"rolling_restart": {}}, RollingRestart()),
+        ({"rolling_restart": None}, RollingRestart()),
+        ({"scale": {"web": 5}}, Scale({"web": 5})),
+    ],
+)
+def test_a_step_has_one_kind_and_its_options(written: dict[str, object], options: object) -> None:
+    step = Step.model_validate(written)
+    assert (step.kind, step.options) == (next(iter(written)), options)
+    assert Step.model_validate_json(step.model_dump_json()) == step
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ({"steady": "2s"}, "steady for 2s"),
+        ({"terminate": "each"}, "terminate each"),
+        ({"kill": {"process": "worker", "when": "any"}, "repeat": 5}, "kill any of worker, 5 times"),
+        ({"restart": 2}, "restart replica 2"),
+        ({"rolling_restart": {"process": "web", "order": "start-first"}}, "rolling restart of web, start-first"),
+        ({"scale": {"web": 5, "worker": 0}}, "scale web to 5, worker to 0"),
+    ],
+)
+def test_a_step_says_in_words_what_it_does(written: object, text: str) -> None:
+    assert Step.model_validate(written).text == text
+
+
+def test_requests_have_three_spellings_of_one_thing() -> None:
+    spellings = [
+        {"POST /items": {"a": 1}, "weight": 2},
+        {"request": "POST /items", "json": {"a": 1}, "weight": 2},
+        {"method": "POST", "path": "/items", "json": {"a": 1}, "weight": 2},
+    ]
+    assert len({Request.model_validate(spelling).model_dump_json() for spelling in spellings}) == 1
+    assert Request.model_validate("GET /") == Request.model_validate({"request": "GET   /"})
+    assert Request.model_validate({"POST /x": None}).json_body is None
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_may_be_sent_twice_is_known_by_its_method(method: str) -> None:
+    assert Request.model_validate(f"{method} /").idempotent is (method not in ("POST", "PATCH"))
+
+
+def test_a_good_answer_has_an_expected_status() -> None:
+    assert [Request.model_validate("GET /").expect.accepts(status) for status in (199, 200, 399, 400)] == [False, True, True, False]
+    only = Request.model_validate({"request": "GET /", "expect": {"status": [404, 410]}}).expect
+    assert [only.accepts(status) for status in (200, 404, 410)] == [False, True, True]
+
+
+def test_a_command_with_shell_syntax_runs_under_sh() -> None:
+    process = ProcessType.model_validate({"command": "exec app --port {port}"})
+    assert process.shell
+    assert process.argv == ("sh", "-c", "exec app --port {port}")
+    assert not ProcessType.model_validate({"command": ["a", "|", "b"]}).shell
+
+
+def test_a_working_dir_begins_at_the_file(tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    text = GOOD.replace("    replicas: 3\n", "    replicas: 3\n    working_dir: ../app\n")
+    scenario = load_scenario(write(tmp_path, text, "scenarios/s.yaml"))
+    assert os.path.realpath(scenario.target["web"].working_dir or "") == os.path.realpath(tmp_path / "app")
+    assert Scenario.model_validate_json(scenario.model_dump_json()) == scenario
+
+
+# --- what can be wrong ------------------------------------------------------------------------------------------------------
+
+
+def broken() -> list[tuple[str, str, str]]:
+    """What is replaced in the good file, by what, and what is told of it."""
+    blocks = Path(__file__).with_name("broken_scenarios.txt").read_text(encoding="utf-8").split("\n\n")[1:]
+    cases = [[line[2:].replace("⏎", "\n") for line in block.rstrip("\n").split("\n")] for block in blocks]
+    return [(good_part, bad_part, expected) for good_part, bad_part, expected in cases]
+
+
+@pytest.mark.parametrize(("good_part", "bad_part", "expected"), broken())
+def test_each_mistake_is_one_line_with_its_place(tmp_path: Path, good_part: str, bad_part: str, expected: str) -> None:
+    assert good_part in GOOD
+    assert problems(tmp_path, GOOD.replace(good_part, bad_part, 1)) == [expected]
+
+
+def test_a_name_that_is_wrong_is_told_with_what_follows_from_it(tmp_path: Path) -> None:
+    assert problems(tmp_path, GOOD.replace("  web:\n", "  Web:\n")) == [
+        '5:3: target.Web: "Web" is no name for a process type; use small letters, digits, - and _, and begin with a letter',
+        '16:1: load: which process type takes the load? Write process: with "Web" or "worker"',
+        '35:13: steps[5].scale.web: unknown process type "web" (did you mean "Web"?); the target has "Web" or "worker"',
+        '37:5: expect[0]: unknown process type "web" (did you mean "Web"?); the target has "Web" or "worker"',
+    ]
+
+
+def test_all_problems_of_a_file_are_told_at_once_from_top_to_bottom(tmp_path: Path) -> None:
+    broken = """\
+jetable: 1
+nmae: x
+target:
+  web:
+    comand: x
+    replicas: "3"
+    stop_grace_period: 10
+    stop_grace_period: 11
+load:
+  rate: 10/s
+  think_time: 1s
+  requests: [GET items, "POST /x/{uid}"]
+steps:
+  - kil: any
+  - kill: {process: wbe}
+expect: [dropped_request == 0]
+"""
+    assert problems(tmp_path, broken) == [
+        '1:1: the key "name" is missing',
+        '2:1: nmae: unknown key "nmae" (did you mean "name"?)',
+        '4:3: target.web: the key "command" is missing',
+        '5:5: target.web.comand: unknown key "comand" (did you mean "command"?)',
+        '6:15: target.web.replicas: must be a whole number, not the text "3"; remove the quotes',
+        '8:5: target.web: the key "stop_grace_period" is here for the second time; the first is in line 7',
+        "8:24: target.web.stop_grace_period: needs a unit: write 11s or 11ms",
+        "11:3: load.think_time: has no meaning with rate, which alone says when requests begin; remove one of them",
+        '12:14: load.requests[0]: must be a path that begins with /, not the text "items"',
+        '12:25: load.requests[1]: unknown placeholder "{uid}" (did you mean "uuid"?); write {{ for a literal brace',
+        '14:5: steps[0].kil: unknown key "kil" (did you mean "kill"?)',
+        '15:21: steps[1].kill.process: unknown process type "wbe" (did you mean "web"?); the target has "web"',
+        '16:10: expect[0]: unknown metric "dropped_request" (did you mean "dropped_requests"?)',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "1:1: the file is empty; `jetable schema` and docs/scenarios.md say what belongs in it"),
+        ("[]", "1:1: must be a mapping, not an empty list"),
+        ("just text", '1:1: must be a mapping, not the text "just text"'),
+        ("a: 1\n---\nb: 2", "2:1: a second document; a file holds one scenario, so remove this --- or split the file"),
+    ],
+)
+def test_what_is_no_scenario_at_all_is_one_line(tmp_path: Path, text: str, expected: str) -> None:
+    assert problems(tmp_path, text) == [expected]
+
+
+def test_two_process_types_without_web_need_a_word_on_the_load(tmp_path: Path) -> None:
+    text = GOOD.replace("  web:\n", "  api:\n").replace("web", "api")
+    assert problems(tmp_path, text) == ['16:1: load: which process type takes the load? Write process: with "api" or "worker"']
+
+
+def test_steps_without_end_are_refused(tmp_path: Path) -> None:
+    many = "".join("  - steady: 1s\n    repeat: 1000\n" for _ in range(11))
+    text = GOOD.replace("steps:\n", f"steps:\n{many}")
+    assert problems(tmp_path, text) == [f"28:1: steps: more than {MAX_STEPS} steps in all, repeats counted"]
+
+
+@pytest.mark.parametrize("key", _COMPOSE_KEYS)
+def test_keys_of_compose_are_told_from_misspelt_ones(key: str) -> None:
+    with pytest.raises(ValidationError, match=f'"{key}" is not supported by the process engine yet'):
+        ProcessType.model_validate({"command": "a", key: 1})
+
+
+def test_the_lists_of_names_agree_with_the_models() -> None:
+    assert set(VICTIM_STEPS) < set(STEP_KINDS)
+    assert not set(_COMPOSE_KEYS) & set(ProcessType.model_fields)
+    assert not set(ProcessType.not_yet) & set(ProcessType.model_fields)
+    assert MAX_REPLICAS == 200
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(st.data())
+def test_a_damaged_file_is_told_and_never_a_crash(tmp_path: Path, data: st.DataObject) -> None:
+    lines = GOOD.splitlines(keepends=True)
+    for _ in range(data.draw(st.integers(1, 3))):
+        index = data.draw(st.integers(0, len(lines) - 1))
+        line = lines[index]
+        cut = data.draw(st.integers(0, len(line)))
+        insert = data.draw(st.sampled_from(["", "x", ": ", "- ", "{", "}", "[", "'", '"', "\n", "&a ", "*a", "0", "null", "{id", "!!x "]))
+        lines[index] = data.draw(st.sampled_from([line[:cut] + insert + line[cut:], line[cut:], "", line + line, insert + "\n"]))
+    for problem in problems(tmp_path, "".join(lines)):
+        assert re.match(r"\d+:\d+: ", problem)
+
+
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5)
+    | st.floats(allow_nan=False)
+    | st.sampled_from(["", "x", "1s", "web", "GET /", "any", "{id}", "{"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "web",
+                    "command",
+                    "requests",
+                    "POST /x",
+                    "json",
+                    "kill",
+                    "scale",
+                    "steady",
+                    "process",
+                    "replica",
+                    "repeat",
+                    "depends_on",
+                    "expect",
+                ]
+            ),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["target", "load", "steps", "expect", "routing", "seed"]), PLAIN, min_size=1))
+def test_data_of_any_shape_is_told_and_never_a_crash(data: dict[str, object]) -> None:
+    try:
+        Scenario.model_validate(minimal(**data))
+    except ValidationError as error:
+        told = error.errors()
+    else:
+        told = []
+    assert {detail["type"] for detail in told} <= {"key", "value"}
+
+
+# --- files ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_cannot_be_read_is_a_mistake_of_usage(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No such file or directory") as caught:
+        load_scenario(tmp_path / "none.yaml")
+    assert caught.value.exit_code == ExitCode.USAGE
+    with pytest.raises(UsageError, match="Is a directory"):
+        load_scenario(tmp_path)
+
+
+def test_a_wrong_file_ends_with_the_exit_code_of_usage(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(write(tmp_path, ""))
+    assert caught.value.exit_code == ExitCode.USAGE
+
+
+def test_folders_are_searched_for_scenarios_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for name in ("b.yaml", "a.yml", "sub/c.yaml", ".hidden/d.yaml", ".e.yaml", "notes.txt", "sub/f.json"):
+        write(tmp_path, "x", name)
+    found = find_scenarios([tmp_path])
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == ["a.yml", "b.yaml", "sub/c.yaml"]
+    assert all(path.suffix in SUFFIXES for path in found)
+
+
+def test_files_are_taken_as_given_and_each_once(tmp_path: Path) -> None:
+    first, second = write(tmp_path, "x", "z.txt"), write(tmp_path, "x", "a.yaml")
+    (tmp_path / "link.yaml").symlink_to(second)
+    assert find_scenarios([first, second, tmp_path, tmp_path / "." / "a.yaml"]) == [first, second]
+
+
+def test_nothing_to_run_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such file or folder"):
+        find_scenarios([tmp_path / "none"])
+    with pytest.raises(NothingSelectedError, match="no scenario file") as caught:
+        find_scenarios([tmp_path])
+    assert caught.value.exit_code == ExitCode.NOTHING
+    with pytest.raises(NothingSelectedError):
+        find_scenarios([])
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="neither a file nor a folder"):
+        find_scenarios([tmp_path / "pipe"])
+
+
+@pytest.mark.slow
+def test_reading_scenarios_costs_neither_numpy_nor_locust() -> None:
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys, harness.scenario; print(*sys.modules)"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {"numpy", "locust", "gevent", "rich", "click"} & set(loaded)

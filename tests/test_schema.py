@@ -1,0 +1,223 @@
+"""What is generated from the models: the JSON Schema and the reference."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft7Validator
+from pydantic import BaseModel
+
+from harness import command, schema, template
+from harness.scenario import (
+    STEP_KINDS,
+    Expectation,
+    Healthcheck,
+    Kill,
+    Load,
+    ProcessType,
+    Request,
+    Restart,
+    RollingRestart,
+    Routing,
+    Scenario,
+    Step,
+    Terminate,
+    load_scenario,
+)
+from harness.threshold import DEFAULT_THRESHOLDS, METRICS
+
+ROOT = Path(__file__).parent.parent
+
+MODELS: dict[type[BaseModel], dict[str, object]] = {
+    Scenario: {
+        "jetable": 1,
+        "name": "x",
+        "target": {"web": {"command": "a"}},
+        "load": {"requests": ["GET /"]},
+        "steps": [{"steady": "1s"}],
+    },
+    ProcessType: {"command": "a"},
+    Healthcheck: {},
+    Load: {"requests": ["GET /"]},
+    Request: {"method": "POST", "path": "/"},
+    Expectation: {},
+    Routing: {},
+    Step: {},
+    Terminate: {},
+    Restart: {},
+    Kill: {},
+    RollingRestart: {},
+}
+"""Every mapping of a scenario file with the least that it needs."""
+
+
+@pytest.fixture(scope="module")
+def validator() -> Draft7Validator:
+    Draft7Validator.check_schema(schema.json_schema())
+    return Draft7Validator(schema.json_schema())
+
+
+def scenario(**more: object) -> dict[str, Any]:
+    return MODELS[Scenario] | more
+
+
+@pytest.mark.parametrize("file", list(schema.FILES), ids=lambda file: file.name)
+def test_what_is_committed_is_current(file: Path) -> None:
+    assert file.read_text(encoding="utf-8") == schema.FILES[file](), "run: python -m harness.schema --write"
+
+
+def test_the_schema_speaks_draft_7_only() -> None:
+    text = json.dumps(schema.json_schema())
+    assert json.loads(text)["$schema"] == "http://json-schema.org/draft-07/schema#"
+    assert not re.search(r'"(\$defs|prefixItems|unevaluatedProperties|dependentRequired|type_words|default_words|unit)":', text)
+    for name in set(re.findall(r'"#/definitions/(\w+)"', text)):
+        assert name in schema.json_schema()["definitions"]
+
+
+def test_nothing_stands_beside_a_reference() -> None:
+    """Draft 7 ignores what does."""
+
+    def walk(value: object) -> None:
+        if isinstance(value, dict):
+            assert "$ref" not in value or len(value) == 1
+            for item in value.values():
+                walk(item)
+        elif isinstance(value, list):
+            for item in value:
+                walk(item)
+
+    walk(schema.json_schema())
+
+
+GOOD: list[dict[str, Any]] = [
+    scenario(),
+    scenario(seed=None, description="x", routing={"drain": "1s"}, expect=["dropped_requests == 0"], must_find=["a-b"]),
+    scenario(target={"web": {"command": ["a", "b"], "environment": {"A": 1, "B": True, "C": "x", "D": 0.5}, "healthcheck": "/h"}}),
+    scenario(target={"web": {"command": "a", "environment": ["A=b"], "healthcheck": "tcp", "stop_signal": "int"}}),
+    scenario(
+        target={"web": {"command": "a", "healthcheck": {"log": "ready", "interval": "5ms"}, "depends_on": ["db"]}, "db": {"command": "b"}}
+    ),
+    scenario(load={"rate": "400/s", "requests": ["GET /{id}", {"POST /x": {"a": [1, None]}}, {"POST /x": None, "weight": 3}]}),
+    scenario(load={"requests": [{"request": "PUT /", "body": "x", "expect": {"status": [200, 404]}}, {"method": "GET", "path": "/"}]}),
+    scenario(steps=[{"terminate": "each"}, {"terminate": None}, {"kill": 1}, {"kill": {"scope": "main"}, "repeat": 5}, {"restart": {}}]),
+    scenario(steps=[{"rolling_restart": None}, {"rolling_restart": {"order": "start-first"}}, {"scale": {"web": 0}}, {"steady": "1m30s"}]),
+]
+
+BAD: list[dict[str, Any]] = [
+    scenario(jetable=2),
+    scenario(nmae="x"),
+    {key: value for key, value in scenario().items() if key != "steps"},
+    scenario(steps=[]),
+    scenario(target={}),
+    scenario(target={"web": {}}),
+    scenario(target={"web": {"command": "a", "comand": "b"}}),
+    scenario(target={"web": {"command": []}}),
+    scenario(target={"web": {"command": "a", "replicas": "3"}}),
+    scenario(target={"web": {"command": "a", "stop_grace_period": 10}}),
+    scenario(target={"web": {"command": "a", "stop_grace_period": "10"}}),
+    scenario(target={"web": {"command": "a", "healthcheck": "healthz"}}),
+    scenario(target={"web": {"command": "a", "healthcheck": {"htpp": "/"}}}),
+    scenario(load={"requests": []}),
+    scenario(load={"requests": ["GET items"]}),
+    scenario(load={"requests": ["GET /"], "rate": 400}),
+    scenario(load={"requests": ["GET /"], "users": 0}),
+    scenario(load={"requests": [{"POST /": {}, "wieght": 3}]}),
+    scenario(load={"requests": [{"POST /": {}, "expect": {"status": "200"}}]}),
+    scenario(steps=[{"kil": "any"}]),
+    scenario(steps=[{"kill": "anny"}]),
+    scenario(steps=[{"kill": {"replica": "each", "whn": "any"}}]),
+    scenario(steps=[{}]),
+    scenario(steps=["steady"]),
+    scenario(steps=[{"scale": {"web": -1}}]),
+    scenario(expect=[5]),
+]
+
+
+@pytest.mark.parametrize("data", GOOD, ids=range(len(GOOD)))
+def test_the_schema_accepts_what_the_reader_accepts(validator: Draft7Validator, data: dict[str, Any]) -> None:
+    Scenario.model_validate(data)
+    assert not [error.message for error in validator.iter_errors(data)]
+
+
+@pytest.mark.parametrize("data", BAD, ids=range(len(BAD)))
+def test_the_schema_refuses_what_an_editor_should_underline(validator: Draft7Validator, data: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        Scenario.model_validate(data)
+    assert not validator.is_valid(data)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "scenarios").rglob("*.yaml")), ids=lambda file: file.name)
+def test_the_schema_accepts_every_scenario_that_is_shipped(validator: Draft7Validator, file: Path) -> None:
+    data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert not [error.message for error in validator.iter_errors(data)]
+
+
+def test_a_scenario_as_json_is_a_scenario_to_the_schema_as_well(validator: Draft7Validator) -> None:
+    for data in GOOD:
+        dumped = Scenario.model_validate(data).model_dump(mode="json")
+        assert not [error.message for error in validator.iter_errors(dumped)]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_every_key_has_a_meaning_and_an_example_that_is_right(model: type[BaseModel]) -> None:
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        assert field.description, f"{model.__name__}.{key}"
+        assert field.examples, f"{model.__name__}.{key}"
+        needed = {"http": "/"} if model is Healthcheck and key in ("interval", "timeout", "start_period") else {}
+        needed |= {"kill": "any"} if model is Step and key == "repeat" else {}
+        if (model, key) in ((ProcessType, "depends_on"), (Scenario, "target")):
+            continue  # names other process types, or replaces them all
+        made = model.model_validate(MODELS[model] | needed | {key: field.examples[0]})
+        assert made is not None
+
+
+def test_the_reference_names_everything_that_there_is() -> None:
+    text = schema.scenario_docs()
+    for model in MODELS:
+        for name, field in model.model_fields.items():
+            assert f"| `{field.alias or name}` |" in text
+    for name in (*METRICS, *STEP_KINDS):
+        assert f"| `{name}` |" in text
+    for placeholder in template.PLACEHOLDERS.values():
+        assert placeholder.written.replace("|", "\\|") in text
+    for name in command.PLACEHOLDERS:
+        assert f"| `{{{name}}}` |" in text
+    for threshold in DEFAULT_THRESHOLDS:
+        assert f"- `{threshold}`" in text
+
+
+def test_tables_of_the_reference_are_whole() -> None:
+    columns = 0
+    for line in schema.scenario_docs().splitlines():
+        if not line.startswith("|"):
+            columns = 0
+            continue
+        cells = len(re.findall(r"(?<!\\)\|", line))
+        assert columns in (0, cells), line
+        columns = cells
+
+
+def test_the_example_of_the_reference_is_a_scenario(tmp_path: Path) -> None:
+    file = tmp_path / "example.yaml"
+    file.write_text(schema.EXAMPLE, encoding="utf-8")
+    assert load_scenario(file).load_process == "web"
+    assert schema.EXAMPLE.strip() in schema.scenario_docs()
+
+
+def test_the_requests_of_the_reference_are_requests() -> None:
+    block = schema.scenario_docs().split("```yaml\nrequests:")[1].split("```")[0]
+    requests = yaml.safe_load("requests:" + block)["requests"]
+    assert len(Load.model_validate({"requests": requests}).requests) == 3
+
+
+def test_writing_anew_writes_every_generated_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {tmp_path / "docs" / file.name: content for file, content in schema.FILES.items()}
+    monkeypatch.setattr(schema, "FILES", files)
+    schema.write()
+    assert {file.name for file in (tmp_path / "docs").iterdir()} == {"scenarios.md", "scenario.schema.json"}

@@ -1,0 +1,109 @@
+"""Durations and rates."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.units import DURATION_PATTERN, LONGEST_NS, RATE_PATTERN, Duration, Rate
+from harness.words import MistakeError
+
+
+@pytest.mark.parametrize(
+    ("text", "ns"),
+    [
+        ("0s", 0),
+        ("250ms", 250_000_000),
+        ("10s", 10_000_000_000),
+        ("1.5s", 1_500_000_000),
+        ("1m30s", 90_000_000_000),
+        ("2h", 7_200_000_000_000),
+        ("1h1m1s1ms1us1ns", 3_661_001_001_001),
+        ("24h", LONGEST_NS),
+    ],
+)
+def test_a_duration_is_read_exactly(text: str, ns: int) -> None:
+    assert Duration.parse(text).ns == ns
+    assert re.fullmatch(DURATION_PATTERN, text)
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        (10, "needs a unit: write 10s or 10ms"),
+        ("10", "needs a unit: write 10s or 10ms"),
+        (0.5, "needs a unit: write 0.5s or 0.5ms"),
+        ("", '"" is not a duration; write it as 250ms, 10s, 1m30s or 2h'),
+        ("10 s", '"10 s" is not a duration; write it as 250ms, 10s, 1m30s or 2h'),
+        ("30s1m", '"30s1m" is not a duration; write it as 250ms, 10s, 1m30s or 2h'),
+        ("-1s", '"-1s" is not a duration; write it as 250ms, 10s, 1m30s or 2h'),
+        ("10sec", '"10sec" is not a duration; write it as 250ms, 10s, 1m30s or 2h'),
+        ("\N{ARABIC-INDIC DIGIT ONE}s", '"\N{ARABIC-INDIC DIGIT ONE}s" is not a duration; write it as 250ms, 10s, 1m30s or 2h'),
+        ("25h", "25h is longer than 24h, the longest duration that a scenario may use"),
+        (True, "must be a duration such as 10s or 250ms, not true"),
+        (None, "must be a duration such as 10s or 250ms, not nothing"),
+        (["1s"], "must be a duration such as 10s or 250ms, not a list"),
+    ],
+)
+def test_what_is_no_duration_is_told_in_words(written: object, message: str) -> None:
+    with pytest.raises(MistakeError) as caught:
+        Duration.parse(written)
+    assert str(caught.value) == message
+
+
+@given(st.integers(min_value=0, max_value=LONGEST_NS))
+def test_every_duration_reads_back_as_itself(ns: int) -> None:
+    duration = Duration(ns=ns)
+    assert Duration.parse(str(duration)) == duration
+    assert re.fullmatch(DURATION_PATTERN, str(duration))
+
+
+@given(st.integers(0, LONGEST_NS), st.integers(0, LONGEST_NS))
+def test_durations_compare_and_hash_as_their_length(first: int, second: int) -> None:
+    assert (Duration(ns=first) < Duration(ns=second)) == (first < second)
+    assert len({Duration(ns=first), Duration(ns=first)}) == 1
+
+
+def test_a_duration_is_spelled_as_people_do() -> None:
+    for text in ("0s", "250ms", "1.5s", "1m30s", "1h", "1h30m", "10us", "7ns", "1m0.5s"):
+        assert str(Duration.parse(text)) == text
+    assert str(Duration.parse("90s")) == "1m30s"
+    assert str(Duration.parse("1000ms")) == "1s"
+
+
+def test_seconds_are_a_number() -> None:
+    assert Duration.parse("250ms").s == 0.25
+    assert not Duration.parse("0s")
+    assert Duration.parse("1ns")
+
+
+@pytest.mark.parametrize(("text", "per_s"), [("400/s", 400.0), ("20/m", 20 / 60), ("36/h", 0.01), ("0.5 / s", 0.5)])
+def test_a_rate_is_a_number_a_second(text: str, per_s: float) -> None:
+    assert Rate.parse(text).per_s == pytest.approx(per_s)
+    assert re.fullmatch(RATE_PATTERN, text)
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        (400, "needs a unit: write 400/s"),
+        ("400", "needs a unit: write 400/s"),
+        ("400rps", '"400rps" is not a rate; write it as 400/s, 20/m or 100/h'),
+        ("0/s", "0/s is not a rate above zero and up to 1000000/s"),
+        ("9999999/s", "9999999/s is not a rate above zero and up to 1000000/s"),
+        (False, "must be a rate such as 400/s, not false"),
+    ],
+)
+def test_what_is_no_rate_is_told_in_words(written: object, message: str) -> None:
+    with pytest.raises(MistakeError) as caught:
+        Rate.parse(written)
+    assert str(caught.value) == message
+
+
+@given(st.decimals(min_value="0.000001", max_value=1_000_000, places=6), st.sampled_from("smh"))
+def test_every_rate_reads_back_as_itself(count: object, unit: str) -> None:
+    rate = Rate.parse(f"{count}/{unit}")
+    assert Rate.parse(str(rate)) == rate
