@@ -122,6 +122,16 @@ class ProcessLoad:
         """Ops that have begun so far."""
         return self._table.words[table.BEGUN]
 
+    @property
+    def pid(self) -> int:
+        """The load process, 0 before it is started."""
+        return self._child.pid if self._child is not None else 0
+
+    @property
+    def control_pid(self) -> int:
+        """The control server, 0 before it is started."""
+        return self._control.pid if self._control is not None else 0
+
     def alive(self) -> bool:
         """False when the load process has ended although nobody stopped it."""
         return self._stopped or (self._child is not None and self._child.poll() is None)
@@ -152,10 +162,11 @@ class ProcessLoad:
             )
 
     def _say(self, word: bytes) -> None:
-        assert self._child is not None  # noqa: S101  every caller has started it
-        assert self._child.stdin is not None  # noqa: S101  a pipe was asked for
+        pipe = self._child.stdin if self._child is not None else None
+        if pipe is None or pipe.closed:
+            return
         try:
-            self._child.stdin.write(word)
+            pipe.write(word)
         except BrokenPipeError:
             return  # it has ended, which `alive` tells
 

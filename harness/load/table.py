@@ -299,7 +299,7 @@ class Router:
         self._table = table
         self._words = table.words
         self._version = -1
-        self._turn = start
+        self._turn = self._detour = start
         self._known: dict[int, Route] = {}
         self._published: list[Route] = []
         self.gone: list[Route] = []
@@ -310,19 +310,19 @@ class Router:
         while True:
             if self._words[VERSION] != self._version:
                 self._read()
-            routes = self._published
-            count = len(routes)
-            self._turn = turn = self._turn + 1
-            for offset in range(count):
-                route = routes[(turn + offset) % count]
-                if route in tried:
-                    continue
-                if route.reserve():
-                    return route
-                self._version = -1  # withdrawn a moment ago: read the table again before the next choice
-                break
+            if tried:
+                # A detour has turns of its own: otherwise the neighbour of a replica that is down would get that one's whole share.
+                routes = [route for route in self._published if route not in tried]
+                turn = self._detour = self._detour + 1
             else:
+                routes = self._published
+                turn = self._turn = self._turn + 1
+            if not routes:
                 return None
+            route = routes[turn % len(routes)]
+            if route.reserve():
+                return route
+            self._version = -1  # withdrawn a moment ago: read the table again before the next choice
 
     def _read(self) -> None:
         words = self._words

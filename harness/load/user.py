@@ -159,12 +159,13 @@ class Crowd:
         else:
             self._idle.append(user)
             due_ns = get_hub().switch()
-        self.arrivals += 1
-        self.late += _now_ns() - due_ns > LATE_NS
         return due_ns
 
     def op(self, user: User, due_ns: int = 0) -> bool:
-        """One op from its first attempt to its end; false when it found no replica to go to."""
+        """One op from its first attempt to its end; false when it found no replica to go to. ``due_ns`` belongs to an arrival."""
+        if due_ns:
+            self.arrivals += 1
+            self.late += _now_ns() - due_ns > LATE_NS
         self.begun += 1
         number = self.begun
         self._words[table.BEGUN] = number

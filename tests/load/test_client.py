@@ -289,6 +289,7 @@ def test_a_kept_connection_that_was_closed_meanwhile_is_stale_and_the_next_one_i
 
 def test_a_kept_connection_with_bytes_that_nobody_asked_for_is_stale(client: Client) -> None:
     def say_farewell(connection: socket.socket) -> None:
+        until(lambda: bool(client._connections))
         connection.sendall(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
         servers.hang(connection)
 

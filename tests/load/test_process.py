@@ -1,0 +1,267 @@
+"""The load process itself: real Locust, real sockets, real ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import pytest
+
+from harness.errors import MachineError
+from harness.history import AnyLine, Close, Control, Generator, Header, Invoke, LoadBegan, LoadEnded
+from harness.load import process as process_module
+from harness.load.base import Load
+from harness.load.process import ProcessLoad
+from harness.load.spec import LoadSpec, RequestSpec
+from tests.load import servers
+from tests.load.servers import CountingServer, answering
+
+pytestmark = [pytest.mark.slow, pytest.mark.live]
+
+T = TypeVar("T")
+
+GET = RequestSpec(method="GET", path="/items/{id}", idempotent=True)
+
+
+def until(condition: Callable[[], bool], *, within_s: float = 20.0, why: str = "") -> None:
+    """Wait until ``condition`` holds; fails when ``within_s`` is over."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, why
+        time.sleep(0.002)
+
+
+@contextmanager
+def load_of(folder: Path, **changes: object) -> Iterator[ProcessLoad]:
+    """A load process that is stopped at the end, whatever happens."""
+    spec = LoadSpec(**{"seed": 1, "requests": (GET,), "users": 8, "timeout_s": 2.0, **changes})  # type: ignore[arg-type]
+    load = ProcessLoad(spec, history=folder, logs=folder, run_id=f"test-{os.getpid()}")
+    _as_protocol: Load = load
+    try:
+        yield load
+    finally:
+        load.stop(at_once=True)
+
+
+def ledger(folder: Path) -> list[AnyLine]:
+    """All whole lines of the ledger; what a killed writer left is NUL bytes."""
+    data = (folder / "ops.jsonl").read_bytes().rstrip(b"\0")
+    return msgspec.json.Decoder(AnyLine).decode_lines(data[: data.rfind(b"\n") + 1])
+
+
+def lines_of(lines: list[AnyLine], kind: type[T]) -> list[T]:
+    return [line for line in lines if isinstance(line, kind)]
+
+
+def test_a_load_begins_asks_every_replica_and_closes_its_books(tmp_path: Path) -> None:
+    with CountingServer() as one, CountingServer() as two, load_of(tmp_path) as load:
+        load.prepare()
+        load.publish("web.1", "127.0.0.1", one.port)
+        load.publish("web.2", "127.0.0.1", two.port)
+        load.start()
+        load.set_step(3)
+        until(lambda: one.count > 200 and two.count > 200 and load.begun > 400)
+        assert load.alive()
+        load.stop()
+        assert load.alive(), "somebody stopped it"
+        load.stop()
+        served = one.seen + two.seen
+    lines = ledger(tmp_path)
+    invokes, closes = lines_of(lines, Invoke), lines_of(lines, Close)
+    assert Counter((i.op, i.n) for i in invokes) == Counter((c.op, c.n) for c in closes) == served
+    assert set(served.values()) == {1}
+    assert {close.outcome for close in closes} == {"ok"}
+    assert {3} <= {invoke.step for invoke in invokes} <= {0, 3}
+    assert {invoke.user for invoke in invokes} == set(range(1, 9))
+    assert lines_of(lines, LoadBegan)[0].pid > 0
+    assert (lines[-1].invoked, lines[-1].closed) == (len(invokes), len(closes)) if isinstance(lines[-1], LoadEnded) else False
+    assert (tmp_path / "load.log").read_text() == ""
+
+
+def test_the_control_server_is_asked_and_the_process_watches_itself(tmp_path: Path) -> None:
+    with load_of(tmp_path) as load:
+        load.start()
+        path = tmp_path / "ops.jsonl"
+        until(lambda: path.read_bytes().count(b'"generator"') >= 2)
+        load.stop()
+    lines = ledger(tmp_path)
+    assert len(lines_of(lines, Control)) > 5
+    assert all(control.ok and control.at_ns < control.done_ns for control in lines_of(lines, Control))
+    assert all(sample.lag_ns >= 0 and 0 < sample.cpu < 1.5 for sample in lines_of(lines, Generator))
+
+
+def test_a_target_without_replicas_is_asked_for_patiently(tmp_path: Path) -> None:
+    with load_of(tmp_path, users=4) as load:
+        load.start()
+        began = time.monotonic()
+        until(lambda: load.begun >= 12)
+        load.stop()
+        took_s = time.monotonic() - began
+    closes = lines_of(ledger(tmp_path), Close)
+    assert {(close.outcome, close.error) for close in closes} == {("refused", "NO_REPLICA")}
+    assert len(closes) <= 4 + 4 * took_s / 0.01
+
+
+def test_what_the_server_saw_before_the_load_was_killed_is_on_disk(tmp_path: Path) -> None:
+    for attempt in range(3):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        with CountingServer() as server, load_of(folder) as load:
+            load.publish("web.1", "127.0.0.1", server.port)
+            load.start()
+            until(lambda: server.count > 100 * (attempt + 1))  # noqa: B023  it is awaited here
+            assert load.pid > 0
+            os.kill(load.pid, signal.SIGKILL)
+            until(lambda: not load.alive())
+            load.stop()
+            seen = set(server.seen)
+        invoked = {(line.op, line.n) for line in lines_of(ledger(folder), Invoke)}
+        assert seen <= invoked
+        assert not lines_of(ledger(folder), LoadEnded)
+
+
+def test_a_server_that_hangs_delays_the_end_by_the_time_out_and_no_more(tmp_path: Path) -> None:
+    with answering(b"", then=servers.hang) as server, load_of(tmp_path, timeout_s=0.5) as load:
+        load.publish("web.1", "127.0.0.1", server.port)
+        load.start()
+        until(lambda: load.in_flight("web.1") == 8)
+        began = time.monotonic()
+        load.stop()
+        assert time.monotonic() - began < 0.5 + process_module.STOP_SPARE_S
+    lines = ledger(tmp_path)
+    assert {close.outcome for close in lines_of(lines, Close)} == {"timeout"}
+    assert len(lines_of(lines, Invoke)) == len(lines_of(lines, Close))
+    assert lines_of(lines, LoadEnded)
+
+
+def test_a_load_that_is_stopped_at_once_writes_down_what_is_unfinished(tmp_path: Path) -> None:
+    with answering(b"", then=servers.hang) as server, load_of(tmp_path, timeout_s=60.0) as load:
+        load.publish("web.1", "127.0.0.1", server.port)
+        load.start()
+        until(lambda: load.in_flight("web.1") == 8)
+        began = time.monotonic()
+        load.stop(at_once=True)
+        assert time.monotonic() - began < process_module.STOP_SPARE_S
+    lines = ledger(tmp_path)
+    assert Counter(close.outcome for close in lines_of(lines, Close)) == {"unfinished": 8}
+    assert lines_of(lines, LoadEnded)
+
+
+def test_sigterm_ends_the_load_in_order_and_sigint_does_not(tmp_path: Path) -> None:
+    with CountingServer() as server, load_of(tmp_path) as load:
+        load.publish("web.1", "127.0.0.1", server.port)
+        load.start()
+        os.kill(load.pid, signal.SIGINT)
+        before = server.count
+        until(lambda: server.count > before + 50)
+        os.kill(load.pid, signal.SIGTERM)
+        until(lambda: not load.alive())
+    assert lines_of(ledger(tmp_path), LoadEnded)
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_everything_ends_when_the_harness_is_killed(tmp_path: Path, started: bool) -> None:  # noqa: FBT001  parametrized
+    script = f"""
+import sys, time
+from pathlib import Path
+from harness.load.process import ProcessLoad
+from harness.load.spec import LoadSpec, RequestSpec
+folder = Path(sys.argv[1])
+load = ProcessLoad(LoadSpec(seed=1, requests=(RequestSpec(method="GET", path="/"),)), history=folder, logs=folder, run_id="test")
+load.prepare()
+if {started}:
+    load.start()
+print(load.pid, load.control_pid, flush=True)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True) as harness:
+        assert harness.stdout is not None
+        pids = [int(pid) for pid in harness.stdout.readline().split()]
+        harness.kill()
+        harness.wait()
+        assert len(pids) == 2
+        until(lambda: not any(running(pid) for pid in pids))
+    if started:
+        assert lines_of(ledger(tmp_path), LoadEnded)
+
+
+def running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_nothing_arrives_after_a_withdrawal_with_nothing_on_the_way(tmp_path: Path) -> None:
+    with CountingServer() as victim, CountingServer() as other, load_of(tmp_path, users=16) as load:
+        load.publish("web.1", "127.0.0.1", victim.port)
+        load.publish("web.2", "127.0.0.1", other.port)
+        load.start()
+        quiet_ns: list[tuple[int, int]] = []
+        for _ in range(60):
+            before = victim.count
+            until(lambda: victim.count > before)  # noqa: B023  it is awaited here
+            load.withdraw("web.1")
+            until(lambda: load.on_the_way("web.1") == 0)
+            from_ns = time.monotonic_ns()
+            until(lambda: load.in_flight("web.1") == 0)
+            seen, elsewhere = victim.count, other.count
+            until(lambda: other.count > elsewhere + 30)  # noqa: B023  as above
+            assert victim.count == seen
+            quiet_ns.append((from_ns, time.monotonic_ns()))
+            load.publish("web.1", "127.0.0.1", victim.port)
+        load.stop()
+    lines = ledger(tmp_path)
+    to_victim = {(line.op, line.n) for line in lines_of(lines, Invoke) if line.replica == "web.1"}
+    sent = [line.sent_ns for line in lines_of(lines, Close) if (line.op, line.n) in to_victim]
+    assert len(sent) > 60
+    assert not [at for at in sent for start, end in quiet_ns if start < at < end]
+    assert {close.outcome for close in lines_of(lines, Close)} == {"ok"}
+
+
+def test_the_open_model_keeps_its_rate(tmp_path: Path) -> None:
+    with CountingServer() as server, load_of(tmp_path, rate_per_s=300.0, users=50) as load:
+        load.publish("web.1", "127.0.0.1", server.port)
+        load.start()
+        until(lambda: server.count > 200)
+        load.stop()
+    invokes = lines_of(ledger(tmp_path), Invoke)
+    dues = [invoke.due_ns for invoke in invokes]
+    distances = {later - sooner for sooner, later in pairwise(dues)}
+    assert {round(1e9 / 300)} <= distances <= {round(1e9 / 300), round(1e9 / 300) + 1}
+    assert all(invoke.at_ns >= invoke.due_ns for invoke in invokes)
+
+
+def test_a_load_that_ends_by_itself_is_not_alive(tmp_path: Path) -> None:
+    with load_of(tmp_path, longest_s=0.2) as load:
+        load.start()
+        until(lambda: not load.alive())
+
+
+def test_a_load_that_cannot_begin_says_why_with_its_log(tmp_path: Path) -> None:
+    why = r"(?s)ended before it began.*load\.log.*unknown placeholder"
+    with load_of(tmp_path, requests=(RequestSpec(method="GET", path="/{nonsense}"),)) as load, pytest.raises(MachineError, match=why):
+        load.start()
+
+
+def test_a_ledger_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "ops.jsonl").mkdir()
+    with load_of(tmp_path) as load, pytest.raises(MachineError, match="IsADirectoryError"):
+        load.start()
+
+
+def test_the_header_is_written_by_the_harness_alone(tmp_path: Path) -> None:
+    with load_of(tmp_path) as load:
+        load.start()
+        load.stop()
+    assert not lines_of(ledger(tmp_path), Header)
