@@ -5,6 +5,7 @@ Commands import what they need when they run, so that ``jetable --help`` answers
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -22,6 +23,7 @@ from harness.errors import ExitCode, JetableError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from harness.report.model import RunReport
+    from harness.report.progress import Progress
     from harness.scenario import Scenario
 
 EXIT_CODES = """\b
@@ -104,25 +106,19 @@ def run(  # noqa: PLR0913  one parameter a flag
     *, paths: tuple[Path, ...], engine: str, seed: int | None, repeat: int, dry_run: bool, reporters: tuple[str, ...], reports: Path
 ) -> ExitCode:
     """Run scenarios: a file, a folder, or several of them."""
-    from harness.report import choice  # noqa: PLC0415  see the module's docstring
-    from harness.run import RunOptions, check_engine, rehearse, run_scenario  # noqa: PLC0415
+    from harness.run import RunOptions, check_engine, rehearse, run_scenario  # noqa: PLC0415  see the module's docstring
 
     check_engine(engine)
-    chosen = choice.parse_all(reporters)
+    screen = _Screen(reporters)
     scenarios = _load(paths)
     options = RunOptions(engine=engine, seed=seed, reports=reports)
-    done: list[RunReport] = []
     with _stoppable():
-        for _ in range(1 if dry_run else repeat):
-            for path, scenario in scenarios:
-                progress = choice.progress(chosen)
-                if dry_run:
-                    rehearse(scenario, path, options, choice.rehearsal(scenario))
-                    continue
-                report = run_scenario(scenario, path, options, progress)
-                choice.show_run(chosen, report)
-                done.append(report)
-    return choice.finish(chosen, done)
+        for path, scenario in scenarios * (1 if dry_run else repeat):
+            if dry_run:
+                rehearse(scenario, path, options, screen.progress())
+            else:
+                screen.show(run_scenario(scenario, path, options, screen.progress()))
+    return ExitCode.PASSED if dry_run else screen.finish()
 
 
 @main.command(epilog="Example: jetable check reports/latest")
@@ -130,17 +126,62 @@ def run(  # noqa: PLR0913  one parameter a flag
 @REPORTER
 def check(*, runs: tuple[Path, ...], reporters: tuple[str, ...]) -> ExitCode:
     """Judge stored runs again; nothing is started."""
-    from harness.report import choice, write_all  # noqa: PLC0415
-    from harness.run import judge_folder  # noqa: PLC0415
+    from harness.run import judge_folder  # noqa: PLC0415  see the module's docstring
 
-    chosen = choice.parse_all(reporters)
-    done = []
+    screen = _Screen(reporters)
     for folder in runs:
-        report = judge_folder(folder.resolve())
-        write_all(report)
-        choice.show_run(chosen, report)
-        done.append(report)
-    return choice.finish(chosen, done)
+        screen.show(judge_folder(folder))
+    return screen.finish()
+
+
+class _Screen:
+    """What the person at the terminal sees, and the files that were asked for beside the run's own."""
+
+    def __init__(self, reporters: tuple[str, ...]) -> None:
+        from harness.report.choice import TERMINAL, parse_reporter  # noqa: PLC0415  see the module's docstring
+        from harness.report.console import console_for  # noqa: PLC0415
+
+        self._choices = [parse_reporter(written) for written in reporters or (TERMINAL,)]
+        to_stdout = [choice for choice in self._choices if choice.path is None and choice.name != TERMINAL]
+        wanted = any(choice.name == TERMINAL for choice in self._choices)
+        if len(to_stdout) + wanted > 1:
+            names = " and ".join(choice.name for choice in self._choices if choice.path is None)
+            raise UsageError(f"--reporter: {names} both go to standard output; give all but one a file, such as json=result.json")
+        shown = wanted or not to_stdout  # a report that goes to a file still leaves the terminal to the person
+        self._console = console_for(sys.stdout, os.environ) if shown else None
+        self._reports: list[RunReport] = []
+
+    def progress(self) -> Progress:
+        """Shows how far a run is."""
+        from harness.clock import MonotonicClock  # noqa: PLC0415  see the module's docstring
+        from harness.report.console import may_move  # noqa: PLC0415
+        from harness.report.live import TerminalProgress  # noqa: PLC0415
+        from harness.report.progress import SilentProgress  # noqa: PLC0415
+
+        if self._console is None:
+            return SilentProgress()
+        return TerminalProgress(self._console, MonotonicClock(), moving=may_move(self._console, os.environ))
+
+    def show(self, report: RunReport) -> None:
+        """Show one run that was judged."""
+        self._reports.append(report)
+        if self._console is not None:
+            from harness.report.terminal import print_run  # noqa: PLC0415  see the module's docstring
+
+            print_run(report, self._console)
+
+    def finish(self) -> ExitCode:
+        """Show all runs together, write what was asked for, and say how the command ends."""
+        from harness.report.choice import write_choice  # noqa: PLC0415  see the module's docstring
+        from harness.verdict import exit_code, worst  # noqa: PLC0415
+
+        if self._console is not None and len(self._reports) > 1:
+            from harness.report.terminal import print_suite  # noqa: PLC0415
+
+            print_suite(self._reports, self._console)
+        for choice in self._choices:
+            write_choice(choice, self._reports, sys.stdout.buffer)
+        return exit_code(worst(report.verdict for report in self._reports))
 
 
 @main.command(epilog="Example: jetable validate scenarios")

@@ -73,7 +73,9 @@ def _exits(_reports: Path) -> Examined:
 def _listeners(_reports: Path) -> Examined:
     seen = listening_ports()
     if seen is None:
-        return Examined(what="listeners", ok=False, found="the kernel's socket table can't be read", cure="listeners are seen by connecting")
+        return Examined(
+            what="listeners", ok=False, found="the kernel's socket table can't be read", cure="listeners are seen by connecting"
+        )
     return Examined(what="listeners", ok=True, found=f"read from the kernel's socket table ({len(seen)} ports open now)")
 
 

@@ -34,7 +34,8 @@ SETTLE_S: Final = 1.0
 """How long descendants may outlive their main process before they count as survivors."""
 
 ON_THE_WAY_S: Final = 0.25
-POLL_S: Final = 0.0002
+POLL_S: Final = 0.00002
+FRESH_NS: Final = 5_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,8 @@ class Fleet:
     def up(self, process: str) -> list[Replica]:
         """The replicas of a process type that are up, oldest first."""
         with self._lock:
-            return [replica for replica in self._up.values() if replica.process == process]
+            mine = [replica for replica in self._up.values() if replica.process == process]
+        return sorted(mine, key=lambda replica: replica.at_ns)
 
     def start_many(self, process: str, count: int) -> None:
         """Start ``count`` replicas at once and wait until all are healthy.
@@ -131,7 +133,7 @@ class Fleet:
                 raise TargetError(f"{name} ended right after it was healthy")
             self._up[name] = replica
         self._publish(replica)
-        stage.tell(f"{name} is up")
+        self._tell()
         return replica
 
     def _give_up(self, replica: Replica, error: NotHealthyError) -> None:
@@ -168,9 +170,10 @@ class Fleet:
                 log=stage.engine.log_tail(replica, LOG_LINES),
             )
         )
+        self._tell()
         if not commanded:
             self._withdraw(replica)
-            stage.tell(f"{replica.name} ended by itself with status {gone.status}")
+            stage.note(f"{replica.name} ended by itself with status {gone.status}")
 
     def stop(self, victim: Replica, order: StopOrder) -> None:
         """Stop one replica as ``order`` says and return when it, and all that it left behind, is gone.
@@ -239,11 +242,23 @@ class Fleet:
         )
 
     def _await_busy(self, victim: Replica, deadline_ns: int) -> int:
-        """Wait until something is in flight on the victim, at most until ``deadline_ns``; returns how much is."""
+        """Wait until something is in flight on the victim, at most until ``deadline_ns``; returns how much is.
+
+        A request that is about to be answered would be gone before the signal arrives. So this waits for one that was sent just now,
+        or that has been in flight for a while and so will be for another few microseconds.
+        """
         load, clock = self._stage.load, self._stage.clock
-        while (in_flight := load.in_flight(victim.name)) < 1 and clock.now_ns() < deadline_ns:
+        seen, since_ns = -1, clock.now_ns()
+        while True:
+            in_flight, now_ns = load.in_flight(victim.name), clock.now_ns()
+            fresh = in_flight > seen >= 0
+            lasting = in_flight > 0 and now_ns - since_ns > FRESH_NS
+            if fresh or lasting or now_ns >= deadline_ns:
+                return in_flight
+            if in_flight == 0:
+                since_ns = now_ns
+            seen = in_flight
             clock.sleep(POLL_S)
-        return in_flight
 
     def _await_none_on_the_way(self, victim: Replica) -> None:
         load, clock = self._stage.load, self._stage.clock
@@ -307,6 +322,10 @@ class Fleet:
             self._record_signal(victim, _order("survivor"), sent, in_flight=-1)
         if self._gets_load(victim):
             stage.load.forget(victim.name)
+
+    def _tell(self) -> None:
+        counts = [f"{process} {len(self.up(process))} up" for process in self._stage.scenario.target]
+        self._stage.tell(", ".join(counts))
 
     def tear_down(self) -> None:
         """The run is over: kill what is still up. Nobody is judged by how it ends here."""

@@ -12,30 +12,39 @@ import datetime
 import os
 import platform
 import shlex
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from harness import __version__
 from harness.checks import judge
 from harness.checks.summary import summarise
-from harness.cleanup import make_scratch, remove_scratch, start_watchdog
-from harness.clock import Clock, Dice, FakeClock, MonotonicClock
+from harness.cleanup import clean_run, make_scratch, start_watchdog
+from harness.clock import NS_PER_S, Clock, Dice, FakeClock, MonotonicClock
 from harness.engines import ENGINES
 from harness.engines.base import EngineContext, Exit, Replica
-from harness.errors import JetableError, MachineError, StoppedError, TargetError
+from harness.errors import JetableError, MachineError, StoppedError, TargetError, UsageError
 from harness.faults import STEPS, StepProblemError
 from harness.fleet import Fleet
-from harness.history import EVENTS_FILE, FORMAT, Event, EventWriter, Header, Note, RunEnded, StepBegan, StepEnded, read
+from harness.history import EVENTS_FILE, FORMAT, AnyLine, EventWriter, Header, Note, RunEnded, StepBegan, StepEnded, read
 from harness.load.fake import FakeLoad
 from harness.load.process import ProcessLoad
 from harness.load.spec import LoadSpec
 from harness.report import update_latest, write_all
 from harness.report.model import RunReport
 from harness.report.progress import Progress
-from harness.scenario import Scenario, Step
+from harness.scenario import Kill, Restart, RollingRestart, Scale, Scenario, Steady, Step, Terminate
 from harness.stage import Inline, Stage, Threads
+from harness.words import did_you_mean, one_of
+
+
+def check_engine(name: str) -> None:
+    """Raise `UsageError` when there is no engine called ``name``."""
+    if name not in ENGINES:
+        raise UsageError(f"--engine {name}: no engine is called so; it is {one_of(ENGINES)}{did_you_mean(name, ENGINES)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +76,17 @@ def run_scenario(scenario: Scenario, path: Path, options: RunOptions, progress: 
     writer = EventWriter(folder / "history" / EVENTS_FILE)
     writer.append(header)
     stopped: StoppedError | None = None
+    progress.run_began(scenario.name, [step.text for step in plan(scenario)], planned_s(scenario))
     try:
         with _real_stage(scenario, header, folder, writer, progress) as (stage, fleet):
-            play(stage, fleet, progress)
+            perform(stage, fleet, progress)
     except StoppedError as error:
         stopped = error
+    except UsageError:
+        shutil.rmtree(folder)  # nothing was run, so there is nothing to keep
+        raise
     finally:
+        progress.run_ended()
         writer.close()
     report = judge_folder(folder)
     write_all(report)
@@ -82,9 +96,10 @@ def run_scenario(scenario: Scenario, path: Path, options: RunOptions, progress: 
     return report
 
 
-def rehearse(scenario: Scenario, path: Path, options: RunOptions, progress: Progress) -> list[Event]:
+def rehearse(scenario: Scenario, path: Path, options: RunOptions, progress: Progress) -> list[AnyLine]:
     """Play the same story on fakes, in milliseconds and without starting anything: what `--dry-run` shows."""
-    clock, lines = FakeClock(), []
+    clock = FakeClock()
+    lines: list[AnyLine] = []
     header = _header(scenario, path, "fake", _seed(scenario, options.seed), "rehearsal")
     lines.append(header)
     fleet: Fleet
@@ -103,7 +118,8 @@ def rehearse(scenario: Scenario, path: Path, options: RunOptions, progress: Prog
         load=load,
         record=lines.append,
         background=Inline(),
-        tell=progress.note,
+        tell=progress.replica,
+        note=progress.note,
     )
     fleet = Fleet(stage)
     perform(stage, fleet, progress)
@@ -145,9 +161,31 @@ def play(stage: Stage, fleet: Fleet, progress: Progress) -> None:
             raise TargetError("the load ended before the steps did; its log is logs/load.log")
 
 
+START_GUESS_S: Final = 1.0
+STOP_GUESS_S: Final = 0.5
+
+
+def planned_s(scenario: Scenario) -> float:
+    """About how long the run takes, for the display of what remains: what is written, and a guess for starts and stops."""
+    seconds = START_GUESS_S
+    up = {process: kind.replicas for process, kind in scenario.target.items()}
+    for step in plan(scenario):
+        match step.options:
+            case Steady() as steady:
+                seconds += steady.duration.s
+            case Scale() as scale:
+                for process, count in scale.counts.items():
+                    seconds += START_GUESS_S if count > up[process] else STOP_GUESS_S * (up[process] - count)
+                    up[process] = count
+            case Terminate() | Kill() | Restart() | RollingRestart() as stop:
+                all_of_them = isinstance(stop, RollingRestart) or stop.replica == "each"
+                seconds += (START_GUESS_S + STOP_GUESS_S) * (up[scenario.process_of(stop)] if all_of_them else 1)
+    return seconds
+
+
 def plan(scenario: Scenario) -> list[Step]:
     """The steps as they are done, repeats written out."""
-    return [step for step in scenario.steps for _ in range(step.repeat)]
+    return [step.model_copy(update={"repeat": 1}) for step in scenario.steps for _ in range(step.repeat)]
 
 
 @contextmanager
@@ -194,6 +232,7 @@ def _real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventW
             record=writer.append,
             background=Threads(),
             tell=progress.replica,
+            note=progress.note,
         )
         fleet = Fleet(stage)
         for process, kind in scenario.target.items():
@@ -202,7 +241,7 @@ def _real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventW
                 writer.append(Note(at_ns=clock.now_ns(), text=text))
         yield stage, fleet
     finally:
-        remove_scratch(header.run_id)
+        clean_run(header.run_id)
         watchdog.dismiss()
 
 
@@ -222,6 +261,8 @@ def judge_folder(folder: Path) -> RunReport:
         summary=summarise(history),
         folder=folder,
         rerun=history.header.rerun,
+        began=history.header.wall_start,
+        duration_s=(history.ended_ns - history.header.started_ns) / NS_PER_S,
     )
 
 

@@ -149,7 +149,8 @@ class Stage:
         load: What users do meanwhile.
         record: Writes an event to the history.
         background: How work is done at the same time.
-        tell: Says a short line to the person who watches.
+        tell: Shows how many replicas are up; replaces what was told before.
+        note: Says a line to the person who watches.
     """
 
     scenario: Scenario
@@ -160,3 +161,4 @@ class Stage:
     record: Callable[[Event], None]
     background: Background
     tell: Callable[[str], None]
+    note: Callable[[str], None]
