@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, Self, g
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from harness.words import MistakeError, did_you_mean, one_of, quoted, shown
+from harness.words import MistakeError, all_of, did_you_mean, quoted, shown
 
 Place = Literal["value", "key"]
 """Whether a complaint is about what stands at a path, or about the key that it stands under."""
@@ -87,7 +87,7 @@ class Part(BaseModel):
             return f"{quoted(key)} is not supported by the process engine yet{cls.not_yet[key]}"
         known = [field.alias or name for name, field in cls.model_fields.items()]
         near = did_you_mean(key, known)
-        return f"unknown key {quoted(key)}{near}" if near else f"unknown key {quoted(key)}; there are {one_of(sorted(known))}"
+        return f"unknown key {quoted(key)}{near}" if near else f"unknown key {quoted(key)}; there are {all_of(sorted(known))}"
 
 
 def complain(title: str, complaints: Iterable[Complaint]) -> ValidationError:

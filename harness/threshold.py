@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from harness.units import Duration, Rate
-from harness.words import MistakeError, did_you_mean, one_of, quoted
+from harness.words import MistakeError, all_of, did_you_mean, quoted
 
 Unit: TypeAlias = Literal["count", "s", "share", "status", "per_s"]
 
@@ -244,7 +244,7 @@ def _aggregate(written: str | None) -> str | None:
     if re.fullmatch(r"p\d{1,3}", written):
         raise MistakeError(f"unknown aggregate {quoted(written)}; write p({written[1:]})")
     known = [*AGGREGATES, "p(95)"]
-    raise MistakeError(f"unknown aggregate {quoted(written)}{did_you_mean(written, known)}; there are {one_of(known)}")
+    raise MistakeError(f"unknown aggregate {quoted(written)}{did_you_mean(written, known)}; there are {all_of(known)}")
 
 
 def _check_aggregate(metric: Metric, aggregate: str | None, op: str, value: str) -> None:

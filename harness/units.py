@@ -149,7 +149,7 @@ def _decimal(amount: int, unit: int) -> str:
 def _spelled(kind: type[Any], parse: Callable[[object], Any]) -> CoreSchema:
     """A pydantic schema for a value that is text in a file and ``kind`` in memory."""
     # Imported here so that thresholds can use these types without paying for pydantic.
-    from pydantic_core import core_schema  # noqa: PLC0415
+    from pydantic_core import core_schema  # noqa: PLC0415  see above
 
     return core_schema.no_info_plain_validator_function(
         lambda written: written if isinstance(written, kind) else parse(written),

@@ -28,8 +28,17 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def one_of(names: Iterable[object]) -> str:
     """``a, b or c``, each text in quotes."""
-    shown = [f'"{name}"' if isinstance(name, str) else str(name) for name in names]
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} or {shown[-1]}"
+    return _listed(names, "or")
+
+
+def all_of(names: Iterable[object]) -> str:
+    """``a, b and c``, each text in quotes."""
+    return _listed(names, "and")
+
+
+def _listed(names: Iterable[object], last: str) -> str:
+    words = [f'"{name}"' if isinstance(name, str) else str(name) for name in names]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
 def quoted(text: str) -> str:

@@ -316,8 +316,8 @@ def test_a_name_that_is_wrong_is_told_with_what_follows_from_it(tmp_path: Path) 
     assert problems(tmp_path, GOOD.replace("  web:\n", "  Web:\n")) == [
         '5:3: target.Web: "Web" is no name for a process type; use small letters, digits, - and _, and begin with a letter',
         '16:1: load: which process type takes the load? Write process: with "Web" or "worker"',
-        '35:13: steps[5].scale.web: unknown process type "web" (did you mean "Web"?); the target has "Web" or "worker"',
-        '37:5: expect[0]: unknown process type "web" (did you mean "Web"?); the target has "Web" or "worker"',
+        '35:13: steps[5].scale.web: unknown process type "web" (did you mean "Web"?); the target has "Web" and "worker"',
+        '37:5: expect[0]: unknown process type "web" (did you mean "Web"?); the target has "Web" and "worker"',
     ]
 
 

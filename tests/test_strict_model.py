@@ -71,7 +71,7 @@ def told(written: object) -> list[tuple[tuple[str | int, ...], str, str]]:
         (
             {"name": "x", "zzz": 1},
             ("zzz",),
-            'unknown key "zzz"; there are "by_name", "inner", "name", "names", "parts" or "ratio"',
+            'unknown key "zzz"; there are "by_name", "inner", "name", "names", "parts" and "ratio"',
             "key",
         ),
         ({"name": "x", "image": 1}, ("image",), '"image" is not supported by the process engine yet; write name', "key"),

@@ -74,7 +74,7 @@ def test_a_threshold_is_read(text: str, process: str | None, metric: str, aggreg
         ("startup_time p(101) < 2s", "a percentile lies between 0 and 100, not 101"),
         (
             "startup_time medan < 2s",
-            'unknown aggregate "medan" (did you mean "median"?); there are "min", "max", "mean", "median", "sum", "count" or "p(95)"',
+            'unknown aggregate "medan" (did you mean "median"?); there are "min", "max", "mean", "median", "sum", "count" and "p(95)"',
         ),
         ("startup_time in (1s, 2s)", "startup_time can't be compared with a list; write startup_time p(95) < …"),
         ("startup_time max in (1s, 2s)", "startup_time can't be compared with a list; write startup_time p(95) < …"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.words import did_you_mean, one_of, quoted, shown
+from harness.words import all_of, did_you_mean, one_of, quoted, shown
 
 
 def test_the_nearest_name_is_offered() -> None:
@@ -22,6 +22,7 @@ def test_nothing_is_offered_when_nothing_is_near() -> None:
 def test_names_are_listed_as_people_write_them() -> None:
     assert one_of(["a"]) == '"a"'
     assert one_of(["a", "b", 3]) == '"a", "b" or 3'
+    assert all_of(["a", "b"]) == '"a" and "b"'
 
 
 def test_quoted_text_is_short_printable_and_one_line() -> None:

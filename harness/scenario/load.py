@@ -27,6 +27,7 @@ _OWN_HEADERS: Final = {
 }
 _METHOD_AND_PATH: Final = r"^(" + "|".join(METHODS) + r") +/\S*$"
 _SHORT_REQUEST: Final = re.compile(r"[A-Za-z]+\s+\S.*|/.*|.*://.*", re.DOTALL)
+_STATUS_SCHEMA: Final = {"type": "integer", "minimum": 100, "maximum": 599}
 _REQUEST_KEYS: Final = ("request", "method", "path", "name", "weight", "headers", "json", "body", "expect")
 
 
@@ -126,7 +127,9 @@ class Expectation(Part):
     """What a whole answer must be like; anything else is a wrong answer."""
 
     status: Annotated[
-        tuple[Annotated[int, Field(ge=100, le=599)], ...], BeforeValidator(_statuses, json_schema_input_type=int | list[int])
+        tuple[Annotated[int, Field(ge=100, le=599)], ...],
+        BeforeValidator(_statuses),
+        WithJsonSchema({"anyOf": [_STATUS_SCHEMA, {"type": "array", "items": _STATUS_SCHEMA}]}),
     ] = Field(
         default=(),
         description="the status, or the statuses, of a good answer",

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, PlainValidator, RootModel, WithJsonSchem
 from harness.scenario.values import MAX_REPLICAS, ZERO, Count, PositiveDuration, is_long, moved
 from harness.strict_model import Complaint, Part
 from harness.units import Duration
-from harness.words import MistakeError, did_you_mean, one_of, shown
+from harness.words import MistakeError, all_of, did_you_mean, shown
 
 REPLICA_WORDS: Final = ("each", "any", "oldest", "newest")
 VICTIM_STEPS: Final = ("terminate", "kill", "restart", "rolling_restart")
@@ -232,7 +232,7 @@ class Step(Part):
     def long_form(cls, written: object) -> object:
         """A key with nothing under it means that step with all defaults, where it has defaults."""
         if isinstance(written, str):
-            raise MistakeError(f"must be a mapping such as steady: 2s, not {shown(written)}; there are {one_of(STEP_KINDS)}")
+            raise MistakeError(f"must be a mapping such as steady: 2s, not {shown(written)}; there are {all_of(STEP_KINDS)}")
         if not isinstance(written, Mapping):
             return written
         if set(written) <= {*STEP_KINDS, "repeat"} and len(set(written) & set(STEP_KINDS)) == 1:
@@ -250,7 +250,7 @@ class Step(Part):
             )
         elif not given and not unknown:
             empty = next((kind for kind in STEP_KINDS if kind in long), None)
-            what = f"{empty} needs a value" if empty else f"which step? There are {one_of(STEP_KINDS)}"
+            what = f"{empty} needs a value" if empty else f"which step? There are {all_of(STEP_KINDS)}"
             yield Complaint((empty,) if empty else (), what, "key")
 
     @model_serializer

@@ -14,7 +14,7 @@ from harness.command import needs_shell, split
 from harness.scenario.values import MAX_REPLICAS, PATH_CHARACTERS, TEXTS, PositiveDuration, moved, no_nul
 from harness.strict_model import Complaint, Part, complain
 from harness.units import Duration
-from harness.words import MistakeError, did_you_mean, one_of, quoted, shown
+from harness.words import MistakeError, all_of, did_you_mean, quoted, shown
 
 _UNCATCHABLE: Final = ("SIGKILL", "SIGSTOP")
 
@@ -178,7 +178,7 @@ class Healthcheck(Part):
         """Exactly one kind."""
         given = [kind for kind in HEALTH_KINDS if long.get(kind) is not None]
         if len(given) != 1 and not set(long) & set(cls.not_yet):
-            found = "none of them" if not given else one_of(given).replace(" or ", " and ")
+            found = "none of them" if not given else all_of(given)
             yield Complaint((), f"needs exactly one of http, tcp, log and running, and has {found}", "key")
 
     @property

@@ -14,7 +14,7 @@ from harness.scenario.target import Healthcheck, ProcessType
 from harness.scenario.values import ZERO, FindingName, Line, ProcessName
 from harness.strict_model import AsTuple, Complaint, Part, Place
 from harness.threshold import Threshold, parse_threshold
-from harness.words import MistakeError, did_you_mean, one_of, quoted, shown
+from harness.words import MistakeError, all_of, did_you_mean, one_of, quoted, shown
 
 MAX_STEPS: Final = 10_000
 
@@ -180,7 +180,7 @@ def _unknown_names(long: Mapping[str, Any], target: Mapping[str, Any]) -> Iterat
     for path, name, place in _names(long, target):
         if isinstance(name, str) and name and name not in target:
             yield Complaint(
-                path, f"unknown process type {quoted(name)}{did_you_mean(name, target)}; the target has {one_of(target)}", place
+                path, f"unknown process type {quoted(name)}{did_you_mean(name, target)}; the target has {all_of(target)}", place
             )
 
 
