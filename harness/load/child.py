@@ -19,19 +19,24 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+import gevent
 import msgspec
+from gevent import Greenlet, get_hub
+from gevent.event import Event
+from locust.env import Environment
 
 from harness.clock import NS_PER_S, Dice
 from harness.history import Control, Generator, LedgerWriter, LoadBegan, LoadEnded
 from harness.load import table
+from harness.load.client import Client, Exchange, Expect
+from harness.load.locust_user import make_user_class
 from harness.load.spec import Orders
 from harness.load.table import Router, Table, lone_route
-
-if TYPE_CHECKING:
-    from harness.load.user import Crowd
+from harness.load.user import Crowd
 
 GO: Final = b"g"
 STOP: Final = b"s"
@@ -67,13 +72,6 @@ class _Load:
     """Locust, the crowd, and the greenlets beside them."""
 
     def __init__(self, shared: Table, orders: Orders) -> None:
-        # Importing these patches the standard library of this process.
-        import gevent.event  # noqa: PLC0415
-        from locust.env import Environment  # noqa: PLC0415
-
-        from harness.load.locust_user import make_user_class  # noqa: PLC0415
-        from harness.load.user import Crowd  # noqa: PLC0415
-
         self._spec = orders.load
         self._words = shared.words
         self._control_port = orders.control_port
@@ -81,44 +79,46 @@ class _Load:
         start = Dice(self._spec.seed).fork("router").integer(0, 1 << 20)
         self._crowd: Crowd = Crowd(self._spec, Router(shared, start=start), self._ledger, shared.words)
         self._environment = Environment(user_classes=[make_user_class(self._crowd, self._fail)], catch_exceptions=False)
-        self._go = gevent.event.Event()
-        self._stop = gevent.event.Event()
+        self._go = Event()
+        self._stop = Event()
         self._at_once = False
         self._problem = ""
 
     def run(self) -> int:
         """Wait for the word to begin, send until the word to end."""
-        import gevent  # noqa: PLC0415
-
-        gevent.signal_handler(signal.SIGTERM, self._stop.set)
-        gevent.spawn(self._listen).link_exception(self._fail_of)
-        self._words[table.PHASE] = table.READY
+        gevent.signal_handler(signal.SIGTERM, self._end)
+        self._spawn(self._listen)
         self._go.wait(self._spec.longest_s)
         if not self._stop.is_set():
             self._send()
         self._ledger.close()
-        self._words[table.PHASE] = table.ENDED
         if self._problem:
             sys.stderr.write(self._problem)
         return 1 if self._problem else 0
 
     def _send(self) -> None:
-        import gevent  # noqa: PLC0415
-
         runner = self._environment.create_local_runner()
         gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 20, 20)
         self._ledger.append(LoadBegan(at_ns=time.monotonic_ns(), pid=os.getpid()))
-        self._words[table.HEARTBEAT_NS] = time.monotonic_ns()
-        self._words[table.PHASE] = table.SENDING
-        for body in (self._watch_itself, self._ask_control_server, *([self._crowd.arrive] if self._spec.rate_per_s else [])):
-            gevent.spawn(body).link_exception(self._fail_of)
+        beside = [self._spawn(self._watch_itself), self._spawn(self._ask_control_server)]
         runner.start(self._spec.users, spawn_rate=self._spec.users)
+        runner.spawning_greenlet.join()
+        if self._spec.rate_per_s:
+            beside.append(self._spawn(self._crowd.arrive))
+        self._words[table.SENDING] = 1
         self._stop.wait(self._spec.longest_s)
         self._drain()
+        gevent.killall(beside)
         self._ledger.append(LoadEnded(at_ns=time.monotonic_ns(), invoked=self._crowd.invoked, closed=self._crowd.closed))
         runner.quit()
+
+    def _spawn(self, body: Callable[[], None]) -> Greenlet:
+        """Run ``body`` beside the users; a defect in it ends the load."""
+        greenlet = gevent.spawn(body)
+        greenlet.link_exception(lambda failed: self._fail(failed.exception))
+        return greenlet
 
     def _drain(self) -> None:
         """Let what is under way end in time; write down what does not as unfinished."""
@@ -129,7 +129,6 @@ class _Load:
         self._wait_for_ops(_CANCEL_S, patient=False)
 
     def _wait_for_ops(self, longest_s: float, *, patient: bool) -> None:
-        import gevent  # noqa: PLC0415
 
         deadline_ns = time.monotonic_ns() + round(longest_s * NS_PER_S)
         while self._crowd.open_ops and not (self._at_once and patient) and time.monotonic_ns() < deadline_ns:
@@ -137,8 +136,6 @@ class _Load:
 
     def _listen(self) -> None:
         """Obey the harness, and end when it is gone."""
-        from gevent import get_hub  # noqa: PLC0415
-
         hub = get_hub()
         io = hub.loop.io(_STDIN, 1)
         while True:
@@ -148,22 +145,23 @@ class _Load:
                 self._go.set()
                 continue
             self._at_once |= said != STOP
-            self._stop.set()
-            self._go.set()
+            self._end()
             if not said:
                 return
 
+    def _end(self) -> None:
+        """End the load, whether it has begun or not."""
+        self._stop.set()
+        self._go.set()
+
     def _watch_itself(self) -> None:
         """Measure how late the loop is and what it costs, so that a generator that can't keep up is not taken for a slow app."""
-        import gevent  # noqa: PLC0415
-
         crowd = self._crowd
         began_ns, cpu_s, late, arrivals, lag_ns = time.monotonic_ns(), time.process_time(), 0, 0, 0
         while True:
             before_ns = time.monotonic_ns()
             gevent.sleep(_BEAT_S)
             now_ns = time.monotonic_ns()
-            self._words[table.HEARTBEAT_NS] = now_ns
             lag_ns = max(lag_ns, now_ns - before_ns - round(_BEAT_S * NS_PER_S))
             if now_ns - began_ns < _SAMPLE_NS:
                 continue
@@ -181,10 +179,6 @@ class _Load:
 
     def _ask_control_server(self) -> None:
         """Ask a server that does nothing, over the same code and the same wire, on new and on kept connections in turn."""
-        import gevent  # noqa: PLC0415
-
-        from harness.load.client import Client, Exchange, Expect  # noqa: PLC0415
-
         if not self._control_port:
             return
         clients = [Client(timeout_s=_CONTROL_TIMEOUT_S, keep_alive=keep) for keep in (True, False)]
@@ -204,11 +198,7 @@ class _Load:
         """A defect of the load itself: end at once with its traceback in the log, rather than send on with holes in the books."""
         self._problem = self._problem or "".join(traceback.format_exception(error))
         self._at_once = True
-        self._stop.set()
-        self._go.set()
-
-    def _fail_of(self, greenlet: object) -> None:
-        self._fail(greenlet.exception)  # type: ignore[attr-defined]
+        self._end()
 
 
 if __name__ == "__main__":

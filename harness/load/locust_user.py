@@ -16,7 +16,7 @@ def make_user_class(crowd: Crowd, failed: Callable[[BaseException], None]) -> ty
     All ops of a user are one task, because Locust's choice of a next task costs as much as a request.
     """
 
-    class JetableUser(User):  # type: ignore[misc]
+    class JetableUser(User):  # type: ignore[misc]  # Locust publishes no types
         """One user of the load."""
     def live(_user: User) -> None:
         try:

@@ -86,7 +86,7 @@ class ProcessLoad:
         self.prepare()
         self._say(_GO)
         deadline_ns = self._clock.now_ns() + round(START_S * NS_PER_S)
-        while self._table.words[table.PHASE] != table.SENDING:
+        while not self._table.words[table.SENDING]:
             if not self.alive() or self._clock.now_ns() > deadline_ns:
                 what = f"was not ready within {START_S:.0f} s" if self.alive() else "ended before it began"
                 self._kill()

@@ -48,14 +48,8 @@ WITHDRAWN: Final = 2
 VERSION: Final = 0  # the harness adds one after each change
 STEP: Final = 1  # the step in progress
 USED: Final = 2  # slots that were ever used
-PHASE: Final = 8  # how far the load process is, see below
-HEARTBEAT_NS: Final = 9  # when its loop last turned
-BEGUN: Final = 10  # ops that it has begun
-
-ABSENT: Final = 0
-READY: Final = 1
-SENDING: Final = 2
-ENDED: Final = 3
+SENDING: Final = 8  # 1 as soon as the load process sends
+BEGUN: Final = 9  # ops that it has begun
 
 # The words and bytes of a slot. A state word is a generation and a state, so that a slot that was reused looks different.
 _HEAD_WORDS: Final = 64

@@ -231,8 +231,8 @@ def test_a_connection_to_itself_is_a_refusal(client: Client, monkeypatch: pytest
 
         def connect_ex(self, address: object) -> int:
             if self.getsockname()[1] == 0:
-                self.bind(address)  # type: ignore[arg-type]
-            return super().connect_ex(address)  # type: ignore[arg-type]
+                self.bind(address)  # type: ignore[arg-type]  # as the original takes it
+            return super().connect_ex(address)  # type: ignore[arg-type]  # as the original takes it
 
     monkeypatch.setattr(_socket, "socket", Unlucky)
     seen = attempt(client, route_to(servers.closed_port()))

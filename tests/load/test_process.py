@@ -1,4 +1,4 @@
-"""The load process itself: real Locust, real sockets, real ends."""
+"""The load process itself (`harness.load.child`, `harness.load.locust_user`): real Locust, real sockets, real ends."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def until(condition: Callable[[], bool], *, within_s: float = 20.0, why: str = "
 @contextmanager
 def load_of(folder: Path, **changes: object) -> Iterator[ProcessLoad]:
     """A load process that is stopped at the end, whatever happens."""
-    spec = LoadSpec(**{"seed": 1, "requests": (GET,), "users": 8, "timeout_s": 2.0, **changes})  # type: ignore[arg-type]
+    spec = LoadSpec(**{"seed": 1, "requests": (GET,), "users": 8, "timeout_s": 2.0, **changes})  # type: ignore[arg-type]  # a test changes any of them
     load = ProcessLoad(spec, history=folder, logs=folder, run_id=f"test-{os.getpid()}")
     _as_protocol: Load = load
     try:
@@ -182,7 +182,7 @@ load.prepare()
 if {started}:
     load.start()
 print(load.pid, load.control_pid, flush=True)
-time.sleep(60)
+time.sleep(60)  # until it is killed
 """
     with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True) as harness:
         assert harness.stdout is not None

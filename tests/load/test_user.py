@@ -80,7 +80,7 @@ class World:
 @contextmanager
 def world(*requests: RequestSpec, **changes: object) -> Iterator[tuple[World, User]]:
     """A world and one user of it, whose connections are closed at the end."""
-    spec = LoadSpec(**{"seed": 1, "requests": requests or (GET,), "timeout_s": 2.0, **changes})  # type: ignore[arg-type]
+    spec = LoadSpec(**{"seed": 1, "requests": requests or (GET,), "timeout_s": 2.0, **changes})  # type: ignore[arg-type]  # a test changes any of them
     made = World(spec)
     user = made.crowd.new_user()
     yield made, user
@@ -176,9 +176,9 @@ def withdraw_at_peek(w: World, user: User) -> None:
     def withdraw_first(route: object, seen: object) -> object:
         if route in user.client._connections:
             w.publisher.withdraw("web.1")
-        return usable(route, seen)  # type: ignore[arg-type]
+        return usable(route, seen)  # type: ignore[arg-type]  # as the original takes it
 
-    user.client._usable = withdraw_first  # type: ignore[method-assign, assignment]
+    user.client._usable = withdraw_first  # type: ignore[method-assign, assignment]  # as the original takes it
 
 
 @pytest.mark.parametrize(
