@@ -77,7 +77,7 @@ class Exchange:
         reused: The connection had carried a request before.
         status: The answer's status as soon as its headers are whole.
         as_expected: The answer is whole and as `Expect` says.
-        connected_ns: The connection was there; for a reused one, it was found to be usable.
+        connected_ns: The connection was there; for a reused one, the attempt began.
         sent_ns: The kernel had taken the first bytes of the request.
         first_ns: The first bytes of the answer came.
         done_ns: The attempt was over.
@@ -262,9 +262,8 @@ class Client:
         self._timer.again(self._wake, _Woken.EXPIRED)
         try:
             connection = self._usable(route, seen) or self._connect(route.address)
-            seen.reached = Reached.CONNECTED
-            seen.port = connection.port
-            seen.connected_ns = _now_ns()
+            if not seen.reused:
+                _note_connection(connection, seen)
             connection.begin(expect)
             broken = self._send(connection, request, seen)
             words[route.flight] += 1
@@ -313,8 +312,7 @@ class Client:
         if connection is None:
             return None
         seen.reused = True
-        seen.reached = Reached.CONNECTED
-        seen.port = connection.port
+        _note_connection(connection, seen)
         try:
             found = connection.sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -449,6 +447,12 @@ class Client:
             self._switch(why)
         else:
             self._ended = why
+
+
+def _note_connection(connection: _Connection, seen: Exchange) -> None:
+    seen.reached = Reached.CONNECTED
+    seen.connected_ns = _now_ns()
+    seen.port = connection.port
 
 
 def _ending_of(error: OSError) -> Ending:

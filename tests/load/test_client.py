@@ -281,6 +281,7 @@ def test_a_kept_connection_that_was_closed_meanwhile_is_stale_and_the_next_one_i
         stale = attempt(client, route)
         assert outcome(stale) == (Outcome.STALE, Executed.NO)
         assert (stale.reused, stale.tx, stale.reached) == (True, 0, Reached.CONNECTED)
+        assert 0 < stale.connected_ns <= stale.done_ns
         again = attempt(client, route)
     assert outcome(again)[0] is Outcome.OK
     assert not again.reused
@@ -313,8 +314,10 @@ def test_a_kept_connection_that_breaks_at_the_first_byte_is_stale(client: Client
 
 def unlooked_at(client: Client, route: Route, seen: Exchange) -> client_module._Connection:
     """The kept connection, as if its end had come right after the look at it."""
+    connection = client._connections.pop(route)
     seen.reused = True
-    return client._connections.pop(route)
+    client_module._note_connection(connection, seen)
+    return connection
 
 
 def test_a_new_connection_that_is_reset_before_the_first_byte_leaves_is_a_refusal(

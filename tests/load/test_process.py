@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -265,3 +266,26 @@ def test_the_header_is_written_by_the_harness_alone(tmp_path: Path) -> None:
         load.start()
         load.stop()
     assert not lines_of(ledger(tmp_path), Header)
+
+
+def test_the_harness_imports_neither_locust_nor_gevent() -> None:
+    script = "import sys, harness.load.process, harness.load.fake; print({'locust', 'gevent', 'pydantic'} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=30)
+    assert found.stdout.strip() == "set()"
+
+
+def test_a_ledger_that_can_grow_no_more_ends_the_load_and_says_so(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with CountingServer() as server, load_of(tmp_path) as load:
+        load.publish("web.1", "127.0.0.1", server.port)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (6 << 20, hard))
+        try:
+            load.start()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        until(lambda: not load.alive())
+        seen = set(server.seen)
+    lines = ledger(tmp_path)
+    assert "File too large" in (tmp_path / "load.log").read_text()
+    assert not lines_of(lines, LoadEnded)
+    assert seen <= {(line.op, line.n) for line in lines_of(lines, Invoke)}
