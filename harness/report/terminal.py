@@ -1,0 +1,256 @@
+"""What a person reads when a run is over: in ten seconds the verdict, what was lost, why, and what to change.
+
+Worst first: the verdict, the run in numbers, then each failed and unknown finding with its proof, cause and cure. The times of starts and
+stops and the names of what passed follow. The last two lines say where everything lies and how to repeat it; they are never wrapped, so
+that they can be copied.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.checks.wording import count, grouped, percent, span
+from harness.report.console import STYLES, glyphs, prose_width
+from harness.report.model import FaultRow, PhaseRow, RunReport, Summary
+from harness.report.text import clean, clean_lines, elapsed
+from harness.verdict import Finding, Verdict, worst
+
+EVIDENCE_LINES: Final = 5
+"""Lines on the screen for the evidence of one finding; its first piece is always shown whole."""
+
+EVIDENCE_CHARACTERS: Final = 600
+"""A longer piece of evidence is cut on the screen; ``result.json`` has it all."""
+
+WORD_COLUMNS: Final = 9
+"""Room for a verdict's word."""
+
+SUITE_COLUMNS: Final = 24
+"""A scenario's name in the list of all runs is not cut below this."""
+
+FULL_FINDINGS: Final = 8
+"""Findings that are shown with evidence; of more only the titles."""
+
+INDENT: Final = "    "
+
+_WORD: Final = re.compile(r"\S+\s*")
+
+
+def print_run(report: RunReport, console: Console) -> None:
+    """Print one run."""
+    page = _Page(console)
+    _head(page, report)
+    _numbers(page, report.summary)
+    _problems(page, report)
+    _phases(page, report.summary.phases)
+    _passed(page, [finding for finding in report.findings if finding.verdict is Verdict.PASS])
+    page.blank()
+    page.copyable("report", str(report.folder))
+    page.copyable("again", report.rerun)
+
+
+def print_suite(reports: Sequence[RunReport], console: Console) -> None:
+    """Print one line for each of several runs, worst first, and the verdict of them all."""
+    page = _Page(console)
+    page.blank()
+    gists = max((cell_len(_gist(report)) for report in reports), default=0)
+    names = max((cell_len(clean(report.scenario)) for report in reports), default=0)
+    room = max(min(names, page.width - WORD_COLUMNS - 2 - gists), SUITE_COLUMNS)
+    for report in sorted(reports, key=lambda report: -report.verdict):
+        name = Text(clean(report.scenario))
+        name.truncate(room, overflow="ellipsis", pad=True)
+        page.line(_word(report.verdict), name, "  ", (_gist(report), "dim"))
+    words = {Verdict.FAIL: "failed", Verdict.UNKNOWN: "unknown", Verdict.PASS: "passed"}
+    times = Counter(report.verdict for report in reports)
+    parts = [f"{times[verdict]} {word}" for verdict, word in words.items() if times[verdict]]
+    page.blank()
+    page.line(_word(worst(times)), (f"{count(len(reports), 'run')}: {', '.join(parts)}" if parts else "no run", "bold"))
+
+
+def _gist(report: RunReport) -> str:
+    """What decided about a run that did not pass; for one that passed, how much it proves."""
+    names = list(dict.fromkeys(clean(finding.name) for finding in report.findings if finding.verdict is not Verdict.PASS))
+    if names:
+        return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+    return f"{count(report.summary.requests, 'request')}, {grouped(report.summary.dropped)} dropped"
+
+
+class _Page:
+    """Prints lines that are wrapped here and never by the console, so that a long path or command stays in one piece."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.glyphs = glyphs(console)
+        self.width = prose_width(console)
+
+    def blank(self) -> None:
+        self.console.print()
+
+    def line(self, *parts: str | Text | tuple[str, str]) -> None:
+        """One line, however long."""
+        text = Text.assemble(*parts)
+        text.rstrip()
+        self.console.print(text, soft_wrap=True)
+
+    def wrapped(self, text: Text, *, first: Text, indent: str) -> None:
+        """Prose: ``first`` before its first line, ``indent`` before the others."""
+        for number, line in enumerate(self.lines(text, len(indent))):
+            self.console.print(Text.assemble(first if number == 0 else indent, line), soft_wrap=True)
+
+    def lines(self, text: Text, indent: int) -> list[Text]:
+        """``text`` in lines that fit beside an indentation; a word that is too long for a line stays whole."""
+        room, column, breaks = max(20, self.width - indent), 0, []
+        for word in _WORD.finditer(text.plain):
+            if column and column + cell_len(word[0].rstrip()) > room:
+                breaks.append(word.start())
+                column = 0
+            column += cell_len(word[0])
+        lines = list(text.divide(breaks))
+        for line in lines:
+            line.rstrip()
+        return lines
+
+    def copyable(self, label: str, text: str) -> None:
+        self.line((f"{label:<8}", "dim"), clean(text))
+
+
+def _head(page: _Page, report: RunReport) -> None:
+    took = [elapsed(report.duration_s)] if report.duration_s else []
+    facts = ", ".join([f"{report.engine} engine", f"seed {report.seed}", *took])
+    page.blank()
+    page.line(_word(report.verdict), (clean(report.scenario), "bold"))
+    page.line(" " * WORD_COLUMNS, (facts, "dim"))
+
+
+def _word(verdict: Verdict) -> tuple[str, str]:
+    return f"{verdict.word.upper():<{WORD_COLUMNS}}", STYLES[verdict]
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------------
+
+
+def _numbers(page: _Page, summary: Summary) -> None:
+    page.blank()
+    for text in (_requests(summary), _answers(summary), _landed(summary.faults), *(_strength(row) for row in summary.faults)):
+        if text:
+            page.wrapped(text, first=Text("  "), indent="  ")
+
+
+def _requests(summary: Summary) -> Text:
+    if not summary.requests:
+        return Text("no request was sent", style=STYLES[Verdict.UNKNOWN])
+    style = STYLES[Verdict.FAIL] if summary.dropped else ""
+    outage = f", longest outage {span(summary.longest_outage_s)}" if summary.outages else ""
+    return Text.assemble(count(summary.requests, "request"), ", ", (f"{grouped(summary.dropped)} dropped", style), outage)
+
+
+def _answers(summary: Summary) -> Text:
+    parts = [f"{summary.requests_per_second:.0f} answers/s"] if summary.requests_per_second else []
+    if summary.response_median_s is not None and summary.response_p99_s is not None:
+        parts.append(f"median {span(summary.response_median_s)}, p99 {span(summary.response_p99_s)}")
+    return Text(", ".join(parts))
+
+
+def _landed(faults: Sequence[FaultRow]) -> Text:
+    sent, landed, busy = (sum(column) for column in zip((0, 0, 0), *((row.count, row.landed, row.busy) for row in faults), strict=True))
+    if not sent:
+        return Text("no fault: nothing was stopped, killed or scaled down")
+    style = "" if busy == sent else STYLES[Verdict.UNKNOWN]
+    return Text.assemble((f"{landed} of {count(sent, 'fault')} landed, {busy} on a busy replica", style))
+
+
+def _strength(row: FaultRow) -> Text:
+    if row.bound is None:
+        return Text(f"{row.kind} {clean(row.process)}: none landed on a busy replica, so nothing is known")
+    words = f"{row.dropped} of {row.busy} dropped a request"
+    if row.dropped:
+        return Text.assemble(f"{row.kind} {clean(row.process)}: ", (words, STYLES[Verdict.FAIL]))
+    strength = f", so at most {percent(row.bound.upper)} do ({percent(row.bound.confidence)} sure)"
+    return Text(f"{row.kind} {clean(row.process)}: {words}{strength}")
+
+
+# --- findings ---------------------------------------------------------------------------------------------------------------
+
+
+def _problems(page: _Page, report: RunReport) -> None:
+    problems = [finding for finding in report.findings if finding.verdict is not Verdict.PASS]
+    if not problems and report.verdict is not Verdict.PASS:
+        page.blank()
+        page.line((f"{page.glyphs.marks[report.verdict]} nothing was found, so nothing is known", STYLES[report.verdict]))
+    for number, finding in enumerate(problems):
+        detailed = number < FULL_FINDINGS
+        if detailed or number == FULL_FINDINGS:
+            page.blank()
+        _title(page, finding)
+        if detailed:
+            _evidence(page, finding.evidence)
+            _advice(page, "why", finding.cause)
+            _advice(page, "cure", finding.cure)
+
+
+def _title(page: _Page, finding: Finding) -> None:
+    style = STYLES[finding.verdict]
+    text = Text.assemble((clean(finding.title) or clean(finding.name), "bold"), (f"  [{clean(finding.name)}]", "dim"))
+    page.wrapped(text, first=Text.assemble((f"{page.glyphs.marks[finding.verdict]} ", style)), indent="  ")
+
+
+def _evidence(page: _Page, evidence: Iterable[str]) -> None:
+    pieces = [line for piece in evidence for line in clean_lines(piece)]
+    room = EVIDENCE_LINES
+    for number, piece in enumerate(pieces):
+        text = Text(piece if len(piece) <= EVIDENCE_CHARACTERS else f"{piece[:EVIDENCE_CHARACTERS]}…")
+        room -= len(page.lines(text, len(INDENT) + 2))
+        if number and room < 0:
+            page.line((f"{INDENT}{page.glyphs.more} {len(pieces) - number} more in result.json", "dim"))
+            return
+        page.wrapped(text, first=Text(INDENT), indent=INDENT + "  ")
+
+
+def _advice(page: _Page, label: str, text: str) -> None:
+    if text:
+        head = Text.assemble(INDENT, (f"{label:<6}", "bold cyan"))
+        page.wrapped(Text(clean(text)), first=head, indent=INDENT + " " * 6)
+
+
+def _passed(page: _Page, passed: Sequence[Finding]) -> None:
+    """What was expected and held, with its numbers, and the names of the rest."""
+    if not passed:
+        return
+    page.blank()
+    held = [clean(finding.title) for finding in passed if finding.metric]
+    names = Counter(clean(finding.name) for finding in passed if not finding.metric)
+    others = [name if times == 1 else f"{name} ({times})" for name, times in names.items()]
+    for label, words, between in (("held", held, f" {page.glyphs.dot} "), ("passed", others, ", ")):
+        if words:
+            head = Text.assemble((f"{page.glyphs.marks[Verdict.PASS]} ", STYLES[Verdict.PASS]))
+            page.wrapped(Text.assemble(f"{len(words)} {label}: ", (between.join(words), "dim")), first=head, indent="  ")
+
+
+# --- times ------------------------------------------------------------------------------------------------------------------
+
+_BEGINS: Final = {"spawned": "start", "signalled": "stop"}
+
+
+def _phases(page: _Page, rows: Sequence[PhaseRow]) -> None:
+    if not rows:
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("  times of")
+    table.add_column("until")
+    for name in ("n", "median", "p95", "max"):
+        table.add_column(name, justify="right")
+    last = ""
+    for row in rows:
+        of = f"  {_BEGINS.get(row.begin, row.begin)} {clean(row.process)}"
+        numbers = [grouped(row.count), span(row.median_s), span(row.p95_s), span(row.max_s)]
+        table.add_row(Text(of if of != last else ""), Text(clean(row.phase)), *numbers)
+        last = of
+    page.blank()
+    page.console.print(table)
