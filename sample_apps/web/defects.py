@@ -1,0 +1,201 @@
+"""What can be wrong with the app on purpose: one function a defect, chosen by ``DEFECT=<name>``.
+
+Each returns gunicorn settings (mostly hooks) that replace those of ``gunicorn_conf.py``, and says what it plants and what a check must
+find. One more needs no code: run the app under ``sh -c "python -m sample_apps.web; true"`` and the shell keeps the signal to itself.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import time
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from flask import Flask, Response
+    from flask.typing import ResponseReturnValue
+
+GunicornSettings = dict[str, object]
+
+# How long the defects that show only after SIGTERM stay to be seen.
+_LONG_LINGER_S = 1.5
+_CRASH_AFTER_S = 1.5
+_CRASH_STATUS = 3
+_CHILD_LIVES_S = 600
+
+
+def dies_on_sigterm() -> GunicornSettings:
+    """Plants: the signal ends master and workers at once. To be found: requests in flight end without an answer or are cut."""
+
+    def when_ready(master: Any) -> None:
+        def die(_signal: int, _frame: object) -> None:
+            for pid in master.WORKERS:
+                os.kill(pid, signal.SIGKILL)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        signal.signal(signal.SIGTERM, die)
+
+    return {"when_ready": when_ready}
+
+
+def ignores_sigterm() -> GunicornSettings:
+    """Plants: SIGTERM does nothing. To be found: the stop uses its whole grace and ends by SIGKILL."""
+
+    def ignore(_process: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    return {"when_ready": ignore, "post_worker_init": ignore}
+
+
+def accepts_then_drops() -> GunicornSettings:
+    """Plants: for 1.5 s after SIGTERM connections are accepted, and closed at their next request.
+
+    To be found: requests that came after the signal are closed without an answer, on new connections and on reused ones; those that
+    were in flight at the signal are answered, and the exit status is 0.
+    """
+
+    def pre_request(worker: Any, _request: object) -> None:
+        if not worker.alive:
+            raise StopIteration  # gunicorn's way to say: close this connection
+
+    return {"post_worker_init": _linger_long, "pre_request": pre_request}
+
+
+def cuts_bodies() -> GunicornSettings:
+    """Plants: every 5th answer (but no health check) ends after half of its Content-Length. To be found: truncated answers."""
+
+    def plant(app: Flask) -> None:
+        from flask import request  # noqa: PLC0415  Flask belongs in the workers, which patch the process first
+
+        numbers = count(1)
+
+        @app.after_request
+        def cut(response: Response) -> Response:
+            if request.path == "/healthz" or response.is_streamed or next(numbers) % 5:
+                return response
+            whole = response.get_data()
+            response.response = half(whole)
+            response.content_length = len(whole)
+            return response
+
+        def half(whole: bytes) -> Iterator[bytes]:
+            yield whole[: len(whole) // 2]
+            raise BrokenPipeError(errno.EPIPE, "planted")  # gunicorn closes the connection and says nothing
+
+    return _on_app(plant)
+
+
+def slow_start() -> GunicornSettings:
+    """Plants: ``SLOW_START_S`` seconds (3 when unset) pass before the app listens. To be found: a start that takes longer than allowed."""
+
+    def on_starting(_master: object) -> None:
+        time.sleep(float(os.environ.get("SLOW_START_S") or 3))
+
+    return {"on_starting": on_starting}
+
+
+def never_ready() -> GunicornSettings:
+    """Plants: the app serves, yet /healthz answers 503 for ever. To be found: a start that listens and never becomes healthy."""
+
+    def plant(app: Flask) -> None:
+        from flask import request  # noqa: PLC0415  Flask belongs in the workers, which patch the process first
+
+        @app.before_request
+        def refuse() -> ResponseReturnValue | None:
+            return ({"error": "not ready (planted)"}, 503) if request.path == "/healthz" else None
+
+    return _on_app(plant)
+
+
+def leaves_child() -> GunicornSettings:
+    """Plants: a child in a session of its own, whose parent is init. To be found: a process that survives the stop of the app.
+
+    The child ends by itself after ten minutes; its pid is in the log.
+    """
+
+    def when_ready(master: Any) -> None:
+        shell = ["/bin/sh", "-c", f"sleep {_CHILD_LIVES_S} </dev/null >/dev/null 2>&1 & echo $!"]
+        started = subprocess.run(shell, start_new_session=True, stdout=subprocess.PIPE, text=True, check=True)
+        master.log.info("left a child behind (planted): pid %s", started.stdout.strip())
+
+    return {"when_ready": when_ready}
+
+
+def wrong_answers() -> GunicornSettings:
+    """Plants: every 10th /echo answers another value. To be found: whole answers that are not as expected."""
+
+    def plant(app: Flask) -> None:
+        from flask import request  # noqa: PLC0415  Flask belongs in the workers, which patch the process first
+
+        numbers = count(1)
+
+        @app.after_request
+        def falsify(response: Response) -> Response:
+            if request.endpoint == "echo" and next(numbers) % 10 == 0:
+                response.set_data(f"not {response.get_data(as_text=True)}")
+            return response
+
+    return _on_app(plant)
+
+
+def errors_while_draining() -> GunicornSettings:
+    """Plants: for 1.5 s after SIGTERM requests are accepted and answered 503. To be found: rejected requests, all after the signal."""
+
+    def post_worker_init(worker: Any) -> None:
+        _linger_long(worker)
+
+        @worker.wsgi.before_request  # type: ignore[untyped-decorator]  # gunicorn publishes no types
+        def refuse() -> ResponseReturnValue | None:
+            return None if worker.alive else ({"error": "shutting down (planted)"}, 503)
+
+    return {"post_worker_init": post_worker_init}
+
+
+def crashes() -> GunicornSettings:
+    """Plants: 1.5 s after it began to listen the app exits with status 3, and its last log line says so.
+
+    To be found: an exit that nobody asked for.
+    """
+
+    def when_ready(master: Any) -> None:
+        def crash(_signal: int, _frame: object) -> None:
+            for pid in master.WORKERS:
+                os.kill(pid, signal.SIGKILL)
+            master.log.critical("crashed (planted): exit with status %d after %s s", _CRASH_STATUS, _CRASH_AFTER_S)
+            os._exit(_CRASH_STATUS)
+
+        signal.signal(signal.SIGALRM, crash)
+        signal.setitimer(signal.ITIMER_REAL, _CRASH_AFTER_S)  # a forked worker inherits no timer
+
+    return {"when_ready": when_ready}
+
+
+DEFECTS: dict[str, Callable[[], GunicornSettings]] = {
+    "accepts-then-drops": accepts_then_drops,
+    "crashes": crashes,
+    "cuts-bodies": cuts_bodies,
+    "dies-on-sigterm": dies_on_sigterm,
+    "errors-while-draining": errors_while_draining,
+    "ignores-sigterm": ignores_sigterm,
+    "leaves-child": leaves_child,
+    "never-ready": never_ready,
+    "slow-start": slow_start,
+    "wrong-answers": wrong_answers,
+}
+
+
+def _on_app(plant: Callable[[Flask], None]) -> GunicornSettings:
+    def post_worker_init(worker: Any) -> None:
+        plant(worker.wsgi)
+
+    return {"post_worker_init": post_worker_init}
+
+
+def _linger_long(worker: Any) -> None:
+    worker.linger_s = _LONG_LINGER_S

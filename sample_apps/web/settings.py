@@ -1,0 +1,79 @@
+"""What the environment says.
+
+* ``PORT``: the TCP port to listen on; required.
+* ``HOST``: the address to listen on; 127.0.0.1.
+* ``WEB_CONCURRENCY``: gunicorn workers; 1.
+* ``GRACEFUL_TIMEOUT``: seconds after SIGTERM in which what is in flight may still be answered; 30.
+* ``REDIS_URL``: where the items live, when it is set.
+* ``DATABASE_PATH``: otherwise the SQLite file that all replicas share; ``items.db`` in the temporary folder.
+* ``DEFECT``: a name in ``defects.py``; none.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sample_apps.web.defects import DEFECTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class SettingsError(ValueError):
+    """One sentence that names the environment variable which is wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The app's whole configuration.
+
+    Attributes:
+        host: The address to bind.
+        port: The TCP port to bind, 1 to 65535.
+        workers: How many gunicorn workers serve, at least 1.
+        graceful_timeout_s: Seconds after SIGTERM until what is still in flight is cut.
+        redis_url: Where the items live, or ``None`` for SQLite.
+        database_path: The SQLite file when ``redis_url`` is ``None``.
+        defect: The planted defect's name, or ``None``.
+    """
+
+    host: str
+    port: int
+    workers: int
+    graceful_timeout_s: int
+    redis_url: str | None
+    database_path: Path
+    defect: str | None
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """The settings that ``environment`` asks for; an empty variable counts as unset.
+
+    Raises:
+        SettingsError: A variable is missing or can't be used.
+    """
+    defect = environment.get("DEFECT") or None
+    if defect is not None and defect not in DEFECTS:
+        raise SettingsError(f"DEFECT must be one of {', '.join(sorted(DEFECTS))}, not {defect!r}.")
+    return Settings(
+        host=environment.get("HOST") or "127.0.0.1",
+        port=_whole_number(environment, "PORT", default=None, lowest=1, highest=65535),
+        workers=_whole_number(environment, "WEB_CONCURRENCY", default=1, lowest=1, highest=64),
+        graceful_timeout_s=_whole_number(environment, "GRACEFUL_TIMEOUT", default=30, lowest=0, highest=3600),
+        redis_url=environment.get("REDIS_URL") or None,
+        database_path=Path(environment.get("DATABASE_PATH") or Path(tempfile.gettempdir()) / "items.db"),
+        defect=defect,
+    )
+
+
+def _whole_number(environment: Mapping[str, str], name: str, *, default: int | None, lowest: int, highest: int) -> int:
+    text = environment.get(name, "")
+    if not text and default is not None:
+        return default
+    if not text.isascii() or not text.isdigit() or not lowest <= int(text) <= highest:
+        problem = f"not {text!r}" if text else "and it is not set"
+        raise SettingsError(f"{name} must be a whole number from {lowest} to {highest}, {problem}.")
+    return int(text)

@@ -1,0 +1,638 @@
+"""The web sample as its users meet it: real processes on loopback, stopped, killed and asked while they end."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import psutil
+import pytest
+
+from sample_apps.web.__main__ import main
+from sample_apps.web.defects import DEFECTS
+from sample_apps.web.settings import SettingsError, read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parents[2]
+DEADLINE_S = 30.0
+
+
+class App:
+    """One started app: its master process, port and log."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.port = free_port()
+        self.log = folder / f"{self.port}.log"
+        ours = ("DEFECT", "REDIS_URL", "DATABASE_PATH", "HOST", "WEB_CONCURRENCY", "GRACEFUL_TIMEOUT", "GUNICORN_CMD_ARGS")
+        inherited = {name: value for name, value in os.environ.items() if name not in ours}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "sample_apps.web"],
+                cwd=ROOT,
+                env={**inherited, "PORT": str(self.port), "TMPDIR": str(folder), **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def text(self) -> str:
+        """All that the app has logged so far."""
+        return self.log.read_text()
+
+    def workers(self) -> list[psutil.Process]:
+        """The master's children."""
+        return psutil.Process(self.process.pid).children()
+
+    def terminate(self) -> None:
+        """Send SIGTERM to the master, as a platform does."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def exit_status(self) -> int:
+        """Wait for the end of the master."""
+        return self.process.wait(DEADLINE_S)
+
+    def wait_until_healthy(self) -> App:
+        """Wait for the first 200 of /healthz."""
+        wait_until(lambda: self._healthy() or self._exited())
+        return self
+
+    def _exited(self) -> bool:
+        assert self.process.poll() is None, self.text()
+        return False
+
+    def _healthy(self) -> bool:
+        try:
+            return ask(self.port, "/healthz") == (200, b"ok")
+        except OSError:
+            return False
+
+    def remove(self) -> None:
+        """End whatever of it is left."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(DEADLINE_S)
+
+
+class Start(Protocol):
+    """Starts an app with these environment variables; it is gone when the test ends."""
+
+    def __call__(self, **environment: str) -> App:
+        """The started app, not yet waited for."""
+        ...
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    apps: list[App] = []
+
+    def start_one(**environment: str) -> App:
+        apps.append(App(tmp_path, environment))
+        return apps[-1]
+
+    yield start_one
+    for app in apps:
+        app.remove()
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    started = App(tmp_path_factory.mktemp("web"), {})
+    try:
+        yield started.wait_until_healthy()
+    finally:
+        started.remove()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline_s, "the condition did not come true in time"
+        time.sleep(0.01)
+
+
+def is_gone(process: psutil.Process) -> bool:
+    """Whether it runs no more; init may take a second to bury what was orphaned."""
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+@contextmanager
+def connected(port: int) -> Iterator[http.client.HTTPConnection]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
+    try:
+        connection.connect()
+        yield connection
+    finally:
+        connection.close()
+
+
+def exchange(connection: http.client.HTTPConnection, path: str, method: str = "GET", body: object = None) -> tuple[int, bytes]:
+    encoded = None if body is None else json.dumps(body)
+    connection.request(method, path, encoded, {"Content-Type": "application/json"})
+    with connection.getresponse() as response:
+        return response.status, response.read()
+
+
+def ask(port: int, path: str, method: str = "GET", body: object = None) -> tuple[int, bytes]:
+    with connected(port) as connection:
+        return exchange(connection, path, method, body)
+
+
+class Stream:
+    """An answer of which the first chunk has come, so that it is surely in flight."""
+
+    def __init__(self, connection: http.client.HTTPConnection, *, chunks: int = 10) -> None:
+        self.whole = b"".join(b"chunk %d\n" % number for number in range(1, chunks + 1)) + b"end\n"
+        connection.request("GET", f"/stream?chunks={chunks}&ms=50")
+        self.response = connection.getresponse()
+        self.first = self.response.readline()
+
+    def is_answered_whole(self) -> bool:
+        """Whether the rest comes too; raises when it is cut."""
+        with self.response:
+            return self.first + self.response.read() == self.whole
+
+
+class Client(threading.Thread):
+    """Asks one request after another until ``done()`` and books each: answered whole as expected, refused, or lost."""
+
+    def __init__(self, port: int, requests: list[str], done: Callable[[], bool], *, keep_alive: bool) -> None:
+        super().__init__(daemon=True)
+        self.port, self.requests, self.done, self.keep_alive = port, requests, done, keep_alive
+        self.answered = self.refused = 0
+        self.lost: list[str] = []
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
+
+    def run(self) -> None:
+        """Ask until done."""
+        for number in range(100_000):
+            if self.done():
+                return
+            self._ask_one(self.requests[number % len(self.requests)])
+
+    def _ask_one(self, request: str) -> None:
+        method, path = request.split()
+        try:
+            status, _ = exchange(self.connection, path, method, {"name": "any"} if method == "PUT" else None)
+        except ConnectionRefusedError:
+            self.refused += 1
+            self.connection.close()
+            time.sleep(0.01)
+        except (OSError, http.client.HTTPException) as error:
+            self.lost.append(f"{request}: {error!r}")
+            self.connection.close()
+        else:
+            if status == 200:
+                self.answered += 1
+            else:
+                self.lost.append(f"{request}: {status}")
+            if not self.keep_alive:
+                self.connection.close()
+
+
+LOAD = ["GET /slow?ms=50", "GET /items/a", "PUT /items/b", "GET /stream?chunks=2&ms=10", "GET /echo/c"]
+
+
+def let_load_run(clients: list[Client]) -> None:
+    for client in clients:
+        client.start()
+    wait_until(lambda: all(client.answered > 5 for client in clients))
+
+
+def let_load_end(clients: list[Client]) -> None:
+    for client in clients:
+        client.join(DEADLINE_S)
+        assert not client.is_alive()
+
+
+def close(clients: list[Client]) -> None:
+    for client in clients:
+        client.connection.close()
+
+
+# --- what it asks of its environment
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({}, "PORT must be a whole number from 1 to 65535, and it is not set"),
+        ({"PORT": "http"}, "PORT must be a whole number from 1 to 65535, not 'http'"),
+        ({"PORT": "65536"}, "PORT"),
+        ({"PORT": "-1"}, "PORT"),
+        ({"PORT": "8000", "WEB_CONCURRENCY": "0"}, "WEB_CONCURRENCY"),
+        ({"PORT": "8000", "GRACEFUL_TIMEOUT": "soon"}, "GRACEFUL_TIMEOUT"),
+        ({"PORT": "8000", "DEFECT": "nonsense"}, "DEFECT must be one of accepts-then-drops, crashes, "),
+    ],
+)
+def test_a_wrong_environment_is_told_in_one_sentence(environment: dict[str, str], words: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings(environment)
+    assert words in str(caught.value)
+    assert str(caught.value).endswith(".")
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    settings = read_settings({"PORT": "8000", "REDIS_URL": "", "DEFECT": "", "HOST": "", "WEB_CONCURRENCY": ""})
+    assert (settings.redis_url, settings.defect, settings.host, settings.workers) == (None, None, "127.0.0.1", 1)
+
+
+def test_a_wrong_environment_ends_with_status_2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("PORT", "none")
+    assert main() == 2
+    assert capsys.readouterr().err == "sample_apps.web: PORT must be a whole number from 1 to 65535, not 'none'.\n"
+
+
+def test_the_readme_tells_of_every_defect() -> None:
+    readme = (ROOT / "sample_apps" / "README.md").read_text()
+    assert [name for name in DEFECTS if f"`{name}`" not in readme] == []
+
+
+# --- what it answers
+
+
+@pytest.mark.slow
+@pytest.mark.live
+@pytest.mark.parametrize(
+    ("request_line", "status", "body"),
+    [
+        ("GET /healthz", 200, b"ok"),
+        ("GET /echo/a%20b", 200, b"a b"),
+        ("GET /slow?ms=1", 200, b"slow\n"),
+        ("GET /stream?chunks=2&ms=1", 200, b"chunk 1\nchunk 2\nend\n"),
+        ("GET /items/never-written", 200, b'{"id":"never-written","name":null}\n'),
+        ("DELETE /items/never-written", 200, b'{"id":"never-written","name":null}\n'),
+        ("GET /slow?ms=soon", 400, b'{"error":"ms must be a whole number, not \'soon\'."}\n'),
+    ],
+)
+def test_each_path_answers_as_the_readme_says(app: App, request_line: str, status: int, body: bytes) -> None:
+    method, path = request_line.split()
+    assert ask(app.port, path, method) == (status, body)
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_items_are_created_replaced_listed_and_deleted(app: App) -> None:
+    status, created = ask(app.port, "/items", "POST", {"name": "one"})
+    item = json.loads(created)
+    assert (status, item["name"]) == (201, "one")
+    path = f"/items/{item['id']}"
+    for _ in range(2):
+        assert ask(app.port, path, "PUT", {"name": "two"})[0] == 200
+    assert json.loads(ask(app.port, path)[1]) == {"id": item["id"], "name": "two"}
+    listed = json.loads(ask(app.port, "/items")[1])
+    assert listed["count"] == len(listed["items"])
+    assert {"id": item["id"], "name": "two"} in listed["items"]
+    for _ in range(2):
+        assert ask(app.port, path, "DELETE")[0] == 200
+    assert json.loads(ask(app.port, path)[1])["name"] is None
+
+
+@pytest.mark.slow
+@pytest.mark.live
+@pytest.mark.parametrize("body", [{}, {"name": 1}, [], "name"])
+def test_an_item_without_a_name_is_refused(app: App, body: object) -> None:
+    assert ask(app.port, "/items/x", "PUT", body)[0] == 400
+    assert ask(app.port, "/items", "POST", body)[0] == 400
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_a_connection_is_kept_for_the_next_request(app: App) -> None:
+    with connected(app.port) as connection:
+        for _ in range(3):
+            connection.request("GET", "/")
+            with connection.getresponse() as response:
+                response.read()
+                assert response.getheader("Connection") == "keep-alive"
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_the_app_is_not_healthy_without_its_store(start: Start, tmp_path: Path) -> None:
+    app = start(DATABASE_PATH=str(tmp_path / "missing" / "items.db"))
+
+    def status_of_health() -> int:
+        try:
+            return ask(app.port, "/healthz")[0]
+        except OSError:
+            return 0
+
+    wait_until(lambda: status_of_health() == 503)
+    assert ask(app.port, "/echo/x") == (200, b"x")
+    (tmp_path / "missing").mkdir()
+    app.wait_until_healthy()
+
+
+# --- how it starts, shares its state and stops
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_replicas_that_start_and_write_at_once_lose_no_acknowledged_write_when_one_is_killed(start: Start) -> None:
+    apps = [start(WEB_CONCURRENCY="2") for _ in range(3)]
+    for app in apps:
+        app.wait_until_healthy()
+    victim, *others = apps
+    acknowledged: list[str] = []
+    refusals: list[object] = []
+
+    def write(app: App, writer: int) -> None:
+        for number in range(60):
+            name = f"{app.port}-{writer}-{number}"
+            try:
+                answer = ask(app.port, "/items", "POST", {"name": name})
+            except (OSError, http.client.HTTPException) as error:
+                answer = (0, repr(error).encode())
+            if answer[0] == 201:
+                acknowledged.append(name)
+            elif app is not victim:
+                refusals.append(answer)
+
+    writers = [threading.Thread(target=write, args=(app, writer), daemon=True) for app in apps for writer in range(3)]
+    for thread in writers:
+        thread.start()
+    wait_until(lambda: len(acknowledged) > 100)
+    os.killpg(victim.process.pid, signal.SIGKILL)
+    for thread in writers:
+        thread.join(DEADLINE_S)
+    assert refusals == []
+    for app in others:
+        listed = json.loads(ask(app.port, "/items?limit=100000")[1])["items"]
+        assert set(acknowledged) <= {item["name"] for item in listed}
+
+
+@pytest.mark.slow
+@pytest.mark.live
+@pytest.mark.parametrize("keep_alive", [True, False], ids=["kept connections", "new connections"])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_stop_loses_nothing_when_the_router_learns_of_it_at_the_signal(start: Start, workers: str, *, keep_alive: bool) -> None:
+    app = start(WEB_CONCURRENCY=workers).wait_until_healthy()
+    stopping = threading.Event()
+    clients = [Client(app.port, LOAD[n % 5 :] + LOAD[: n % 5], stopping.is_set, keep_alive=keep_alive) for n in range(6)]
+    let_load_run(clients)
+    stopping.set()
+    app.terminate()
+    status = app.exit_status()  # the clients' idle connections are still open
+    let_load_end(clients)
+    close(clients)
+    assert status == 0
+    assert [client.lost for client in clients] == [[]] * len(clients)
+
+
+@pytest.mark.slow
+@pytest.mark.live
+@pytest.mark.parametrize("keep_alive", [True, False], ids=["kept connections", "new connections"])
+def test_a_stop_answers_or_refuses_but_never_drops_when_requests_go_on(start: Start, *, keep_alive: bool) -> None:
+    app = start().wait_until_healthy()
+    clients: list[Client] = []
+    clients += [Client(app.port, LOAD, lambda: all(client.refused for client in clients), keep_alive=keep_alive) for _ in range(4)]
+    let_load_run(clients)
+    app.terminate()
+    let_load_end(clients)
+    close(clients)
+    assert app.exit_status() == 0
+    assert [client.lost for client in clients] == [[]] * len(clients)
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_what_waits_in_the_backlog_and_on_idle_connections_when_the_listener_closes_is_answered(start: Start) -> None:
+    answers = None
+    for _ in range(5):
+        answers = answers or answers_to_what_came_as_the_listener_closed(start().wait_until_healthy())
+    assert answers == [b"idle", b"fresh", b"busy", b"new"]
+
+
+def answers_to_what_came_as_the_listener_closed(app: App) -> list[bytes] | None:
+    """Steps 2 and 3 of the worker's end, held in place by SIGSTOP; ``None`` when a stall of the machine made it miss the moment.
+
+    1. The worker is signalled and begins to linger: it has been at it for some time when the streamed answer ends.
+    2. It is suspended, and requests go out on a connection that was idle, on one that was never used, on the one that has just become
+       idle and on a new one, which only the kernel accepts. One more idle connection is reset by its client.
+    3. It is resumed when its time to linger is over, so the end of that time and all that came meanwhile reach it at once.
+    """
+    (worker,) = app.workers()
+    with connected(app.port) as idle, connected(app.port) as fresh, connected(app.port) as busy, connected(app.port) as gone:
+        exchange(idle, "/echo/before")
+        stream = Stream(busy, chunks=4)
+        app.terminate()
+        assert stream.is_answered_whole()
+        worker.suspend()
+        try:
+            with connected(app.port) as new:
+                for connection, value in ((idle, "idle"), (fresh, "fresh"), (busy, "busy"), (new, "new")):
+                    connection.request("GET", f"/echo/{value}")
+                reset(gone)
+                over_s = time.monotonic() + 0.8
+                wait_until(lambda: time.monotonic() > over_s)
+                worker.resume()
+                answers = [body_of(connection) for connection in (idle, fresh, busy, new)]
+        except ConnectionRefusedError:
+            worker.resume()
+            return None
+    assert app.exit_status() == 0
+    assert "Traceback" not in app.text()
+    return answers
+
+
+def reset(connection: http.client.HTTPConnection) -> None:
+    connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def body_of(connection: http.client.HTTPConnection) -> bytes:
+    with connection.getresponse() as response:
+        return response.read()
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_a_long_answer_outlives_the_signal_and_is_cut_only_by_the_graceful_timeout(start: Start) -> None:
+    patient, hasty = start().wait_until_healthy(), start(GRACEFUL_TIMEOUT="1").wait_until_healthy()
+    with connected(patient.port) as first, connected(hasty.port) as second:
+        long, cut = Stream(first, chunks=30), Stream(second, chunks=100)
+        patient.terminate()
+        hasty.terminate()
+        assert long.is_answered_whole()
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            cut.is_answered_whole()
+    assert (patient.exit_status(), hasty.exit_status()) == (0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.live
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
+def test_the_items_live_in_redis_when_its_url_is_set(start: Start, tmp_path: Path) -> None:
+    port = free_port()
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
+    redis = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        apps = [start(REDIS_URL=f"redis://127.0.0.1:{port}/0").wait_until_healthy() for _ in range(2)]
+        assert ask(apps[0].port, "/items/b", "PUT", {"name": "B"})[0] == 200
+        assert ask(apps[0].port, "/items/a", "PUT", {"name": "A"})[0] == 200
+        assert json.loads(ask(apps[1].port, "/items")[1]) == {"count": 2, "items": [{"id": "a", "name": "A"}, {"id": "b", "name": "B"}]}
+        assert json.loads(ask(apps[1].port, "/items?after=a")[1])["items"] == [{"id": "b", "name": "B"}]
+        assert ask(apps[1].port, "/items/a", "DELETE")[0] == 200
+        assert json.loads(ask(apps[0].port, "/items/a")[1])["name"] is None
+        assert not list(tmp_path.glob("items.db*"))
+    finally:
+        redis.kill()
+        redis.wait(DEADLINE_S)
+    assert ask(apps[0].port, "/healthz")[0] == 503
+
+
+# --- the planted defects
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_dies_on_sigterm_cuts_what_is_in_flight_and_leaves_no_process(start: Start) -> None:
+    app = start(DEFECT="dies-on-sigterm", WEB_CONCURRENCY="2").wait_until_healthy()
+    workers = app.workers()
+    with connected(app.port) as connection:
+        stream = Stream(connection, chunks=100)
+        app.terminate()
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            stream.is_answered_whole()
+    assert app.exit_status() == -signal.SIGTERM
+    wait_until(lambda: all(is_gone(worker) for worker in workers))
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_ignores_sigterm_goes_on_serving_until_sigkill(start: Start) -> None:
+    app = start(DEFECT="ignores-sigterm").wait_until_healthy()
+    (worker,) = app.workers()
+    app.terminate()
+    worker.terminate()
+    for _ in range(10):
+        assert ask(app.port, "/slow?ms=100")[0] == 200  # a second: a clean stop would be over
+    assert app.process.poll() is None
+    app.process.kill()
+    assert app.exit_status() == -signal.SIGKILL
+    wait_until(lambda: is_gone(worker))
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_accepts_then_drops_closes_new_requests_unanswered_and_ends_as_if_all_were_well(start: Start) -> None:
+    app = start(DEFECT="accepts-then-drops").wait_until_healthy()
+    with connected(app.port) as busy, connected(app.port) as kept:
+        exchange(kept, "/echo/x")
+        stream = Stream(busy)
+        app.terminate()
+        wait_until(lambda: is_dropped(lambda: ask(app.port, "/echo/x")))
+        assert is_dropped(lambda: exchange(kept, "/echo/x"))
+        assert stream.is_answered_whole()
+    assert app.exit_status() == 0
+
+
+def is_dropped(request: Callable[[], tuple[int, bytes]]) -> bool:
+    """Whether the request was closed without an answer; being refused is another thing, and an error here."""
+    try:
+        return request()[0] != 200
+    except ConnectionRefusedError:
+        raise
+    except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+        return True
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_errors_while_draining_answers_503_to_what_came_after_the_signal(start: Start) -> None:
+    app = start(DEFECT="errors-while-draining").wait_until_healthy()
+    with connected(app.port) as connection:
+        stream = Stream(connection)
+        app.terminate()
+        wait_until(lambda: ask(app.port, "/echo/x")[0] == 503)
+        assert stream.is_answered_whole()
+    assert app.exit_status() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_cuts_bodies_cuts_every_fifth_answer_but_no_health_check(start: Start) -> None:
+    app = start(DEFECT="cuts-bodies").wait_until_healthy()
+    cut = []
+    for number in range(1, 11):
+        try:
+            assert ask(app.port, "/items/x")[0] == 200
+        except http.client.IncompleteRead:
+            cut.append(number)
+        assert ask(app.port, "/healthz") == (200, b"ok")
+    assert cut == [5, 10]
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_wrong_answers_echoes_another_value_every_tenth_time(start: Start) -> None:
+    app = start(DEFECT="wrong-answers").wait_until_healthy()
+    assert [ask(app.port, "/echo/x")[1] for _ in range(20)] == 2 * ([b"x"] * 9 + [b"not x"])
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_slow_start_listens_only_after_its_sleep(start: Start) -> None:
+    started_s = time.monotonic()
+    app = start(DEFECT="slow-start", SLOW_START_S="1")
+    app.wait_until_healthy()
+    assert time.monotonic() - started_s >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_never_ready_listens_and_answers_yet_is_never_healthy(start: Start) -> None:
+    app = start(DEFECT="never-ready")
+
+    def answers() -> bool:
+        try:
+            return ask(app.port, "/items/x")[0] == 200
+        except OSError:
+            return False
+
+    wait_until(answers)
+    assert [ask(app.port, "/healthz")[0] for _ in range(5)] == [503] * 5
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_leaves_child_leaves_a_process_of_a_session_of_its_own(start: Start) -> None:
+    app = start(DEFECT="leaves-child").wait_until_healthy()
+    child = psutil.Process(int(app.text().split("left a child behind (planted): pid ")[1].split()[0]))
+    try:
+        app.terminate()
+        assert app.exit_status() == 0
+        assert child.is_running()
+        assert os.getsid(child.pid) != app.process.pid
+        assert child.environ()["PORT"] == str(app.port)
+    finally:
+        child.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_crashes_exits_by_itself_and_says_why_in_its_last_line(start: Start) -> None:
+    app = start(DEFECT="crashes")
+    assert app.exit_status() == 3
+    assert "crashed (planted): exit with status 3" in app.text().splitlines()[-1]
