@@ -22,11 +22,14 @@ from harness import __version__
 from harness.errors import ExitCode, JetableError, StoppedError, UsageError
 
 if TYPE_CHECKING:
+    from harness.history import History
     from harness.report.model import RunReport
     from harness.report.progress import Progress
     from harness.scenario import Scenario
 
-EXIT_CODES = """\b
+EXIT_CODES = """Example: jetable run scenarios/quickstart
+
+\b
 Exit codes:
   0  all passed
   1  a check failed
@@ -83,18 +86,14 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="jetable")
 def main() -> None:
-    r"""Prove that an app can be thrown away at any moment.
+    """Prove that an app can be thrown away at any moment.
 
     Jetable starts your app, puts load on it, terminates, kills and scales it, and shows with evidence what was dropped and how long
     every start and stop took.
-
-    \b
-    Example:
-      jetable run scenarios/quickstart
     """
 
 
-@main.command(epilog="Example: jetable run scenarios/quickstart --seed 7 --reporter junit=junit.xml")
+@main.command(epilog="\b\nExample: jetable run scenarios/quickstart --seed 7 --reporter junit=junit.xml")
 @PATHS
 @click.option("--engine", default="process", show_default=True, metavar="NAME", help="Where replicas live.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Repeat a run's choices; printed at the end of every run.")
@@ -112,16 +111,23 @@ def run(  # noqa: PLR0913  one parameter a flag
     screen = _Screen(reporters)
     scenarios = _load(paths)
     options = RunOptions(engine=engine, seed=seed, reports=reports)
-    with _stoppable():
-        for path, scenario in scenarios * (1 if dry_run else repeat):
-            if dry_run:
-                rehearse(scenario, path, options, screen.progress())
-            else:
-                screen.show(run_scenario(scenario, path, options, screen.progress()))
-    return ExitCode.PASSED if dry_run else screen.finish()
+    if dry_run:
+        for path, scenario in scenarios:
+            screen.rehearsal(rehearse(scenario, path, options))
+        return ExitCode.PASSED
+    try:
+        with _stoppable():
+            for path, scenario in scenarios * repeat:
+                report, stopped = run_scenario(scenario, path, options, screen.progress())
+                screen.show(report)
+                if stopped:
+                    raise StoppedError("stopped")
+    finally:
+        ended = screen.finish()  # an error in a later run must not lose what the earlier ones gave
+    return ended
 
 
-@main.command(epilog="Example: jetable check reports/latest")
+@main.command(epilog="\b\nExample: jetable check reports/latest")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @REPORTER
 def check(*, runs: tuple[Path, ...], reporters: tuple[str, ...]) -> ExitCode:
@@ -162,6 +168,13 @@ class _Screen:
             return SilentProgress()
         return TerminalProgress(self._console, MonotonicClock(), moving=may_move(self._console, os.environ))
 
+    def rehearsal(self, history: History) -> None:
+        """Show what a run would do."""
+        from harness.report.rehearsal import print_rehearsal  # noqa: PLC0415  see the module's docstring
+
+        if self._console is not None:
+            print_rehearsal(history, self._console)
+
     def show(self, report: RunReport) -> None:
         """Show one run that was judged."""
         self._reports.append(report)
@@ -184,7 +197,7 @@ class _Screen:
         return exit_code(worst(report.verdict for report in self._reports))
 
 
-@main.command(epilog="Example: jetable validate scenarios")
+@main.command(epilog="\b\nExample: jetable validate scenarios")
 @PATHS
 def validate(*, paths: tuple[Path, ...]) -> None:
     """Say all that is wrong with scenario files; start nothing."""
@@ -192,17 +205,19 @@ def validate(*, paths: tuple[Path, ...]) -> None:
         click.echo(f"{path}: valid ({scenario.name})")
 
 
-@main.command(name="list", epilog="Example: jetable list scenarios")
+@main.command(name="list", epilog="\b\nExample: jetable list scenarios")
 @PATHS
 def list_(*, paths: tuple[Path, ...]) -> None:
     """List scenarios with their steps and what they expect."""
     for path, scenario in _load(paths):
         click.echo(f"{path}\n  {scenario.name}")
         for step in scenario.steps:
-            click.echo(f"    {step.text}" + (f"  ({step.repeat} times)" if step.repeat > 1 else ""))
+            click.echo(f"    {step.text}")
+        for threshold in scenario.expect:
+            click.echo(f"    expects {threshold.text}")
 
 
-@main.command(epilog="Example: jetable schema > scenario.schema.json")
+@main.command(epilog="\b\nExample: jetable schema > scenario.schema.json")
 def schema() -> None:
     """Print the JSON Schema (draft 7) of scenario files, for editors."""
     import json  # noqa: PLC0415
@@ -212,7 +227,7 @@ def schema() -> None:
     click.echo(json.dumps(json_schema(), indent=2))
 
 
-@main.command(epilog="Example: jetable doctor")
+@main.command(epilog="\b\nExample: jetable doctor")
 @REPORTS
 def doctor(*, reports: Path) -> ExitCode:
     """Say what this machine can and can't run, and the cure for what it can't."""
@@ -225,7 +240,7 @@ def doctor(*, reports: Path) -> ExitCode:
     return worst
 
 
-@main.command(epilog="Example: jetable cleanup --older-than 1h --dry-run")
+@main.command(epilog="\b\nExample: jetable cleanup --older-than 1h --dry-run")
 @click.option("--older-than", default="0s", show_default=True, metavar="DURATION", help="Leave runs alone that began later than that.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 def cleanup(*, older_than: str, dry_run: bool) -> None:

@@ -329,6 +329,8 @@ class Fleet:
 
     def tear_down(self) -> None:
         """The run is over: kill what is still up. Nobody is judged by how it ends here."""
+        for replica in [replica for process in self._stage.scenario.target for replica in self.up(process)]:
+            self._stage.engine.wait_exit(replica, 0)  # what died by itself until now did not die of this
         with self._lock:
             left = list(self._up.values())
             self._ending = True

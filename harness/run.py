@@ -15,7 +15,7 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -26,25 +26,27 @@ from harness.cleanup import clean_run, make_scratch, start_watchdog
 from harness.clock import NS_PER_S, Clock, Dice, FakeClock, MonotonicClock
 from harness.engines import ENGINES
 from harness.engines.base import EngineContext, Exit, Replica
+from harness.engines.fake import FakeEngine, FakeScript
 from harness.errors import JetableError, MachineError, StoppedError, TargetError, UsageError
 from harness.faults import STEPS, StepProblemError
 from harness.fleet import Fleet
-from harness.history import EVENTS_FILE, FORMAT, AnyLine, EventWriter, Header, Note, RunEnded, StepBegan, StepEnded, read
+from harness.history import EVENTS_FILE, FORMAT, AnyLine, EventWriter, Header, History, Note, RunEnded, StepBegan, StepEnded, build, read
 from harness.load.fake import FakeLoad
 from harness.load.process import ProcessLoad
 from harness.load.spec import LoadSpec
 from harness.report import update_latest, write_all
 from harness.report.model import RunReport
-from harness.report.progress import Progress
+from harness.report.progress import Progress, SilentProgress
 from harness.scenario import Kill, Restart, RollingRestart, Scale, Scenario, Steady, Step, Terminate
 from harness.stage import Inline, Stage, Threads
 from harness.words import did_you_mean, one_of
 
 
 def check_engine(name: str) -> None:
-    """Raise `UsageError` when there is no engine called ``name``."""
-    if name not in ENGINES:
-        raise UsageError(f"--engine {name}: no engine is called so; it is {one_of(ENGINES)}{did_you_mean(name, ENGINES)}")
+    """Raise `UsageError` when no engine for real runs is called ``name``; the fake one is what ``--dry-run`` plays on."""
+    real = [known for known in ENGINES if known != FakeEngine.name]
+    if name not in real:
+        raise UsageError(f"--engine {name}: no engine is called so; there is {one_of(real)}{did_you_mean(name, real)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,26 +64,27 @@ class RunOptions:
     reports: Path
 
 
-def run_scenario(scenario: Scenario, path: Path, options: RunOptions, progress: Progress) -> RunReport:
+def run_scenario(scenario: Scenario, path: Path, options: RunOptions, progress: Progress) -> tuple[RunReport, bool]:
     """Run one scenario on real replicas under real load, judge it, and write its reports.
 
+    Returns:
+        The report, and whether somebody stopped the run; then it is cleaned up and judged as far as it got.
+
     Raises:
-        StoppedError: Somebody interrupted it; the run is cleaned up, judged as far as it got, and reported.
         MachineError: This machine can't run it.
         UsageError: Something that the scenario names does not exist.
     """
-    seed = _seed(scenario, options.seed)
     folder = _new_folder(options.reports, scenario.name)
-    header = _header(scenario, path, options.engine, seed, folder.name)
+    header = _header(scenario, path, options, folder.name, MonotonicClock())
     writer = EventWriter(folder / "history" / EVENTS_FILE)
     writer.append(header)
-    stopped: StoppedError | None = None
+    stopped = False
     progress.run_began(scenario.name, [step.text for step in plan(scenario)], planned_s(scenario))
     try:
         with _real_stage(scenario, header, folder, writer, progress) as (stage, fleet):
             perform(stage, fleet, progress)
-    except StoppedError as error:
-        stopped = error
+    except StoppedError:
+        stopped = True
     except UsageError:
         shutil.rmtree(folder)  # nothing was run, so there is nothing to keep
         raise
@@ -91,39 +94,38 @@ def run_scenario(scenario: Scenario, path: Path, options: RunOptions, progress: 
     report = judge_folder(folder)
     write_all(report)
     update_latest(options.reports, folder)
-    if stopped is not None:
-        raise stopped
-    return report
+    return report, stopped
 
 
-def rehearse(scenario: Scenario, path: Path, options: RunOptions, progress: Progress) -> list[AnyLine]:
-    """Play the same story on fakes, in milliseconds and without starting anything: what `--dry-run` shows."""
+def rehearse(scenario: Scenario, path: Path, options: RunOptions, script: FakeScript | None = None) -> History:
+    """Play the same story on fakes, in milliseconds and without starting anything: what ``--dry-run`` shows.
+
+    ``script`` says how the imagined replicas behave; by default they are clean.
+    """
     clock = FakeClock()
-    lines: list[AnyLine] = []
-    header = _header(scenario, path, "fake", _seed(scenario, options.seed), "rehearsal")
-    lines.append(header)
+    header = _header(scenario, path, replace(options, engine="fake"), "rehearsal", clock)
+    lines: list[AnyLine] = [header]
     fleet: Fleet
 
     def on_exit(replica: Replica, gone: Exit) -> None:
         load.on_exit(replica.name, gone.at_ns)
         fleet.exited(replica, gone)
 
-    engine = ENGINES["fake"](EngineContext(run_id="rehearsal", clock=clock, scratch=Path(), logs=Path(), on_exit=on_exit))
-    load = FakeLoad(clock=clock, append=lines.append, rate_per_s=100.0, answer_s=0.01, requests=len(scenario.load.requests))
+    load = FakeLoad(clock=clock, append=lines.append, rate_per_s=100.0, answer_s=0.008, requests=len(scenario.load.requests))
     stage = Stage(
         scenario=scenario,
         clock=clock,
         dice=Dice(header.seed).fork("faults"),
-        engine=engine,
+        engine=FakeEngine(EngineContext(run_id=header.run_id, clock=clock, scratch=Path(), logs=Path(), on_exit=on_exit), script),
         load=load,
         record=lines.append,
         background=Inline(),
-        tell=progress.replica,
-        note=progress.note,
+        tell=lambda _text: None,
+        note=lambda _text: None,
     )
     fleet = Fleet(stage)
-    perform(stage, fleet, progress)
-    return lines
+    perform(stage, fleet, SilentProgress())
+    return build(lines)
 
 
 def perform(stage: Stage, fleet: Fleet, progress: Progress) -> None:
@@ -239,6 +241,7 @@ def _real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventW
             if kind.shell:
                 text = f"{process}: its command has shell syntax, so a shell runs it: sh -c {shlex.quote(str(kind.command))}"
                 writer.append(Note(at_ns=clock.now_ns(), text=text))
+                progress.note(text)
         yield stage, fleet
     finally:
         clean_run(header.run_id)
@@ -266,9 +269,9 @@ def judge_folder(folder: Path) -> RunReport:
     )
 
 
-def _seed(scenario: Scenario, wanted: int | None) -> int:
-    if wanted is not None:
-        return wanted
+def _seed(scenario: Scenario, options: RunOptions) -> int:
+    if options.seed is not None:
+        return options.seed
     return scenario.seed if scenario.seed is not None else int.from_bytes(os.urandom(4), "big")
 
 
@@ -285,18 +288,18 @@ def _new_folder(reports: Path, name: str) -> Path:
     return folder
 
 
-def _header(scenario: Scenario, path: Path, engine: str, seed: int, run_id: str) -> Header:
-    machine = f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+def _header(scenario: Scenario, path: Path, options: RunOptions, run_id: str, clock: Clock) -> Header:
+    seed = _seed(scenario, options)
     return Header(
         format=FORMAT,
         run_id=run_id,
         harness=__version__,
-        engine=engine,
+        engine=options.engine,
         seed=seed,
         scenario=scenario.model_dump_json(),
         scenario_path=str(path),
-        started_ns=MonotonicClock().now_ns(),
+        started_ns=clock.now_ns(),
         wall_start=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
-        machine=machine,
-        rerun=f"jetable run {shlex.quote(str(path))} --engine {engine} --seed {seed}",
+        machine=f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}",
+        rerun=f"jetable run {shlex.quote(str(path))} --engine {options.engine} --seed {seed}",
     )

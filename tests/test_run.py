@@ -1,0 +1,201 @@
+"""The whole pipeline, from a scenario's text to findings, on a fake clock, fake replicas and a fake load: milliseconds, no process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.checks import Judgement, judge
+from harness.clock import NS_PER_S
+from harness.engines.fake import FakeProcess, FakeScript
+from harness.errors import TargetError, UsageError
+from harness.history import Exited, History, Routed, RunEnded, Signalled, Spawned, StepEnded, Survived
+from harness.run import RunOptions, check_engine, plan, planned_s, rehearse
+from harness.scenario import load_scenario
+from harness.verdict import Verdict
+
+OPTIONS = RunOptions(engine="fake", seed=1, reports=Path("unused"))
+
+
+def scenario_file(folder: Path, steps: str, *, target: str = "", extra: str = "") -> Path:
+    path = folder / "scenario.yaml"
+    path.write_text(
+        f"""
+jetable: 1
+name: a rehearsal
+target:
+  web:
+    command: app
+    replicas: 3
+    stop_grace_period: 1s
+{target}
+load:
+  requests: [GET /]
+steps:
+{steps}
+{extra}
+"""
+    )
+    return path
+
+
+def play(path: Path, **web: object) -> tuple[History, Judgement]:
+    script = FakeScript(processes={"web": FakeProcess(**web)})  # type: ignore[arg-type]  # each test names fields that there are
+    history = rehearse(load_scenario(path), path, OPTIONS, script)
+    return history, judge(history)
+
+
+def worse(judgement: Judgement) -> set[str]:
+    return {finding.name for finding in judgement.findings if finding.verdict is not Verdict.PASS}
+
+
+def of(history: History, kind: type) -> list:  # type: ignore[type-arg]  # events of one kind
+    return [event for event in history.events if isinstance(event, kind)]
+
+
+STEADY = "  - steady: 500ms\n"
+
+
+def test_a_clean_app_passes_with_evidence_for_each_fault(tmp_path: Path) -> None:
+    history, judgement = play(scenario_file(tmp_path, STEADY + "  - terminate: each\n" + STEADY))
+    sent = [signal for signal in of(history, Signalled) if signal.purpose == "terminate"]
+    assert [signal.replica for signal in sent] == ["web.1", "web.2", "web.3"]
+    assert all(signal.in_flight > 0 for signal in sent)
+    assert len(of(history, Spawned)) == 6
+    assert not worse(judgement) - {"control-missing", "generator-missing"}, judgement.findings
+
+
+def test_an_app_without_a_handler_drops_what_is_in_flight(tmp_path: Path) -> None:
+    _, judgement = play(scenario_file(tmp_path, STEADY + "  - terminate: any\n" + STEADY), stop_s=0.001, stop_status=143)
+    assert "dropped-in-flight" in worse(judgement)
+    assert judgement.verdict is Verdict.FAIL
+
+
+def test_an_app_that_ignores_the_signal_is_killed_at_the_end_of_its_grace(tmp_path: Path) -> None:
+    history, judgement = play(scenario_file(tmp_path, STEADY + "  - terminate: any\n" + STEADY), stop_s=None)
+    first, last = (signal for signal in of(history, Signalled) if signal.purpose in ("terminate", "grace-over"))
+    assert (first.signal, last.signal) == ("SIGTERM", "SIGKILL")
+    assert last.at_ns - first.at_ns >= NS_PER_S
+    assert "killed-after-grace" in worse(judgement)
+
+
+def test_what_outlives_its_replica_is_a_survivor_and_is_ended(tmp_path: Path) -> None:
+    history, judgement = play(scenario_file(tmp_path, STEADY + "  - terminate: any\n" + STEADY), children=("sleep 60",))
+    (survived,) = of(history, Survived)
+    assert [process.command for process in survived.processes] == ["sleep 60"]
+    assert any(signal.purpose == "survivor" for signal in of(history, Signalled))
+    assert "survivors" in worse(judgement)
+
+
+def test_a_kill_takes_the_descendants_with_it_unless_it_is_for_the_main_process_only(tmp_path: Path) -> None:
+    history, _ = play(scenario_file(tmp_path, STEADY + "  - kill: any\n"), children=("sleep 60",))
+    assert not of(history, Survived)
+    history, _ = play(scenario_file(tmp_path, STEADY + "  - kill: {replica: any, scope: main}\n"), children=("sleep 60",))
+    assert of(history, Survived)
+
+
+def test_a_start_that_never_gets_healthy_ends_the_run_and_fails(tmp_path: Path) -> None:
+    path = scenario_file(tmp_path, STEADY, target="    healthcheck: {http: /healthz, start_period: 2s}")
+    history, judgement = play(path, healthy_s=None)
+    (ended,) = of(history, RunEnded)
+    assert ended.how == "aborted"
+    assert "never-ready" in worse(judgement)
+    assert judgement.verdict is Verdict.FAIL
+
+
+def test_a_replica_that_dies_by_itself_is_an_event_with_its_last_lines(tmp_path: Path) -> None:
+    history, judgement = play(scenario_file(tmp_path, "  - steady: 5s\n"), dies_after_s=2.0, dies_status=3, lines=("out of memory",))
+    died = [event for event in of(history, Exited) if not event.commanded]
+    assert {event.status for event in died} == {3}
+    assert died[0].log == ("out of memory",)
+    assert "died-by-itself" in worse(judgement)
+
+
+def test_scaling_starts_what_is_missing_and_stops_the_newest(tmp_path: Path) -> None:
+    history, _ = play(scenario_file(tmp_path, STEADY + "  - scale: {web: 5}\n  - scale: {web: 2}\n" + STEADY))
+    assert [event.replica for event in of(history, Spawned)] == [f"web.{number}" for number in range(1, 6)]
+    stopped = [signal.replica for signal in of(history, Signalled) if signal.purpose == "scale"]
+    assert stopped == ["web.5", "web.4", "web.3"]
+
+
+@pytest.mark.parametrize(("order", "first"), [("stop-first", Signalled), ("start-first", Spawned)])
+def test_a_rolling_restart_replaces_all_one_at_a_time_in_the_order_asked_for(tmp_path: Path, order: str, first: type) -> None:
+    history, _ = play(scenario_file(tmp_path, STEADY + f"  - rolling_restart: {{order: {order}}}\n" + STEADY))
+    began = next(event.at_ns for event in history.events if getattr(event, "name", "") == "rolling_restart")
+    acts = [event for event in history.events if event.at_ns >= began and isinstance(event, Signalled | Spawned)]
+    acts = [act for act in acts if getattr(act, "purpose", "") != "teardown"]
+    assert isinstance(acts[0], first)
+    assert [act.replaces for act in acts if isinstance(act, Spawned)] == ["web.1", "web.2", "web.3"]
+
+
+def test_a_restart_takes_the_same_port_and_a_termination_another_one(tmp_path: Path) -> None:
+    history, _ = play(scenario_file(tmp_path, "  - restart: oldest\n  - terminate: oldest\n"))
+    ports = {event.replica: event.port for event in of(history, Spawned)}
+    assert ports["web.4"] == ports["web.1"]
+    assert ports["web.5"] != ports["web.2"]
+
+
+def router_offset_s(history: History) -> float:
+    (signal,) = (signal for signal in of(history, Signalled) if signal.purpose == "terminate")
+    told = next(event for event in of(history, Routed) if event.replica == signal.replica and not event.open)
+    return float(told.at_ns - signal.at_ns) / NS_PER_S
+
+
+@pytest.mark.parametrize(("routing", "offset_s"), [("{}", 0.0), ("{endpoint_lag: 2s}", 2.0), ("{drain: 2s}", -2.0)])
+def test_the_router_learns_of_a_stop_when_the_scenario_says(tmp_path: Path, routing: str, offset_s: float) -> None:
+    path = scenario_file(tmp_path, STEADY + "  - terminate: any\n" + STEADY, extra=f"routing: {routing}")
+    history, judgement = play(path)
+    assert router_offset_s(history) == pytest.approx(offset_s, abs=0.05)
+    assert "fault-on-idle" not in worse(judgement)
+
+
+def test_a_step_of_its_own_overrides_the_routing(tmp_path: Path) -> None:
+    path = scenario_file(tmp_path, STEADY + "  - terminate: {endpoint_lag: 1s}\n" + STEADY, extra="routing: {drain: 2s}")
+    history, _ = play(path)
+    assert router_offset_s(history) == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_step_without_a_victim_is_a_problem_and_the_verdict_unknown(tmp_path: Path) -> None:
+    history, judgement = play(scenario_file(tmp_path, STEADY + "  - scale: {web: 0}\n  - kill: any\n"))
+    assert [event.problem for event in of(history, StepEnded) if event.problem] == ["no replica of web was up"]
+    assert "step-problem" in worse(judgement)
+
+
+def test_an_interrupted_step_is_recorded_as_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise TargetError("it broke")
+
+    monkeypatch.setitem(__import__("harness.faults", fromlist=["STEPS"]).STEPS, "kill", fails)
+    history, judgement = play(scenario_file(tmp_path, STEADY + "  - kill: any\n" + STEADY))
+    (ended,) = of(history, RunEnded)
+    assert (ended.how, ended.why) == ("aborted", "it broke")
+    assert "run-incomplete" in worse(judgement)
+
+
+def test_the_same_seed_hits_the_same_replicas(tmp_path: Path) -> None:
+    path = scenario_file(tmp_path, "  - kill: any\n    repeat: 5\n")
+
+    def victims(seed: int) -> list[str]:
+        options = RunOptions(engine="fake", seed=seed, reports=Path("unused"))
+        return [signal.replica for signal in of(rehearse(load_scenario(path), path, options), Signalled) if signal.purpose == "kill"]
+
+    assert victims(7) == victims(7)
+    assert len({tuple(victims(seed)) for seed in range(10)}) > 1
+
+
+def test_repeats_are_steps_of_their_own(tmp_path: Path) -> None:
+    scenario = load_scenario(scenario_file(tmp_path, "  - kill: any\n    repeat: 3\n  - steady: 1s\n"))
+    assert [step.text for step in plan(scenario)] == ["kill any"] * 3 + ["steady for 1s"]
+    assert planned_s(scenario) > 1
+
+
+def test_process_types_start_after_those_that_they_depend_on(tmp_path: Path) -> None:
+    path = scenario_file(tmp_path, STEADY, target="    depends_on: [cache]\n  cache:\n    command: cache\n")
+    history, _ = play(path)
+    assert [event.process for event in of(history, Spawned)] == ["cache", "web", "web", "web"]
+
+
+def test_an_unknown_engine_is_told_with_those_that_there_are() -> None:
+    with pytest.raises(UsageError, match=r'there is "process"'):
+        check_engine("proces")
