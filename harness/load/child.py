@@ -111,7 +111,8 @@ class _Load:
         self._stop.wait(self._spec.longest_s)
         self._drain()
         gevent.killall(beside)
-        self._ledger.append(LoadEnded(at_ns=time.monotonic_ns(), invoked=self._crowd.invoked, closed=self._crowd.closed))
+        if not self._problem:
+            self._ledger.append(LoadEnded(at_ns=time.monotonic_ns(), invoked=self._crowd.invoked, closed=self._crowd.closed))
         runner.quit()
 
     def _spawn(self, body: Callable[[], None]) -> Greenlet:

@@ -334,7 +334,8 @@ def test_a_new_connection_that_is_reset_before_the_first_byte_leaves_is_a_refusa
     with Server(servers.reset) as server:
         seen = attempt(client, route_to(server.port))
     assert outcome(seen) == (Outcome.REFUSED, Executed.NO)
-    assert (seen.reached, seen.tx) == (Reached.CONNECTED, 0)
+    assert seen.reached <= Reached.CONNECTED, "the reset may come before the client has looked at its new connection"
+    assert seen.tx == 0
 
 
 def wait_for_news(client: Client, route: Route) -> None:
