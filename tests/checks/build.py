@@ -1,0 +1,645 @@
+"""Small histories as stories: replicas start, users ask, somebody stops a replica; each line as a run would have written it.
+
+`tests/histories` holds what these stories make, as data, with the verdict and the finding that must be there in each file's name.
+``python -m tests.checks.build`` writes them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.history import (
+    AnyLine,
+    Close,
+    Control,
+    Event,
+    Exited,
+    Generator,
+    Header,
+    History,
+    Invoke,
+    Knocked,
+    LoadBegan,
+    LoadEnded,
+    PhaseReached,
+    Process,
+    Routed,
+    RunEnded,
+    Signalled,
+    Spawned,
+    StartFailed,
+    StepBegan,
+    StepEnded,
+    Survived,
+    build,
+)
+from harness.outcome import Outcome, Reached
+from harness.scenario import Scenario
+
+FOLDER = Path(__file__).parent.parent / "histories"
+ZERO_NS = 5_000_000_000_000
+MS = 1_000_000
+
+STEADY_ONLY = ({"steady": "1s"},)
+ONE_TERMINATE = ({"steady": "500ms"}, {"terminate": "oldest"}, {"steady": "500ms"})
+ONE_KILL = ({"steady": "500ms"}, {"kill": "oldest"}, {"steady": "500ms"})
+
+
+def at(ms: float) -> int:
+    """The instant ``ms`` after the story's zero, in nanoseconds."""
+    return ZERO_NS + round(ms * MS)
+
+
+def instant(line: AnyLine) -> int:
+    """When a run would have written ``line``."""
+    if isinstance(line, Header):
+        return 0
+    if isinstance(line, Close | Control | Knocked):
+        return line.done_ns
+    if isinstance(line, Signalled):
+        return line.until_ns
+    return line.at_ns
+
+
+class Story:
+    """Collects the lines of one history. All times are milliseconds after its zero."""
+
+    def __init__(
+        self,
+        steps: Sequence[Mapping[str, Any]] = ONE_TERMINATE,
+        *,
+        expect: Sequence[str] = (),
+        web: Mapping[str, Any] | None = None,
+        others: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.scenario = Scenario.model_validate(
+            {
+                "jetable": 1,
+                "name": "a story",
+                "target": {"web": {"command": ["app"], "replicas": 2, **(web or {})}, **(others or {})},
+                "load": {"process": "web", "requests": ["GET /items/{id}", {"POST /items": {"name": "x"}}]},
+                "steps": list(steps),
+                "expect": list(expect),
+            }
+        )
+        self.lines: list[AnyLine] = []
+        self.ops = 0
+        self.step_number = 0
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    def tell(self, *events: Event) -> None:
+        """Add events as they are."""
+        self.lines += events
+
+    def step(self, begin: float, end: float, text: str, *, problem: str = "") -> int:
+        """The next step, counted from 0, the start of the target."""
+        number, self.step_number = self.step_number, self.step_number + 1
+        name = text.split(maxsplit=1)[0]
+        self.tell(StepBegan(at_ns=at(begin), step=number, name=name, text=text), StepEnded(at_ns=at(end), step=number, problem=problem))
+        return number
+
+    def start(self, replica: str, begin: float, *, step: int = 0, replaces: str = "", command: str = "app") -> None:
+        """A replica that is healthy after 50 ms and then gets load."""
+        self.tell(
+            Spawned(
+                at_ns=at(begin),
+                step=step,
+                replica=replica,
+                process=replica.partition(".")[0],
+                command=command,
+                host="127.0.0.1",
+                port=8000,
+                pid=100,
+                replaces=replaces,
+            ),
+            PhaseReached(at_ns=at(begin + 2), replica=replica, phase="running"),
+            PhaseReached(at_ns=at(begin + 40), replica=replica, phase="listening"),
+            PhaseReached(at_ns=at(begin + 50), replica=replica, phase="healthy"),
+            Routed(at_ns=at(begin + 51), replica=replica, open=True),
+        )
+
+    def signal(self, replica: str, when: float, *, step: int = 2, **changes: Any) -> None:
+        """SIGTERM of a terminate step, unless ``changes`` say otherwise."""
+        purpose = changes.get("purpose", "terminate")
+        signal, grace_s = ("SIGTERM", 10.0) if purpose in ("terminate", "scale") else ("SIGKILL", 0.0)
+        given: dict[str, Any] = {
+            "signal": signal,
+            "purpose": purpose,
+            "wants_busy": purpose in ("terminate", "kill"),
+            "in_flight": 1,
+            "grace_s": grace_s,
+            **changes,
+        }
+        self.tell(Signalled(at_ns=at(when), until_ns=at(when) + 50_000, step=step, replica=replica, **given))
+        if given.get("lag_s", 0) == 0 and purpose in ("terminate", "kill", "scale"):
+            self.tell(Routed(at_ns=at(when), replica=replica, open=False))
+
+    def close_listener(self, replica: str, when: float, *, backlog: int = 0) -> None:
+        """The port is closed."""
+        self.tell(PhaseReached(at_ns=at(when), replica=replica, phase="stopped-listening", backlog=backlog))
+
+    def knock(self, replica: str, begin: float, end: float, result: str) -> None:
+        """Knocks every 20 ms, all with one result."""
+        when = begin
+        while when < end:
+            self.tell(Knocked(at_ns=at(when), done_ns=at(when + 1), replica=replica, result=result))
+            when += 20
+
+    def exit(self, replica: str, when: float, status: int = 0, *, commanded: bool = True, log: Sequence[str] = ()) -> None:
+        """The main process ended."""
+        self.tell(Exited(at_ns=at(when), replica=replica, status=status, commanded=commanded, log=tuple(log)))
+
+    def survive(self, replica: str, when: float, *commands: str) -> None:
+        """Descendants outlived the replica; the first of them holds the port."""
+        processes = tuple(Process(pid=200 + n, command=command, listening=n == 0) for n, command in enumerate(commands))
+        self.tell(Survived(at_ns=at(when), replica=replica, after_ns=1000 * MS, processes=processes))
+
+    # --- load ---------------------------------------------------------------------------------------------------------
+
+    def ask(self, replica: str, begin: float, end: float, outcome: Outcome = Outcome.OK, **changes: Any) -> None:
+        """One op with one attempt on ``replica`` from ``begin`` to ``end``; see `attempts`."""
+        self.attempts([(replica, begin, end, outcome)], **changes)
+
+    def attempts(self, tries: Iterable[tuple[str, float, float, Outcome]], **changes: Any) -> None:
+        """One op; ``changes`` go to every close, ``user``, ``request`` and ``step`` to every invoke."""
+        tries = list(tries)
+        op, self.ops = self.ops, self.ops + 1
+        told = {key: changes.pop(key) for key in ("user", "request", "step") if key in changes}
+        for n, (replica, begin, end, outcome) in enumerate(tries):
+            where = {"user": op % 4, "request": op % 2, "step": 1, **told}
+            self.lines.append(Invoke(op=op, n=n, replica=replica, at_ns=at(begin), due_ns=at(begin), **where))
+            given = {**_wire(outcome, begin, end), **changes}
+            self.lines.append(Close(op=op, n=n, outcome=outcome.value, last=n == len(tries) - 1, done_ns=at(end), **given))
+
+    def leave_open(self, replica: str, begin: float) -> None:
+        """An op that nobody saw the end of."""
+        self.lines.append(Invoke(op=self.ops, n=0, user=0, request=0, replica=replica, step=1, at_ns=at(begin), due_ns=at(begin)))
+        self.ops += 1
+
+    def load(self, replica: str, begin: float, end: float, *, every: float = 100, took: float = 8) -> None:
+        """Answered requests, one after the other."""
+        when = begin
+        while when < end:
+            self.ask(replica, when, when + took)
+            when += every
+
+    def watch(self, begin: float, end: float, *, every: float = 200) -> None:
+        """Control requests that are answered at once, and a load that has time to spare."""
+        when = begin
+        while when < end:
+            self.lines.append(Control(at_ns=at(when), done_ns=at(when + 0.4), ok=True))
+            self.lines.append(Generator(at_ns=at(when + 100), lag_ns=2 * MS, cpu=0.21))
+            when += every
+
+    def load_ends(self, when: float) -> None:
+        """The load closed its ledger in order."""
+        invoked = sum(isinstance(line, Invoke) for line in self.lines)
+        closed = sum(isinstance(line, Close) for line in self.lines)
+        self.tell(LoadEnded(at_ns=at(when), invoked=invoked, closed=closed))
+
+    # --- the whole ----------------------------------------------------------------------------------------------------
+
+    def ordered(self) -> list[AnyLine]:
+        """The header and all lines as they would have been written."""
+        header = Header(
+            format=1,
+            run_id="20260101T000000-a-story-000000",
+            harness="0.1.0",
+            engine="process",
+            seed=7,
+            scenario=self.scenario.model_dump_json(),
+            scenario_path="story.yaml",
+            started_ns=at(0),
+            wall_start="2026-01-01T00:00:00.000+00:00",
+            machine="2 cores",
+            rerun="jetable run story.yaml --engine process --seed 7",
+        )
+        return [header, *sorted(self.lines, key=instant)]
+
+    def history(self) -> History:
+        """The history of these lines."""
+        return build(self.ordered())
+
+    def without(self, *kinds: type[AnyLine]) -> Story:
+        """The same story, but without lines of ``kinds``."""
+        self.lines = [line for line in self.lines if not isinstance(line, kinds)]
+        return self
+
+
+def _wire(outcome: Outcome, begin: float, end: float) -> dict[str, Any]:
+    """What a load would have seen of an attempt that ended with ``outcome``."""
+    sent = {"connected_ns": at(begin), "sent_ns": at(begin + 0.1), "tx": 80, "port": 40_000, "reused": True}
+    answered = {**sent, "first_ns": at(end - 0.2), "reached": Reached.ANSWERED, "rx": 200}
+    refused = {"reached": Reached.NOTHING, "error": "ECONNREFUSED"}
+    seen: dict[Outcome, dict[str, Any]] = {
+        Outcome.OK: {**answered, "status": 200},
+        Outcome.WRONG: {**answered, "status": 404},
+        Outcome.ERROR: {**answered, "status": 500},
+        Outcome.REJECTED: {**answered, "status": 503},
+        Outcome.REFUSED: refused,
+        Outcome.STALE: {"reached": Reached.CONNECTED, "connected_ns": at(begin), "reused": True, "error": "EOF"},
+        Outcome.TRUNCATED: {**answered, "reached": Reached.BODY, "status": 200, "error": "EOF"},
+        Outcome.TIMEOUT: {**sent, "reached": Reached.SENT, "error": "TimeoutError"},
+    }
+    return seen.get(outcome, {**sent, "reached": Reached.SENT, "error": "ECONNRESET"})
+
+
+# --- frames -----------------------------------------------------------------------------------------------------------------
+
+
+def steady_run(*, expect: Sequence[str] = (), end: bool = True) -> Story:
+    """Two replicas and one second of load, nothing else."""
+    story = Story(STEADY_ONLY, expect=expect)
+    _begin(story)
+    story.step(120, 1120, "steady for 1s")
+    story.load("web.1", 130, 1100)
+    story.load("web.2", 150, 1100)
+    story.watch(120, 1120)
+    if end:
+        _end(story, 1200)
+    return story
+
+
+def stop_run(stop: Callable[[Story], None], *, steps: Sequence[Mapping[str, Any]] = ONE_TERMINATE, **options: Any) -> Story:
+    """Two replicas under load; ``stop`` tells what happens to web.1 from 700 on; web.3 takes its place at 1800; the load ends at 2500."""
+    command = options.pop("command", "app")
+    story = Story(steps, **options)
+    _begin(story, command=command)
+    story.step(120, 690, "steady for 500ms")
+    story.step(690, 1900, next(iter(steps[1])) + " oldest")
+    story.step(1900, 2500, "steady for 500ms")
+    story.load("web.1", 130, 660)
+    story.load("web.2", 150, 2450)
+    story.watch(120, 2500)
+    stop(story)
+    if not any(isinstance(line, Spawned) and line.replaces for line in story.lines):
+        story.start("web.3", 1800, step=2, replaces="web.1", command=command)
+        story.load("web.3", 1910, 2450)
+    _end(story, 2600)
+    return story
+
+
+def _begin(story: Story, *, command: str = "app") -> None:
+    story.step(1, 110, "start the target")
+    story.start("web.1", 5, command=command)
+    story.start("web.2", 6, command=command)
+    story.tell(LoadBegan(at_ns=at(100), pid=99))
+
+
+def _end(story: Story, when: float) -> None:
+    """The load ends, what still runs is removed, the run says that it finished."""
+    story.load_ends(when)
+    gone = {line.replica for line in story.lines if isinstance(line, Exited)}
+    for line in list(story.lines):
+        if isinstance(line, Spawned) and line.replica not in gone:
+            story.signal(line.replica, when + 10, step=-1, purpose="teardown", in_flight=-1)
+            story.exit(line.replica, when + 12, 137)
+    story.tell(RunEnded(at_ns=at(when + 50), how="finished"))
+
+
+def clean_stop(story: Story) -> None:
+    """What is in flight at the signal is answered; then the process ends."""
+    story.ask("web.1", 695, 760)
+    story.signal("web.1", 700)
+    story.close_listener("web.1", 702)
+    story.knock("web.1", 705, 780, "refused")
+    story.exit("web.1", 780, 0, log=["draining", "bye"])
+
+
+# --- stories ----------------------------------------------------------------------------------------------------------------
+
+
+def _dropped_in_flight(story: Story) -> None:
+    story.ask("web.1", 690, 703, Outcome.CLOSED)
+    story.ask("web.1", 692, 703.5, Outcome.TRUNCATED, reused=False)
+    story.signal("web.1", 700)
+    story.close_listener("web.1", 703)
+    story.knock("web.1", 705, 780, "refused")
+    story.exit("web.1", 703, 143, log=["listening on 8000"])
+
+
+def _backlog(story: Story) -> None:
+    story.ask("web.1", 690, 705, Outcome.CLOSED, reused=False)
+    story.ask("web.1", 691, 730)
+    story.signal("web.1", 700)
+    story.close_listener("web.1", 705, backlog=1)
+    story.exit("web.1", 740, 0)
+
+
+def _killed_while_answering(story: Story) -> None:
+    story.ask("web.1", 690, 1702, Outcome.TRUNCATED)
+    story.signal("web.1", 700, grace_s=1.0)
+    story.close_listener("web.1", 702)
+    story.signal("web.1", 1700, purpose="grace-over", in_flight=-1)
+    story.exit("web.1", 1702, 137)
+
+
+def _ignores(story: Story) -> None:
+    story.ask("web.1", 690, 760)
+    story.signal("web.1", 700, grace_s=1.0)
+    story.knock("web.1", 710, 1690, "served")
+    story.signal("web.1", 1700, purpose="grace-over", in_flight=-1)
+    story.exit("web.1", 1702, 137, log=["listening on 8000"])
+
+
+def _after_signal(story: Story) -> None:
+    story.ask("web.1", 690, 720)
+    story.signal("web.1", 700, lag_s=0.2)
+    story.knock("web.1", 705, 800, "served")
+    story.ask("web.1", 790, 805, Outcome.CLOSED, reused=False)
+    story.close_listener("web.1", 805)
+    story.exit("web.1", 805, 0)
+    story.tell(Routed(at_ns=at(900), replica="web.1", open=False))
+    story.attempts([("web.1", 850, 851, Outcome.REFUSED), ("web.2", 851, 860, Outcome.OK)])
+
+
+def _race(story: Story) -> None:
+    story.ask("web.1", 690, 740)
+    story.signal("web.1", 700)
+    story.ask("web.1", 700.5, 701, Outcome.CLOSED)
+    story.close_listener("web.1", 701)
+    story.exit("web.1", 750, 0)
+
+
+def _kill(story: Story, outcome: Outcome) -> None:
+    story.ask("web.1", 690, 760 if outcome is Outcome.OK else 701, outcome)
+    story.signal("web.1", 700, purpose="kill")
+    story.exit("web.1", 701, 137)
+
+
+def _idle(story: Story) -> None:
+    story.signal("web.1", 700, in_flight=0)
+    story.close_listener("web.1", 702)
+    story.exit("web.1", 780, 0)
+
+
+def _idle_on_purpose(story: Story) -> None:
+    story.signal("web.1", 700, in_flight=0, wants_busy=False)
+    story.exit("web.1", 780)
+
+
+def _drained(story: Story) -> None:
+    story.ask("web.1", 690, 740)
+    story.tell(Routed(at_ns=at(700), replica="web.1", open=False))
+    story.signal("web.1", 900, lag_s=-0.2)
+    story.close_listener("web.1", 902)
+    story.exit("web.1", 910, 0)
+
+
+def _not_landed(story: Story) -> None:
+    story.ask("web.1", 690, 720)
+    story.signal("web.1", 700, delivered=False)
+    story.exit("web.1", 699, 0)
+
+
+def _shell(story: Story) -> None:
+    story.ask("web.1", 690, 720)
+    story.signal("web.1", 700)
+    story.exit("web.1", 702, 143)
+    story.survive("web.1", 1702, "python app.py", "python worker.py")
+    story.signal("web.1", 1703, purpose="survivor", in_flight=-1)
+
+
+def _child(story: Story) -> None:
+    clean_stop(story)
+    story.survive("web.1", 1790, "sleep 3600")
+
+
+def _unavailable(story: Story) -> None:
+    clean_stop(story)
+    story.attempts([("web.1", 790, 791, Outcome.REFUSED), ("", 791, 792, Outcome.REFUSED)])
+
+
+def _errors(story: Story) -> None:
+    story.ask("web.1", 690, 720, Outcome.ERROR)
+    story.ask("web.1", 691, 721, Outcome.REJECTED)
+    clean_stop(story)
+
+
+def _not_dropped(story: Story) -> None:
+    clean_stop(story)
+    story.attempts([("web.1", 705, 706, Outcome.REFUSED), ("web.2", 706, 715, Outcome.OK)])
+    story.attempts([("web.1", 705, 705.1, Outcome.STALE), ("web.2", 706, 715, Outcome.OK)])
+    story.attempts([("web.1", 695, 705, Outcome.CLOSED), ("web.2", 706, 715, Outcome.OK)])
+
+
+def _failed_start(reason: str, detail: str) -> Story:
+    story = Story()
+    story.step(1, 1100, "start the target", problem="it did not come to its end")
+    story.start("web.1", 5)
+    story.lines = [
+        line for line in story.lines if not ((isinstance(line, PhaseReached) and line.phase == "healthy") or isinstance(line, Routed))
+    ]
+    story.tell(StartFailed(at_ns=at(1005), step=0, replica="web.1", reason=reason, detail=detail, log=("warming up",)))
+    story.exit("web.1", 1006, 137)
+    story.tell(RunEnded(at_ns=at(1100), how="aborted", why=detail))
+    return story
+
+
+def _with(story: Story, *asked: tuple[str, float, float, Outcome]) -> Story:
+    """``story`` with more requests; the load counts them too."""
+    for replica, begin, end, outcome in asked:
+        story.ask(replica, begin, end, outcome)
+    return _recounted(story)
+
+
+def _recounted(story: Story) -> Story:
+    ended = [line for line in story.lines if isinstance(line, LoadEnded)]
+    story.without(LoadEnded).load_ends((ended[0].at_ns - ZERO_NS) / MS)
+    return story
+
+
+def _died(outcome: Outcome) -> Story:
+    story = steady_run()
+    story.exit("web.1", 704, 139, commanded=False, log=["Segmentation fault"])
+    story.lines = [
+        line for line in story.lines if not (isinstance(line, Signalled | Exited) and line.replica == "web.1" and instant(line) > at(1000))
+    ]
+    return _with(story, ("web.1", 700, 705, outcome))
+
+
+def _saturated() -> Story:
+    story = steady_run()
+    story.lines = [msgspec.structs.replace(line, cpu=0.99) if isinstance(line, Generator) else line for line in story.lines]
+    return story
+
+
+def _late() -> Story:
+    story = steady_run()
+    story.lines = [msgspec.structs.replace(line, late=3, arrivals=100) if isinstance(line, Generator) else line for line in story.lines]
+    return story
+
+
+def _stalled(outcome: Outcome) -> Story:
+    story = steady_run()
+    story.lines.append(Control(at_ns=at(400), done_ns=at(900), ok=False))
+    return _with(story, ("web.1", 380, 890, outcome))
+
+
+def _open() -> Story:
+    story = steady_run()
+    story.leave_open("web.1", 1000)
+    return _recounted(story)
+
+
+def _miscounted() -> Story:
+    story = steady_run()
+    first = next(line for line in story.lines if isinstance(line, Invoke))
+    story.lines = [line for line in story.lines if not (isinstance(line, Invoke | Close) and line.op == first.op)]
+    return story
+
+
+def _interrupted() -> Story:
+    story = steady_run().without(RunEnded, StepEnded, LoadEnded)
+    story.ask("web.1", 1100, 1150, Outcome.UNFINISHED)
+    story.load_ends(1160)
+    story.tell(RunEnded(at_ns=at(1250), how="interrupted", why="somebody stopped the harness"))
+    return story
+
+
+def _problem() -> Story:
+    story = stop_run(clean_stop)
+    story.lines = [
+        msgspec.structs.replace(line, problem="no replica of web was up") if isinstance(line, StepEnded) and line.step == 3 else line
+        for line in story.lines
+    ]
+    return story
+
+
+def many_kills(outcome: Outcome, **options: Any) -> Story:
+    """Kills of one replica after the other, each busy."""
+    count = 6
+    story = Story(({"steady": "500ms"}, {"kill": "oldest", "repeat": count}, {"steady": "500ms"}), **options)
+    _begin(story)
+    story.step(120, 600, "steady for 500ms")
+    for number in range(count):
+        begin, victim = 700 + 200 * number, f"web.{number + 1}" if number == 0 else f"web.{number + 2}"
+        step = story.step(begin - 50, begin + 100, "kill oldest")
+        story.load(victim, begin - 100, begin - 20, every=20)
+        story.ask(victim, begin - 5, begin + 1, outcome)
+        story.signal(victim, begin, purpose="kill", step=step)
+        story.exit(victim, begin + 1, 137)
+        story.start(f"web.{number + 3}", begin + 5, step=step, replaces=victim)
+    story.step(1900, 2450, "steady for 500ms")
+    story.load("web.2", 150, 2400)
+    story.watch(120, 2500)
+    _end(story, 2600)
+    return story
+
+
+def _worker(story: Story) -> None:
+    story.start("worker.1", 7)
+    story.lines = [line for line in story.lines if not (isinstance(line, Routed) and line.replica == "worker.1")]
+    story.signal("worker.1", 700, in_flight=-1)
+    story.exit("worker.1", 720, 0)
+    story.start("worker.2", 800, step=2, replaces="worker.1")
+
+
+def _gap(story: Story) -> None:
+    """Nothing is answered after the last fault."""
+    clean_stop(story)
+    story.start("web.3", 1800, step=2, replaces="web.1")
+    late = {line.op for line in story.lines if isinstance(line, Invoke) and line.at_ns > at(1700)}
+    story.lines = [line for line in story.lines if not (isinstance(line, Invoke | Close) and line.op in late)]
+
+
+class _Unreadable(Story):
+    def ordered(self) -> list[AnyLine]:
+        """As it was, but for the scenario."""
+        header, *lines = super().ordered()
+        assert isinstance(header, Header)
+        return [msgspec.structs.replace(header, scenario="{}"), *lines]
+
+
+def _unreadable_scenario() -> Story:
+    story = steady_run()
+    story.__class__ = _Unreadable
+    return story
+
+
+_KILL: dict[str, Any] = {"steps": ONE_KILL}
+_SHELL: dict[str, Any] = {"command": "sh -c python app.py & wait"}
+_WORKER: dict[str, Any] = {"others": {"worker": {"command": ["work"]}}}
+_ANY = ({"steady": "500ms"}, {"terminate": {"replica": "oldest", "when": "any"}}, {"steady": "500ms"})
+
+STORIES: dict[str, Callable[[], Story]] = {
+    "pass--faults-landed": lambda: stop_run(clean_stop),
+    "pass--no-request-dropped": lambda: stop_run(
+        clean_stop, expect=["dropped_requests == 0", "shutdown_time p(95) < 5s", "exit_status == 0"]
+    ),
+    "pass--no-fault": steady_run,
+    "pass--expectation-not-applicable": steady_run,
+    "pass--faults-landed--drained": lambda: stop_run(_drained),
+    "pass--faults-landed--idle-on-purpose": lambda: stop_run(_idle_on_purpose, steps=_ANY),
+    "pass--redirected": lambda: stop_run(_not_dropped),
+    "pass--retried": lambda: stop_run(_not_dropped),
+    "pass--stale-connections": lambda: stop_run(_not_dropped),
+    "pass--control-stalled": lambda: _stalled(Outcome.OK),
+    "pass--lost-by-kill--allowed": lambda: stop_run(lambda story: _kill(story, Outcome.CLOSED), **_KILL, expect=["dropped_requests <= 2"]),
+    "pass--survivors--allowed": lambda: stop_run(_child, expect=["web.survivors <= 1"]),
+    "pass--listener-after-signal": lambda: stop_run(clean_stop),
+    "fail--dropped-in-flight": lambda: stop_run(_dropped_in_flight),
+    "fail--dropped-in-flight--backlog": lambda: stop_run(_backlog),
+    "fail--dropped-in-flight--grace-over": lambda: stop_run(_killed_while_answering),
+    "fail--dropped-after-signal": lambda: stop_run(_after_signal),
+    "fail--keep-alive-race": lambda: stop_run(_race),
+    "fail--lost-by-kill": lambda: stop_run(lambda story: _kill(story, Outcome.CLOSED), **_KILL),
+    "fail--lost-by-kill--many": lambda: many_kills(Outcome.TRUNCATED),
+    "fail--unavailable": lambda: stop_run(_unavailable),
+    "fail--errors": lambda: stop_run(_errors),
+    "fail--rejected": lambda: stop_run(_errors),
+    "fail--wrong-answers": lambda: _with(steady_run(), ("web.1", 700, 710, Outcome.WRONG)),
+    "fail--truncated-answers": lambda: _with(steady_run(), ("web.1", 700, 710, Outcome.TRUNCATED)),
+    "fail--timeouts": lambda: _with(steady_run(), ("web.1", 200, 1100, Outcome.TIMEOUT)),
+    "fail--unfinished": lambda: _with(steady_run(), ("web.1", 200, 1190, Outcome.UNFINISHED)),
+    "fail--dropped-without-fault": lambda: _with(steady_run(), ("web.1", 700, 701, Outcome.CLOSED)),
+    "fail--died-by-itself": lambda: _died(Outcome.CLOSED),
+    "fail--killed-after-grace": lambda: stop_run(_ignores),
+    "fail--survivors": lambda: stop_run(_child),
+    "fail--signal-swallowed-by-shell": lambda: stop_run(_shell, **_SHELL),
+    "fail--signal-swallowed-by-shell--until-sigkill": lambda: stop_run(_ignores, **_SHELL),
+    "fail--never-ready": lambda: _failed_start("never-healthy", "GET /healthz was answered with 503 (waited 1s)"),
+    "fail--exited-at-start": lambda: _failed_start("exited", "it exited with status 1 before it was healthy"),
+    "fail--port-taken": lambda: _failed_start("port-taken", "port 8000 is held by another program"),
+    "fail--expectation-failed": lambda: stop_run(clean_stop, expect=["shutdown_time max < 50ms"]),
+    "fail--outage": lambda: stop_run(_unavailable),
+    "unknown--expectation-unknown": lambda: steady_run(expect=["shutdown_time p(95) < 5s"]),
+    "unknown--expectation-unknown--survivors": lambda: steady_run(expect=["survivors == 0"]),
+    "unknown--fault-on-idle": lambda: stop_run(_idle),
+    "unknown--fault-on-idle--no-load-there": lambda: stop_run(_worker, **_WORKER),
+    "unknown--fault-not-landed": lambda: stop_run(_not_landed),
+    "unknown--no-load": lambda: _recounted(steady_run().without(Invoke, Close)),
+    "unknown--no-requests": lambda: _recounted(steady_run().without(Invoke, Close)),
+    "unknown--load-gap": lambda: _recounted(stop_run(_gap)),
+    "unknown--load-died": lambda: steady_run().without(LoadEnded),
+    "unknown--ledger-open": _open,
+    "unknown--ledger-open--miscounted": _miscounted,
+    "unknown--run-incomplete": lambda: steady_run(end=False),
+    "unknown--run-incomplete--interrupted": _interrupted,
+    "unknown--unfinished": _interrupted,
+    "unknown--step-problem": _problem,
+    "unknown--control-missing": lambda: steady_run().without(Control),
+    "unknown--generator-missing": lambda: steady_run().without(Generator),
+    "unknown--generator-saturated": _saturated,
+    "unknown--generator-saturated--late": _late,
+    "fail--control-stalled": lambda: _stalled(Outcome.TIMEOUT),
+    "unknown--check-raised": _unreadable_scenario,
+}
+"""Every history under ``tests/histories``: verdict, finding that must be there, and what is special about it."""
+
+
+def main() -> None:
+    """Write every story to `FOLDER`."""
+    FOLDER.mkdir(exist_ok=True)
+    encoder = msgspec.json.Encoder()
+    for name, tell in STORIES.items():
+        (FOLDER / f"{name}.jsonl").write_bytes(b"".join(encoder.encode(line) + b"\n" for line in tell().ordered()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""What is derived from a history: lives, faults, what was in flight, outages."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.checks.facts import Facts, Fault
+from harness.history import PhaseReached, Routed
+from harness.outcome import Outcome
+from tests.checks.build import STORIES, Story, at, clean_stop, steady_run, stop_run
+
+
+def fault_of(story: Story) -> Fault:
+    (fault,) = Facts(story.history()).faults
+    return fault
+
+
+def test_a_life_holds_every_instant_of_a_replica() -> None:
+    life = Facts(stop_run(clean_stop).history()).life("web.1")
+    assert (life.process, life.restart, life.failed, life.died_by_itself) == ("web", False, None, False)
+    assert [life.spawned_ns, life.running_ns, life.listening_ns, life.healthy_ns] == [at(5), at(7), at(45), at(55)]
+    assert life.first_answer_ns == at(138)
+    assert [signal.purpose for signal in life.signals] == ["terminate"]
+    assert life.closed is not None
+    assert life.closed.at_ns == at(702)
+    assert life.exited is not None
+    assert life.exited.status == 0
+    assert life.last_log_line == "bye"
+
+
+def test_a_replica_that_no_event_speaks_of_is_a_bare_name() -> None:
+    facts = Facts(steady_run().history())
+    assert (facts.life("api.7").process, facts.life("api.7").spawned_ns) == ("api", 0)
+
+
+def test_no_replica_belongs_to_the_process_type_that_takes_the_load() -> None:
+    assert Facts(steady_run().history()).process_of("") == "web"
+
+
+def test_a_replacement_is_a_restart_and_ends_the_window_of_its_fault() -> None:
+    fault = fault_of(stop_run(clean_stop))
+    assert fault.replacement is not None
+    assert (fault.replacement.replica, fault.replacement.restart) == ("web.3", True)
+    assert fault.end_ns == fault.replacement.healthy_ns == at(1850)
+
+
+def test_without_a_replacement_the_window_ends_when_everything_of_the_victim_is_gone() -> None:
+    def shrink(story: Story) -> None:
+        clean_stop(story)
+        story.survive("web.1", 1780, "sleep 9")
+        story.signal("web.1", 1790, purpose="survivor")
+        story.start("web.9", 1800)
+
+    story = stop_run(shrink)
+    story.lines = [line for line in story.lines if getattr(line, "replica", "") != "web.3"]
+    assert fault_of(story).end_ns == at(1790) + 50_000
+
+
+def test_while_the_router_still_sends_requests_the_window_is_open() -> None:
+    def lag(story: Story) -> None:
+        story.ask("web.1", 690, 720)
+        story.signal("web.1", 700, lag_s=1.5)
+        story.exit("web.1", 730)
+
+    assert fault_of(stop_run(lag)).end_ns == at(2200)
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "in_flight"),
+    [
+        (650.0, 660.0, 0),  # answered before the signal
+        (695.0, 760.0, 1),
+        (699.95, 760.0, 0),  # its first byte left after the signal
+        (699.9, 760.0, 1),  # its first byte left at the signal
+        (695.0, 700.02, 1),  # it ended during the system call, perhaps by it
+        (695.0, 700.0, 0),
+        (700.01, 760.0, 0),
+    ],
+)
+def test_in_flight_is_what_was_sent_before_the_signal_and_ended_after_it(begin: float, end: float, in_flight: int) -> None:
+    def stop(story: Story) -> None:
+        story.ask("web.1", begin, end)
+        story.ask("web.2", 690, 760)
+        story.signal("web.1", 700)
+        story.exit("web.1", 780)
+
+    fault = fault_of(stop_run(stop))
+    assert (len(fault.in_flight), fault.busy) == (in_flight, in_flight)
+
+
+def test_an_attempt_that_nobody_saw_the_end_of_proves_nothing() -> None:
+    def stop(story: Story) -> None:
+        story.leave_open("web.1", 690)
+        story.signal("web.1", 700)
+        story.exit("web.1", 780)
+
+    assert fault_of(stop_run(stop)).busy == 0
+
+
+def test_with_a_drain_the_victim_is_busy_when_the_router_is_told_and_may_be_idle_at_the_signal() -> None:
+    fault = fault_of(STORIES["pass--faults-landed--drained"]())
+    assert (fault.busy, len(fault.in_flight), fault.drained_ns) == (1, 0, 0)
+
+
+def test_when_the_router_was_told_is_taken_from_the_lag_if_no_event_says_it() -> None:
+    story = STORIES["pass--faults-landed--drained"]()
+    story.lines = [line for line in story.lines if not (isinstance(line, Routed) and not line.open)]
+    assert fault_of(story).busy == 1
+
+
+def test_drained_is_the_last_answer_to_what_was_in_flight() -> None:
+    def stop(story: Story) -> None:
+        story.ask("web.1", 690, 740)
+        story.ask("web.1", 691, 750, Outcome.REJECTED)
+        story.ask("web.1", 692, 770, Outcome.TRUNCATED)
+        story.signal("web.1", 700)
+        story.exit("web.1", 780)
+
+    assert fault_of(stop_run(stop)).drained_ns == at(750)
+
+
+def test_only_what_a_step_ordered_is_a_fault() -> None:
+    facts = Facts(STORIES["fail--killed-after-grace"]().history())
+    assert [fault.kind for fault in facts.faults] == ["terminate"]
+    assert facts.faults[0].killed is not None
+    assert [life.exited is not None for life in facts.lives.values()] == [True, True, True]
+
+
+def test_a_replica_that_ended_while_it_started_did_not_die_by_itself() -> None:
+    story = STORIES["fail--exited-at-start"]()
+    assert not Facts(story.history()).life("web.1").died_by_itself
+
+
+def test_what_was_under_way_when_a_run_was_cut_off_is_not_called_dropped() -> None:
+    assert np.count_nonzero(Facts(STORIES["unknown--unfinished"]().history()).dropped) == 0
+    assert np.count_nonzero(Facts(STORIES["fail--unfinished"]().history()).dropped) == 1
+
+
+def test_an_op_without_an_end_is_neither_dropped_nor_answered() -> None:
+    facts = Facts(STORIES["unknown--ledger-open"]().history())
+    assert (np.count_nonzero(~facts.closed), np.count_nonzero(facts.dropped & ~facts.closed)) == (1, 0)
+    assert np.count_nonzero(facts.answered & ~facts.closed) == 0
+
+
+def outages(*ops: tuple[int, int, int, bool]) -> tuple[list[tuple[float, float]], tuple[int, float, float]]:
+    """The outages of ops (user, begin, end, answered), and the longest one of a client, in milliseconds."""
+    story = Story()
+    for user, begin, end, answered in ops:
+        story.ask("web.1", begin, end, Outcome.OK if answered else Outcome.TIMEOUT, user=user)
+    facts = Facts(story.history())
+    user, begin_ns, end_ns = facts.longest_client_outage
+    ms = [((low - at(0)) / 1e6, (high - at(0)) / 1e6) for low, high in facts.outages]
+    return ms, (user, (begin_ns - at(0)) / 1e6, (end_ns - at(0)) / 1e6)
+
+
+def test_an_outage_lasts_from_the_first_failed_request_after_an_answer_to_the_next_answer() -> None:
+    found, longest = outages((0, 10, 20, True), (0, 30, 40, False), (0, 50, 60, False), (0, 70, 80, True), (0, 90, 100, True))
+    assert found == [(30.0, 80.0)]
+    assert longest == (0, 30.0, 80.0)
+
+
+def test_while_another_client_is_answered_there_is_no_outage_for_all() -> None:
+    found, longest = outages(
+        (0, 10, 20, True), (0, 30, 90, False), (1, 30, 40, True), (1, 50, 60, True), (1, 70, 95, True), (0, 100, 110, True)
+    )
+    assert found == [(60.0, 95.0)]
+    assert longest == (0, 30.0, 110.0)
+
+
+def test_an_outage_without_an_answer_after_it_ends_with_its_last_failed_request() -> None:
+    assert outages((0, 10, 20, True), (0, 30, 40, False), (0, 45, 70, False))[0] == [(30.0, 70.0)]
+
+
+def test_an_outage_without_an_answer_before_it_begins_with_its_first_request() -> None:
+    assert outages((0, 10, 20, False), (0, 25, 30, True))[0] == [(10.0, 30.0)]
+
+
+def test_without_a_failed_request_there_is_no_outage() -> None:
+    assert outages((0, 10, 20, True), (0, 5000, 5010, True))[0] == []
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 500), st.integers(1, 60), st.booleans()), min_size=1, max_size=25))
+def test_no_answer_lies_inside_an_outage_and_every_failed_request_ends_in_one(asked: list[tuple[int, int, int, bool]]) -> None:
+    ops = [(user, begin, begin + took, answered) for user, begin, took, answered in asked]
+    found, _ = outages(*ops)
+    for low, high in found:
+        assert low <= high
+        assert not [end for _, _, end, answered in ops if answered and low < end < high]
+    for _, _, end, answered in ops:
+        assert answered or any(low <= end <= high for low, high in found)
+
+
+def test_phases_after_the_first_of_their_name_do_not_move_it() -> None:
+    story = steady_run()
+    story.tell(PhaseReached(at_ns=at(900), replica="web.1", phase="healthy"))
+    assert Facts(story.history()).life("web.1").healthy_ns == at(55)

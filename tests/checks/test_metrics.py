@@ -1,0 +1,152 @@
+"""Every metric has a way to be measured, and no sample where nothing was."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.checks.metrics import SAMPLERS, samples
+from harness.history import LoadBegan
+from harness.outcome import Outcome
+from harness.threshold import DEFAULT_THRESHOLDS, METRICS
+from tests.checks.build import STORIES, Story, clean_stop, steady_run, stop_run
+
+OF_REQUESTS = [
+    name
+    for name in METRICS
+    if name.endswith(("_requests", "_answers")) or name in ("requests", "timeouts", "error_rate", "stale_connections", "outage_time")
+]
+OF_STOPS = ["killed_after_grace", "shutdown_time", "grace_share", "exit_status", "time_to_drained", "time_to_stop_listening"]
+
+
+def test_every_metric_of_the_thresholds_can_be_measured() -> None:
+    assert list(SAMPLERS) == list(METRICS)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_metric_with_one_sample_has_at_most_one_everywhere(metric: str) -> None:
+    for tell in (steady_run, STORIES["fail--errors"], STORIES["fail--lost-by-kill--many"], STORIES["unknown--no-load"]):
+        found = samples(tell().history(), metric)
+        assert METRICS[metric].many or len(found) <= 1
+        assert all(isinstance(sample, float) for sample in found)
+
+
+@pytest.mark.parametrize("metric", OF_REQUESTS)
+def test_without_a_request_nothing_is_known_about_requests(metric: str) -> None:
+    assert samples(STORIES["unknown--no-load"]().history(), metric) == []
+
+
+@pytest.mark.parametrize("metric", OF_REQUESTS)
+def test_a_process_type_that_takes_no_load_has_no_metric_of_requests(metric: str) -> None:
+    history = STORIES["unknown--fault-on-idle--no-load-there"]().history()
+    assert samples(history, metric, "worker") == []
+    assert samples(history, metric, "web") == samples(history, metric) != []
+
+
+@pytest.mark.parametrize("metric", OF_STOPS)
+def test_without_a_stop_nothing_is_known_about_stops(metric: str) -> None:
+    assert samples(steady_run().history(), metric) == []
+
+
+@pytest.mark.parametrize("metric", OF_STOPS)
+def test_kills_are_no_stops(metric: str) -> None:
+    assert samples(STORIES["fail--lost-by-kill--many"]().history(), metric) == []
+
+
+@pytest.mark.parametrize("threshold", DEFAULT_THRESHOLDS, ids=str)
+def test_a_clean_stop_meets_every_default(threshold: object) -> None:
+    history = stop_run(clean_stop).history()
+    assert samples(history, str(threshold).split()[0]) == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("story", "metric", "expected"),
+    [
+        ("fail--errors", "error_answers", [1.0]),
+        ("fail--errors", "rejected_answers", [1.0]),
+        ("fail--errors", "dropped_requests", [2.0]),
+        ("fail--errors", "closed_requests", [0.0]),
+        ("fail--unavailable", "unavailable_requests", [1.0]),
+        ("fail--wrong-answers", "wrong_answers", [1.0]),
+        ("fail--truncated-answers", "truncated_answers", [1.0]),
+        ("fail--timeouts", "timeouts", [1.0]),
+        ("fail--unfinished", "unfinished_requests", [1.0]),
+        ("fail--unfinished", "dropped_requests", [1.0]),
+        ("unknown--unfinished", "unfinished_requests", [1.0]),
+        ("unknown--unfinished", "dropped_requests", [0.0]),
+        ("unknown--ledger-open", "unfinished_requests", [1.0]),
+        ("pass--redirected", "redirected_requests", [1.0]),
+        ("pass--redirected", "stale_connections", [1.0]),
+        ("pass--redirected", "retried_requests", [1.0]),
+        ("pass--redirected", "dropped_requests", [0.0]),
+        ("pass--redirected", "requests", [39.0]),
+        ("pass--redirected", "ok_requests", [37.0]),
+        ("fail--dropped-in-flight", "error_rate", [2 / 37]),
+        ("fail--killed-after-grace", "killed_after_grace", [1.0]),
+        ("fail--killed-after-grace", "exit_status", [137.0]),
+        ("fail--survivors", "survivors", [1.0]),
+        ("fail--signal-swallowed-by-shell", "survivors", [2.0]),
+        ("fail--died-by-itself", "died_by_itself", [1.0]),
+        ("fail--died-by-itself", "survivors", [0.0]),
+        ("fail--never-ready", "failed_starts", [1.0]),
+        ("fail--never-ready", "startup_time", []),
+        ("fail--exited-at-start", "died_by_itself", [0.0]),
+        ("fail--lost-by-kill--many", "faults", [6.0]),
+        ("fail--lost-by-kill--many", "busy_faults", [6.0]),
+        ("unknown--fault-on-idle", "busy_faults", [0.0]),
+        ("unknown--fault-not-landed", "faults", [0.0]),
+        ("pass--no-fault", "faults", [0.0]),
+        ("pass--no-fault", "survivors", []),
+        ("pass--no-fault", "outage_time", [0.0]),
+    ],
+)
+def test_what_is_counted(story: str, metric: str, expected: list[float]) -> None:
+    assert samples(STORIES[story]().history(), metric) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        ("time_to_running", [0.002] * 3),
+        ("time_to_listening", [0.04] * 3),
+        ("startup_time", [0.05] * 3),
+        ("time_to_first_answer", [0.118]),
+        ("time_to_stop_listening", [0.002]),
+        ("time_to_drained", [0.06]),
+        ("shutdown_time", [0.08]),
+        ("grace_share", [0.008]),
+        ("exit_status", [0.0]),
+        ("outage_time", [0.0]),
+    ],
+)
+def test_spans_are_seconds_from_the_instant_before_the_start_or_the_signal(metric: str, expected: list[float]) -> None:
+    history = stop_run(clean_stop).history()
+    assert samples(history, metric) == pytest.approx(expected)
+    assert samples(history, metric, "web") == pytest.approx(expected)
+    assert samples(history, metric, "worker") == []
+
+
+def test_the_first_answer_is_measured_only_where_the_load_was_there_first() -> None:
+    story = stop_run(clean_stop)
+    assert len(samples(story.history(), "time_to_first_answer")) == 1
+    assert samples(story.without(LoadBegan).history(), "time_to_first_answer") == []
+
+
+def test_response_time_is_measured_from_the_first_byte_sent_of_what_was_answered_as_expected() -> None:
+    story = steady_run()
+    found = samples(story.history(), "response_time")
+    assert found == pytest.approx([0.0079] * 20)
+    story.ask("web.1", 700, 900, Outcome.ERROR)
+    assert len(samples(story.history(), "response_time")) == 20
+
+
+def test_requests_per_second_counts_answers_over_the_whole_load() -> None:
+    assert samples(steady_run().history(), "requests_per_second") == pytest.approx([20 / 1.1])
+
+
+def test_an_exit_status_that_nobody_knows_is_no_sample() -> None:
+    def stop(story: Story) -> None:
+        story.ask("web.1", 695, 760)
+        story.signal("web.1", 700)
+        story.exit("web.1", 780, -1)
+
+    assert samples(stop_run(stop).history(), "exit_status") == []

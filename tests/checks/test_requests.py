@@ -1,0 +1,124 @@
+"""Findings about requests."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.checks.requests import check
+from harness.history import Routed
+from harness.outcome import Outcome
+from harness.verdict import Finding, Verdict
+from tests.checks.build import STORIES, Story, clean_stop, many_kills, steady_run, stop_run
+
+
+def findings(story: Story) -> dict[str, Finding]:
+    return {finding.name: finding for finding in check(story.history())}
+
+
+def test_a_dropped_request_is_attributed_in_full() -> None:
+    found = findings(STORIES["fail--dropped-in-flight"]())["dropped-in-flight"]
+    assert (found.verdict, found.metric, found.replica, found.step, found.count) == (Verdict.FAIL, "dropped_requests", "web.1", 2, 2)
+    assert found.title == "2 requests that were in flight at the signal were dropped (web.1, after 1 fault)"
+    (line,) = found.evidence
+    assert line == (
+        "step 2, web.1: 2 +3.00 ms to +3.50 ms after SIGTERM; got as far as: 1 sent, 1 in the body of the answer; "
+        "connections: 1 new, 1 reused; 1 ECONNRESET, 1 EOF; 1 with status 200; 1 GET /items/{id}, 1 POST /items; "
+        "last log line: listening on 8000"
+    )
+    assert found.cause.startswith("Nothing handles SIGTERM")
+    assert found.cure
+
+
+def test_drops_of_one_cause_are_one_finding_with_a_line_for_each_fault() -> None:
+    story = STORIES["fail--lost-by-kill--many"]()
+    found = [finding for finding in check(story.history()) if finding.verdict is Verdict.FAIL]
+    assert [(each.name, each.count, len(each.evidence), each.replica, each.step) for each in found] == [("lost-by-kill", 6, 6, "", -1)]
+
+
+def test_drops_of_two_causes_are_two_findings() -> None:
+    found = [finding for finding in check(STORIES["fail--errors"]().history()) if finding.verdict is Verdict.FAIL]
+    assert [finding.name for finding in found] == ["errors", "rejected"]
+
+
+@pytest.mark.parametrize(("name", "times"), [("redirected", 1), ("retried", 1), ("stale-connections", 1)])
+def test_nothing_is_sent_again_in_silence(name: str, times: int) -> None:
+    found = findings(STORIES["pass--redirected"]())[name]
+    assert (found.verdict, found.count) == (Verdict.PASS, times)
+
+
+def test_a_retry_tells_what_came_before_it() -> None:
+    assert findings(STORIES["pass--retried"]())["retried"].evidence == ("before that: 1 closed-before-response",)
+
+
+def test_a_zero_says_how_strong_it_is() -> None:
+    found = findings(stop_run(clean_stop))["no-request-dropped"]
+    assert found.bound is not None
+    assert (found.bound.hits, found.bound.trials, found.bound.upper) == (0, 1, pytest.approx(0.95))
+    assert found.title == "0 of 1 termination dropped a request: at most 95 % do, at 95 %"
+
+
+def test_kills_and_stops_are_counted_by_themselves() -> None:
+    found = findings(many_kills(Outcome.OK))["no-request-dropped"]
+    assert found.title.startswith("0 of 6 kills dropped a request: at most 39.3 % do")
+
+
+@pytest.mark.parametrize(
+    "name", ["fail--dropped-in-flight", "fail--lost-by-kill", "unknown--fault-on-idle", "pass--no-fault", "unknown--fault-not-landed"]
+)
+def test_there_is_no_zero_without_a_fault_on_a_busy_victim_or_after_a_drop(name: str) -> None:
+    assert "no-request-dropped" not in findings(STORIES[name]())
+
+
+def test_the_listener_s_behaviour_is_told_in_order() -> None:
+    def stop(story: Story) -> None:
+        story.ask("web.1", 690, 740)
+        story.signal("web.1", 700)
+        story.knock("web.1", 705, 740, "served")
+        story.knock("web.1", 745, 780, "hung")
+        story.close_listener("web.1", 800, backlog=3)
+        story.knock("web.1", 805, 830, "refused")
+        story.exit("web.1", 840)
+
+    found = findings(stop_run(stop))["listener-after-signal"]
+    assert found.verdict is Verdict.PASS
+    assert found.title == (
+        "web after SIGTERM: new connections: 2 served, 2 hung, 2 refused; the port was closed after 100 ms (median), 100 ms (longest); "
+        "at most 3 connections in the accept queue then"
+    )
+    (line,) = found.evidence
+    assert line == (
+        "step 2, web.1: served +5.00 ms to +26.0 ms, hung +45.0 ms to +66.0 ms, refused +105 ms to +126 ms, "
+        "port closed +100 ms, 3 in the accept queue"
+    )
+
+
+def test_an_outage_is_told_for_all_and_for_one_client() -> None:
+    found = findings(STORIES["fail--unavailable"]())["outage"]
+    assert found.verdict is Verdict.PASS
+    assert found.count == 1
+    assert any("client" in line for line in found.evidence)
+    assert "outage" not in findings(steady_run())
+
+
+def test_without_requests_nothing_is_known() -> None:
+    (found,) = check(STORIES["unknown--no-load"]().history())
+    assert (found.name, found.verdict) == ("no-requests", Verdict.UNKNOWN)
+
+
+def test_what_a_cut_off_run_left_under_way_is_unknown_and_not_dropped() -> None:
+    found = findings(STORIES["unknown--unfinished"]())
+    assert (found["unfinished"].verdict, found["unfinished"].metric, found["unfinished"].count) == (Verdict.UNKNOWN, "", 1)
+
+
+def test_long_log_lines_are_cut() -> None:
+    def stop(story: Story) -> None:
+        story.ask("web.1", 690, 703, Outcome.CLOSED)
+        story.signal("web.1", 700)
+        story.exit("web.1", 703, log=["x" * 5000, "", "  "])
+
+    assert len(findings(stop_run(stop))["dropped-in-flight"].evidence[0]) < 500
+
+
+def test_the_router_s_events_are_not_needed_to_judge_requests() -> None:
+    story = STORIES["fail--dropped-in-flight"]()
+    assert findings(story)["dropped-in-flight"] == findings(story.without(Routed))["dropped-in-flight"]

@@ -1,0 +1,187 @@
+"""Whether a run can be trusted."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from harness.checks.sanity import check
+from harness.history import Control, Generator, LoadEnded, Signalled
+from harness.outcome import Outcome
+from harness.verdict import Finding, Verdict
+from tests.checks.build import MS, ONE_KILL, STORIES, Story, at, clean_stop, steady_run, stop_run
+
+
+def findings(story: Story) -> dict[str, Finding]:
+    return {finding.name: finding for finding in check(story.history())}
+
+
+def ills(story: Story) -> set[str]:
+    return {finding.name for finding in check(story.history()) if finding.verdict is not Verdict.PASS}
+
+
+def test_a_good_run_is_told_with_its_numbers() -> None:
+    found = findings(stop_run(clean_stop))
+    assert {finding.verdict for finding in found.values()} == {Verdict.PASS}
+    assert found["run-complete"].title == "3 of 3 steps done"
+    assert found["load-was-there"].title == "answered requests: 12 before the first fault, 12 during the faults, 12 after the last fault"
+    assert found["ledger-closed"].title == "each of 36 attempts has its end in the ledger"
+    assert found["faults-landed"].title == "1 of 1 fault landed, each with 1 request in flight"
+    assert found["control-clean"].title == "12 control requests: 0 failed, the slowest took 0.40 ms"
+    assert found["generator-clean"].title == "the load used 21 % of a core (median), its loop lagged at most 2.00 ms"
+
+
+@pytest.mark.slow
+def test_nothing_that_sanity_finds_is_a_failure() -> None:
+    for tell in STORIES.values():
+        story = tell()
+        if story.history().header.scenario != "{}":
+            assert max(finding.verdict for finding in check(story.history())) < Verdict.FAIL
+
+
+def test_a_fault_on_an_idle_victim_says_how_to_keep_it_busy() -> None:
+    found = findings(STORIES["unknown--fault-on-idle"]())["fault-on-idle"]
+    assert (found.step, found.count) == (2, 1)
+    assert "Send more load" in found.cure
+    assert found.evidence == ("step 2, SIGTERM to web.1: nothing in flight by the ledger, 0 as the load told it",)
+
+
+def test_a_fault_where_no_load_goes_says_to_write_when_any() -> None:
+    found = findings(STORIES["unknown--fault-on-idle--no-load-there"]())["fault-on-idle"]
+    assert "when: any" in found.cure
+    assert "it takes no load" in found.evidence[0]
+
+
+def test_the_ledger_decides_whether_the_victim_was_busy_and_not_what_the_load_told() -> None:
+    def stop(story: Story) -> None:
+        story.ask("web.1", 690, 699)
+        story.signal("web.1", 700, in_flight=1)
+        story.exit("web.1", 780)
+
+    found = findings(stop_run(stop))["fault-on-idle"]
+    assert found.evidence == ("step 2, SIGTERM to web.1: nothing in flight by the ledger, 1 as the load told it",)
+
+
+def test_a_step_may_hit_an_idle_victim_on_purpose() -> None:
+    found = findings(STORIES["pass--faults-landed--idle-on-purpose"]())
+    assert found["faults-landed"].title == "1 of 1 fault landed, 0 of them on a replica with a request in flight"
+
+
+def test_a_step_that_had_to_stop_a_replica_and_stopped_none_is_unknown() -> None:
+    story = stop_run(clean_stop).without(Signalled)
+    found = findings(story)
+    assert found["fault-not-landed"].title == "step 2 (terminate oldest) stopped no replica"
+    assert "no-fault" not in found
+
+
+@pytest.mark.parametrize("status", [137, 0])
+def test_a_kill_whose_victim_was_never_seen_to_end_did_not_land(status: int) -> None:
+    def kill(story: Story) -> None:
+        story.ask("web.1", 690, 760)
+        story.signal("web.1", 700, purpose="kill")
+        story.exit("web.1", 701, status)
+
+    story = stop_run(kill, steps=ONE_KILL)
+    assert "fault-not-landed" not in ills(story)
+    story.lines = [line for line in story.lines if not (type(line).__name__ == "Exited" and getattr(line, "replica", "") == "web.1")]
+    assert findings(story)["fault-not-landed"].evidence == ("step 2, SIGKILL to web.1: its end was never seen",)
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "when"),
+    [(0, 690, "before the first fault"), (690, 1850, "during the faults"), (1850, 9000, "after the last fault")],
+)
+def test_load_is_needed_before_during_and_after(begin: float, end: float, when: str) -> None:
+    story = stop_run(clean_stop)
+    lost = {line.op for line in story.lines if type(line).__name__ == "Close" and at(begin) <= getattr(line, "done_ns", 0) < at(end)}
+    story.lines = [line for line in story.lines if getattr(line, "op", -1) not in lost]
+    found = findings(story)["load-gap"]
+    assert found.title == f"no request was answered {when}"
+    assert found.cure
+
+
+def test_failed_requests_are_no_load() -> None:
+    story = Story()
+    story.ask("web.1", 10, 20, Outcome.ERROR)
+    assert findings(story)["load-gap"].title == "no request was answered at any time"
+
+
+def test_a_load_that_ended_early_is_told_apart_from_a_run_that_was_cut_off() -> None:
+    assert "load-died" in ills(steady_run().without(LoadEnded))
+    assert "load-died" not in ills(STORIES["unknown--run-incomplete"]())
+    assert {"ledger-open", "run-incomplete"} <= ills(STORIES["unknown--run-incomplete"]())
+
+
+def test_torn_lines_leave_the_ledger_open() -> None:
+    history = steady_run().history()
+    torn = type(history)(**{name: getattr(history, name) for name in history.__dataclass_fields__ if name != "torn"}, torn=1)
+    assert "1 line can't be read" in next(finding.title for finding in check(torn) if finding.name == "ledger-open")
+
+
+def test_an_open_ledger_names_the_requests_without_an_end() -> None:
+    found = findings(STORIES["unknown--ledger-open"]())["ledger-open"]
+    assert found.count == 1
+    assert found.title == "the ledger is not whole: 1 request without an end (1 attempt)"
+    assert "last on web.1" in found.evidence[0]
+
+
+def test_a_run_that_was_cut_off_says_how_far_it_got() -> None:
+    found = findings(STORIES["unknown--run-incomplete--interrupted"]())["run-incomplete"]
+    assert found.title == "the run was interrupted after 0 of 1 step: somebody stopped the harness"
+    assert "the last one begun was 1 (steady for 1s)" in found.evidence[0]
+    assert found.cure == "Run it again: jetable run story.yaml --engine process --seed 7"
+
+
+def test_a_step_with_a_problem_is_named() -> None:
+    found = findings(STORIES["unknown--step-problem"]())["step-problem"]
+    assert (found.title, found.step) == ("step 3 (steady for 500ms): no replica of web was up", 3)
+
+
+def control(took_ms: float, outcome: Outcome, begin: float, end: float, **changes: str) -> Story:
+    """A control request from 400 on and one more request of the load."""
+    story = steady_run().without(LoadEnded)
+    story.lines.append(Control(at_ns=at(400), done_ns=at(400 + took_ms), ok=True))
+    story.ask("web.1", begin, end, outcome, **changes)
+    story.load_ends(1250)
+    return story
+
+
+@pytest.mark.parametrize(
+    ("story", "verdict"),
+    [
+        (control(300, Outcome.TIMEOUT, 380, 690), Verdict.UNKNOWN),
+        (control(300, Outcome.TIMEOUT, 720, 900), Verdict.PASS),  # after the stall
+        (control(300, Outcome.TIMEOUT, 200, 390), Verdict.PASS),  # before it
+        (control(300, Outcome.CLOSED, 380, 690), Verdict.PASS),  # no stall closes a connection
+        (control(300, Outcome.REFUSED, 380, 690), Verdict.PASS),
+        (control(300, Outcome.REFUSED, 380, 690, error="ETIMEDOUT"), Verdict.UNKNOWN),
+        (control(300, Outcome.OK, 380, 690), Verdict.PASS),
+    ],
+)
+def test_a_stall_of_the_machine_matters_when_it_explains_a_dropped_request(story: Story, verdict: Verdict) -> None:
+    assert findings(story)["control-stalled"].verdict is verdict
+
+
+def test_a_short_delay_of_the_control_server_is_no_stall() -> None:
+    assert "control-stalled" not in findings(control(249, Outcome.TIMEOUT, 380, 690))
+
+
+@pytest.mark.parametrize("change", [{"cpu": 0.99}, {"lag_ns": 501 * MS}, {"late": 2, "arrivals": 100}])
+def test_a_load_that_could_not_keep_up_is_unknown(change: dict[str, float]) -> None:
+    story = steady_run()
+    story.lines = [msgspec.structs.replace(line, **change) if isinstance(line, Generator) else line for line in story.lines]
+    assert ills(story) == {"generator-saturated"}
+
+
+@pytest.mark.parametrize("change", [{"cpu": 0.94}, {"lag_ns": 499 * MS}, {"late": 1, "arrivals": 100}])
+def test_a_load_at_its_limit_still_counts(change: dict[str, float]) -> None:
+    story = steady_run()
+    story.lines = [msgspec.structs.replace(line, **change) if isinstance(line, Generator) else line for line in story.lines]
+    assert ills(story) == set()
+
+
+def test_one_busy_sample_of_five_is_forgiven() -> None:
+    story = steady_run()
+    first = next(line for line in story.lines if isinstance(line, Generator))
+    story.lines = [msgspec.structs.replace(line, cpu=1.0) if line is first else line for line in story.lines]
+    assert ills(story) == set()
