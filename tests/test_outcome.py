@@ -106,7 +106,7 @@ def test_an_op_that_was_not_closed_is_unfinished(attempts: list[Outcome]) -> Non
 
 
 @given(st.booleans())
-def test_an_op_without_attempts_is_unfinished(closed: bool) -> None:  # noqa: FBT001
+def test_an_op_without_attempts_is_unfinished(closed: bool) -> None:  # noqa: FBT001  drawn by hypothesis
     assert of_op([], closed=closed) is Outcome.UNFINISHED
 
 

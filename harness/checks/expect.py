@@ -61,7 +61,8 @@ def _measured(threshold: Threshold, samples: Sequence[float]) -> str:
     if threshold.aggregate is None:
         times: dict[str, int] = {}
         for value in measured:
-            times[number(value, metric.unit)] = times.get(number(value, metric.unit), 0) + 1
+            words = f"with {number(value, metric.unit)}"
+            times[words] = times.get(words, 0) + 1
         return f"{tally(times.items())} over {over}"
     unit = "count" if threshold.aggregate == "count" else metric.unit
     return f"{number(measured[0], unit)} over {over}"

@@ -323,7 +323,8 @@ class Facts:
         ends = [other.until_ns for other in later] + [event.at_ns for event in victim.survived]
         ends += [victim.exited.at_ns] if victim.exited else [self.end_ns]
         ends += [heir.healthy_ns] if heir else []
-        in_flight = self._in_flight(signal.replica, signal.at_ns, signal.until_ns)
+        ends.append(signal.at_ns + round(max(0.0, signal.lag_s) * NS_PER_S))  # until then the router sends it requests
+        in_flight = self._in_flight(signal.replica, signal.at_ns)
         told_ns = self._told_ns(signal)
         attempts = self.history.attempts
         answered = in_flight[attempts.reached[in_flight] == _ANSWERED]
@@ -335,15 +336,18 @@ class Facts:
             killed=next((other for other in later if other.purpose == "grace-over"), None),
             end_ns=max([signal.until_ns, *ends]),
             in_flight=in_flight,
-            busy=len(in_flight) if told_ns == signal.at_ns else len(self._in_flight(signal.replica, told_ns, told_ns)),
+            busy=len(in_flight) if told_ns == signal.at_ns else len(self._in_flight(signal.replica, told_ns)),
             drained_ns=int(attempts.done_ns[answered].max()) if len(answered) else 0,
         )
 
-    def _in_flight(self, replica: str, at_ns: int, until_ns: int) -> Rows:
-        """Attempts on ``replica`` whose first byte had left at ``at_ns`` and whose end came at ``until_ns`` or later."""
+    def _in_flight(self, replica: str, at_ns: int) -> Rows:
+        """Attempts on ``replica`` whose first byte had left at ``at_ns`` and whose end came later.
+
+        ``at_ns`` is the instant before the system call: one that ended during it may have been ended by it.
+        """
         attempts, rows = self.history.attempts, self.by_replica.get(replica, NO_ROWS)
         sent, done = attempts.sent_ns[rows], attempts.done_ns[rows]
-        in_flight: Rows = rows[(sent > 0) & (sent <= at_ns) & ((done == 0) | (done >= until_ns))]
+        in_flight: Rows = rows[(sent > 0) & (sent <= at_ns) & ((done == 0) | (done > at_ns))]
         return in_flight
 
     def _told_ns(self, signal: Signalled) -> int:

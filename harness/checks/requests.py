@@ -123,7 +123,7 @@ def _proof(group: Drops) -> str:
     connections = [(word, times) for word, times in (("new", group.new), ("reused", group.reused)) if times]
     parts = [where, f"got as far as: {tally(group.reached)}", f"connections: {tally(connections)}"]
     parts += [tally(group.errors)] if group.errors else []
-    parts += [f"status {tally(group.statuses)}"] if group.statuses else []
+    parts += [tally((f"with status {status}", times) for status, times in group.statuses)] if group.statuses else []
     parts += [tally(group.requests[:3])]
     if group.life.last_log_line:
         parts.append(f"last log line: {group.life.last_log_line[:160]}")
@@ -225,7 +225,7 @@ def _listener(process: str, signal: str, faults: Sequence[Fault]) -> Finding:
     results = Counter(knock.result for fault in faults for knock in fault.victim.knocks)
     closed = [fault.after_s(fault.victim.closed.at_ns) for fault in faults if fault.victim.closed]
     waiting = max((fault.victim.closed.backlog for fault in faults if fault.victim.closed), default=0)
-    parts = [f"new connections were {tally(results.most_common())}"] if results else []
+    parts = [f"new connections: {tally(results.most_common())}"] if results else []
     if closed:
         parts.append(f"the port was closed after {span(median(closed))} (median), {span(max(closed))} (longest)")
     parts.append(f"at most {count(waiting, 'connection')} in the accept queue then" if waiting else "")

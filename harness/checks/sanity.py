@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from harness.checks.facts import Facts, Fault, Mask, Rows
-from harness.checks.wording import count, grouped, listed, percent, some, span
+from harness.checks.wording import count, grouped, listed, percent, some, span, tally
 from harness.clock import NS_PER_S
 from harness.history import CODE, History, LoadBegan, LoadEnded, StepBegan, StepEnded
 from harness.outcome import Outcome
@@ -71,7 +71,7 @@ def _course(facts: Facts) -> list[Finding]:
     missing = [number for number in range(planned + 1) if number not in done and number not in {step.step for step in ended}]
     if not facts.finished or missing:
         return [_incomplete(facts, began, done, planned), *findings]
-    return findings or [_well("run-complete", f"all {count(planned, 'step')} were done", count=planned)]
+    return findings or [_well("run-complete", f"{planned} of {count(planned, 'step')} done", count=planned)]
 
 
 def _incomplete(facts: Facts, began: Sequence[StepBegan], done: set[int], planned: int) -> Finding:
@@ -82,7 +82,8 @@ def _incomplete(facts: Facts, began: Sequence[StepBegan], done: set[int], planne
     title = f"the run was {how if how != 'finished' else 'not recorded whole'} after {steps} of {count(planned, 'step')}{why}"
     after = span((facts.end_ns - facts.history.header.started_ns) / NS_PER_S)
     evidence = [f"the history ends {after} after the run began{last}"]
-    return _ill("run-incomplete", title, evidence, cure=f"Run it again: {facts.history.header.rerun}" if facts.history.header.rerun else "")
+    again = facts.history.header.rerun if how != "aborted" else ""
+    return _ill("run-incomplete", title, evidence, cure=f"Run it again: {again}" if again else "")
 
 
 def _step_words(began: Sequence[StepBegan], number: int) -> str:
@@ -170,9 +171,9 @@ def _open_ops(facts: Facts) -> list[str]:
 
 def _faults(facts: Facts) -> list[Finding]:
     faults = facts.faults
+    findings = [_vacuous(step) for step in _steps_without_victim(facts)]
     if not faults:
-        return [_well("no-fault", "no replica was stopped")]
-    findings = []
+        return findings or [_well("no-fault", "no replica was stopped")]
     missed = [fault for fault in faults if not fault.landed]
     if missed:
         title = f"{count(len(missed), 'fault')} of {len(faults)} did not land"
@@ -184,6 +185,19 @@ def _faults(facts: Facts) -> list[Finding]:
     if len(idle) > len(loadless):
         findings.append(_idle([fault for fault in idle if fault.signal.in_flight >= 0], len(faults), cure=BUSY_CURES))
     return findings or [_landed(faults)]
+
+
+def _steps_without_victim(facts: Facts) -> list[StepBegan]:
+    """Steps that had to stop a replica, came to their end without a problem, and yet stopped none."""
+    planned = [step for step in facts.scenario.steps for _ in range(step.repeat)]
+    harmful = {number for number, step in enumerate(planned, start=1) if step.kind not in ("steady", "scale")}
+    ended = {event.step for event in facts.events(StepEnded) if not event.problem}
+    struck = {fault.signal.step for fault in facts.faults}
+    return [event for event in facts.events(StepBegan) if event.step in (harmful & ended) - struck]
+
+
+def _vacuous(step: StepBegan) -> Finding:
+    return _ill("fault-not-landed", f"step {step.step} ({step.text}) stopped no replica", step=step.step)
 
 
 def _missed_words(fault: Fault) -> str:
@@ -210,7 +224,7 @@ def _landed(faults: Sequence[Fault]) -> Finding:
     if idle:
         each = f"{len(faults) - len(idle)} of them on a replica with a request in flight"
     kinds = {kind: sum(fault.kind == kind for fault in faults) for kind in dict.fromkeys(fault.kind for fault in faults)}
-    evidence = ", ".join(f"{kind} {times}" for kind, times in kinds.items())
+    evidence = tally(kinds.items())
     return _well("faults-landed", f"{len(faults)} of {count(len(faults), 'fault')} landed, {each}", evidence, count=len(faults))
 
 

@@ -181,7 +181,7 @@ def _death_proof(life: Life) -> list[str]:
 
 def _status(status: int) -> str:
     if status < 0:
-        return "exit status not known"
+        return "an exit status that is not known"
     return f"exit status {status}" + (f" (ended by signal {status - 128})" if status > 128 else "")
 
 
@@ -273,7 +273,7 @@ def _went_on_serving(fault: Fault) -> bool:
 
 def _killed_proof(fault: Fault) -> str:
     knocks = Counter(knock.result for knock in fault.victim.knocks)
-    heard = f"; new connections were {tally(knocks.most_common())}" if knocks else ""
+    heard = f"; new connections: {tally(knocks.most_common())}" if knocks else ""
     last = f"; last log line: {fault.victim.last_log_line[:160]}" if fault.victim.last_log_line else ""
     killed_s = fault.after_s(fault.killed.at_ns) if fault.killed else 0.0
     return f"step {fault.signal.step}, {fault.victim.replica}: SIGKILL {span(killed_s)} after {fault.signal.signal}{heard}{last}"
@@ -344,7 +344,7 @@ def _nothing_timed() -> Finding:
 
 def _row_words(row: PhaseRow) -> str:
     statistics = f"median {span(row.median_s)}, p95 {span(row.p95_s)}, max {span(row.max_s)}"
-    return f"{row.process} {row.begin} → {row.phase}: {row.count} times, {statistics}"
+    return f"{row.process} {row.begin} → {row.phase}: {count(row.count, 'time')}, {statistics}"
 
 
 def _stops(facts: Facts) -> list[Finding]:
@@ -353,9 +353,9 @@ def _stops(facts: Facts) -> list[Finding]:
     if not stops:
         return []
     killed = sum(fault.killed is not None for fault in stops)
-    statuses = Counter(_status(fault.victim.exited.status) for fault in stops if fault.victim.exited)
+    statuses = Counter(f"with {_status(fault.victim.exited.status)}" for fault in stops if fault.victim.exited)
     shares = SAMPLERS["grace_share"](facts, None)
-    used = f", using at most {percent(max(shares))} of the grace" if shares else ""
-    title = f"{len(stops) - killed} of {count(len(stops), 'stop')} ended by themselves{used}"
+    used = f"; the longest used {percent(max(shares))} of its grace" if shares else ""
+    title = f"{len(stops) - killed} of {count(len(stops), 'stop')} ended without SIGKILL{used}"
     evidence = (tally(statuses.most_common()),)
     return [Finding(check=CHECK, name="exit-statuses", verdict=Verdict.PASS, title=title, evidence=evidence, count=len(stops))]

@@ -60,8 +60,8 @@ def percent(share: float) -> str:
 
 
 def tally(pairs: Iterable[tuple[str, int]]) -> str:
-    """``sent 4, in the body 1``."""
-    return ", ".join(f"{name} {grouped(times)}" for name, times in pairs)
+    """``4 sent, 1 connected``."""
+    return ", ".join(f"{grouped(times)} {name}" for name, times in pairs)
 
 
 def some(lines: Sequence[str], most: int = MOST_LINES) -> tuple[str, ...]:
