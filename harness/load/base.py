@@ -43,6 +43,6 @@ class Load(Protocol):
         """False when the load has ended although nobody stopped it."""
         ...
 
-    def stop(self) -> None:
-        """Take no new ops, let those in flight end within the scenario's time-out, close the ledger; bounded."""
+    def stop(self, *, at_once: bool = False) -> None:
+        """Take no new ops, let those in flight end within the scenario's time-out (or leave them unfinished), close the ledger."""
         ...
