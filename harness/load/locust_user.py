@@ -18,6 +18,7 @@ def make_user_class(crowd: Crowd, failed: Callable[[BaseException], None]) -> ty
 
     class JetableUser(User):  # type: ignore[misc]  # Locust publishes no types
         """One user of the load."""
+
     def live(_user: User) -> None:
         try:
             crowd.new_user().live()
