@@ -126,12 +126,10 @@ def _grace_words(drops: Drops) -> str:
 
 
 def _listener_words(drops: Drops) -> str:
-    fault = drops.fault
-    taken = [knock for knock in drops.life.knocks if knock.result != "refused"]
-    if fault is None or not taken:
-        return "The listener still took new connections after the signal."
-    after = span(fault.after_s(taken[-1].done_ns))
-    return f"The listener still took new connections {after} after {_signal(drops)}, and they were cut when it {_exit_words(drops)}."
+    """``The listener still took new connections 412 ms after SIGTERM``."""
+    taken = [knock.done_ns for knock in drops.life.knocks if knock.result != "refused"]
+    after = f"{span(drops.fault.after_s(taken[-1]))} after" if drops.fault and taken else "after"
+    return f"The listener still took new connections {after} {_signal(drops)}"
 
 
 def _backlog_words(drops: Drops) -> str:
@@ -155,6 +153,16 @@ _LISTENER: Final = (
 )
 
 CAUSES: Final[tuple[Cause, ...]] = (
+    *(
+        Cause(
+            name=name,
+            needs="all were cut in the middle of an answer, and other answers of the run were cut with no fault near",
+            fits=lambda drops: drops.only(Outcome.TRUNCATED) and names.TRUNCATED_ANSWERS in drops.beside,
+            cause=lambda _: "Answers of this app are cut with no fault near as well, so the stop may have no part in it.",
+            cure="See truncated-answers.",
+        )
+        for name in (names.DROPPED_IN_FLIGHT, names.DROPPED_AFTER_SIGNAL)
+    ),
     Cause(
         name=names.DROPPED_IN_FLIGHT,
         needs="SIGKILL was sent at the end of the grace, and all of them ended after it",
@@ -206,9 +214,16 @@ CAUSES: Final[tuple[Cause, ...]] = (
     ),
     Cause(
         name=names.DROPPED_AFTER_SIGNAL,
+        needs="some on new connections while knocks were not refused, and all ended well before the main process did",
+        fits=lambda drops: _still_took_connections(drops) and _before_exit(drops),
+        cause=lambda drops: f"{_listener_words(drops)}, and the app closed them without a whole answer.",
+        cure=_LISTENER,
+    ),
+    Cause(
+        name=names.DROPPED_AFTER_SIGNAL,
         needs="some on new connections, and knocks after the signal were not refused",
         fits=_still_took_connections,
-        cause=_listener_words,
+        cause=lambda drops: f"{_listener_words(drops)}, and they were cut when it {_exit_words(drops)}.",
         cure=_LISTENER,
     ),
     Cause(
@@ -241,37 +256,44 @@ CAUSES: Final[tuple[Cause, ...]] = (
     ),
     Cause(
         name=names.UNAVAILABLE,
-        needs="there was no replica to go to",
+        needs="there was no replica to go to, and no fault near",
+        fits=lambda drops: not drops.replica and drops.fault is None,
+        cause=lambda _: "No replica was up to take them, though none was being stopped.",
+        cure="Look for why the replicas were gone, such as died-by-itself or a step that scaled to 0.",
+    ),
+    Cause(
+        name=names.UNAVAILABLE,
+        needs="there was no replica to go to while one was being stopped",
         fits=lambda drops: not drops.replica,
-        cause=lambda _: "No replica was up to take them.",
+        cause=lambda _: "No other replica was up to take them.",
         cure="Run more replicas, or start the new one before the old one stops (order: start-first).",
     ),
     Cause(
         name=names.UNAVAILABLE,
         needs="the last replica that they tried had just been stopped",
         fits=lambda drops: drops.fault is not None and drops.fault.victim.replica == drops.replica,
-        cause=lambda drops: f"The last replica to try, {drops.replica}, was being stopped and refused them; there was no other left.",
+        cause=lambda _: "The last replica that they tried was being stopped and refused them; there was no other left.",
         cure="Run more replicas, or start the new one before the old one stops (order: start-first).",
     ),
     Cause(
         name=names.UNAVAILABLE,
         needs="the last replica that they tried had ended by itself",
         fits=_died,
-        cause=lambda drops: f"{drops.replica} had ended by itself, and no other replica took them.",
+        cause=lambda _: "The replica had ended by itself, and no other one took them.",
         cure="See died-by-itself.",
     ),
     Cause(
         name=names.REJECTED,
         needs="answered 503 or 429 by a replica that was being stopped",
         fits=lambda drops: drops.fault is not None,
-        cause=lambda drops: f"{drops.replica} took them after {_signal(drops)} and answered that it is stopping.",
+        cause=lambda drops: f"The replica took them after {_signal(drops)} and answered that it is stopping.",
         cure="Refuse connections instead of answering 503, so that the router goes elsewhere; or let the router retry on 503.",
     ),
     Cause(
         name=names.ERRORS,
         needs="answered 5xx by a replica that was being stopped",
         fits=lambda drops: drops.fault is not None,
-        cause=lambda drops: f"{drops.replica} answered with an error while it was being stopped.",
+        cause=lambda _: "The replica answered with an error while it was being stopped.",
         cure="Close what requests need (pools, connections to stores) only after the last request is answered.",
     ),
     *(
@@ -279,7 +301,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
             name=name,
             needs="the replica ended by itself at that moment",
             fits=_died,
-            cause=lambda drops: f"{drops.replica} ended by itself at that moment, with status {_status(drops)}.",
+            cause=lambda drops: f"The replica ended by itself at that moment, with status {_status(drops)}.",
             cure="See died-by-itself.",
         )
         for name in (names.DROPPED_WITHOUT_FAULT, names.TRUNCATED_ANSWERS)
@@ -295,7 +317,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
         name=names.TRUNCATED_ANSWERS,
         needs="cut in the middle of an answer by a replica that went on running",
         fits=lambda drops: drops.fault is None and not drops.life.died_by_itself,
-        cause=lambda drops: f"{drops.replica} closed the connection in the middle of its answer, though nothing was done to it.",
+        cause=lambda _: "The app closed the connection in the middle of its answer, though nothing was done to the replica.",
         cure="Look for a worker that ended, a time-out or an exception inside the app while it writes an answer; its log may say.",
     ),
     Cause(

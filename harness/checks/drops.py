@@ -16,7 +16,7 @@ been sent before the signal, and from whether its connection was reused:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -102,6 +102,7 @@ class Drops:
         errors: How many ended with which errno or exception.
         statuses: How many were answered with which status.
         requests: How many of each request of the scenario.
+        beside: The names of all dropped requests of the run.
     """
 
     name: str
@@ -120,6 +121,7 @@ class Drops:
     errors: tuple[tuple[str, int], ...]
     statuses: tuple[tuple[str, int], ...]
     requests: tuple[tuple[str, int], ...]
+    beside: frozenset[str] = frozenset()
 
     @property
     def count(self) -> int:
@@ -161,7 +163,11 @@ def book(facts: Facts) -> DropBook:
         _group(facts, NAMES[kind[0]], int(kind[1]), last[order[bounds[index] : bounds[index + 1]]]) for index, kind in enumerate(kinds)
     ]
     groups.sort(key=lambda group: (-group.count, group.ended_ns))
-    return DropBook(groups=tuple(groups), faults=frozenset(int(number) for number in np.unique(fault) if number >= 0))
+    beside = frozenset(group.name for group in groups)
+    return DropBook(
+        groups=tuple(replace(group, beside=beside) for group in groups),
+        faults=frozenset(int(number) for number in np.unique(fault) if number >= 0),
+    )
 
 
 def _unique_rows(key: Rows) -> tuple[Rows, Rows]:

@@ -36,7 +36,7 @@ from harness.history import (
     StartFailed,
     Survived,
 )
-from harness.outcome import Outcome
+from harness.outcome import OWN_TROUBLE, Outcome
 from harness.scenario import Scenario
 
 E = TypeVar("E")
@@ -215,12 +215,21 @@ class Facts:
         """Ops that the app's user would call failed.
 
         What the ledger has no end of is not among them, nor what was under way when the load of a run that did not finish was cut off:
-        nobody knows how those would have ended.
+        nobody knows how those would have ended. Neither is what the load had no port, file or memory left to send.
         """
         kept = [code for outcome, code in CODE.items() if not outcome.dropped]
         if not self.finished:
             kept.append(CODE[Outcome.UNFINISHED])
-        return self.closed & ~np.isin(self.history.ops.outcome, kept)
+        return self.closed & ~np.isin(self.history.ops.outcome, kept) & ~self.unsent
+
+    @cached_property
+    def unsent(self) -> Mask:
+        """Ops that ended because the load's own machine could not send them."""
+        attempts, last = self.history.attempts, self.history.ops.last
+        own = [code for code, name in enumerate(attempts.errors) if name in OWN_TROUBLE]
+        unfinished = self.history.ops.outcome == CODE[Outcome.UNFINISHED]
+        mask: Mask = unfinished & np.isin(attempts.error[last], own)
+        return mask
 
     @cached_property
     def answered(self) -> Mask:

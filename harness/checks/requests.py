@@ -92,6 +92,8 @@ def _dropped(drops: DropBook) -> list[Finding]:
 def _finding(name: str, groups: Sequence[Drops]) -> Finding:
     total = sum(group.count for group in groups)
     cause, cure = explain(groups[0])
+    if len({explain(group)[0] for group in groups}) > 1:
+        cause = f"{groups[0].replica}: {cause}"
     replicas = {group.replica for group in groups}
     faults = {group.fault.number for group in groups if group.fault}
     where = [listed(sorted(replica or "no replica" for replica in replicas))]
@@ -206,8 +208,17 @@ def _strength(facts: Facts, drops: DropBook) -> list[Finding]:
         if hits or strength is None:
             continue
         title = f"0 of {count(len(trials), thing)} dropped a request: at most {percent(strength.upper)} do, at 95 %"
+        again = facts.outcomes[Outcome.RETRIED]
         findings.append(
-            Finding(check=CHECK, name="no-request-dropped", verdict=Verdict.PASS, title=title, count=len(trials), bound=strength)
+            Finding(
+                check=CHECK,
+                name="no-request-dropped",
+                verdict=Verdict.PASS,
+                title=title,
+                evidence=(f"thanks to the retries of {count(again, 'request')}",) if again else (),
+                count=len(trials),
+                bound=strength,
+            )
         )
     return findings
 

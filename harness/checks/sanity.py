@@ -64,7 +64,7 @@ def _course(facts: Facts) -> list[Finding]:
     planned = sum(step.repeat for step in facts.scenario.steps)
     findings = [
         _ill("step-problem", f"step {step.step} ({_step_words(began, step.step)}): {step.problem}", step=step.step)
-        for step in ended
+        for step in (ended if facts.finished else ended[:-1])  # the last step of a cut run is told by `run-incomplete`
         if step.problem
     ]
     done = {step.step for step in ended if not step.problem}
@@ -96,6 +96,8 @@ def _step_words(began: Sequence[StepBegan], number: int) -> str:
 def _load(facts: Facts) -> list[Finding]:
     """There were answers before the first fault, during the faults and after the last one."""
     if not len(facts.history.ops):
+        if not facts.finished and not facts.events(LoadBegan):
+            return []  # the run ended before the load could begin, which `run-incomplete` tells
         return [_ill("no-load", "not one request was sent", cure="See the log of the load (logs/load.log in the run's folder).")]
     answers = np.sort(facts.history.ops.done_ns[facts.answered])
     if not facts.faults:
@@ -299,8 +301,10 @@ def _generator(facts: Facts) -> list[Finding]:
         problems.append(f"its loop lagged {span(lag_s)}")
     if arrivals and late / arrivals > LATE_SHARE:
         problems.append(f"{percent(late / arrivals)} of the arrivals began late")
+    if unsent := int(np.count_nonzero(facts.unsent)):
+        problems.append(f"it had no port, file or memory left to send {count(unsent, 'request')}")
     if not problems:
         return [_well("generator-clean", numbers, count=len(samples))]
     title = f"the load could not keep up: {listed(problems)}"
-    cure = "Send less load (rate, users, think_time), or use a faster machine."
+    cure = "Send less load (rate, users, think_time), raise ulimit -n if it ran out of files, or use a faster machine."
     return [_ill("generator-saturated", title, [numbers], cure=cure)]

@@ -23,6 +23,7 @@ from harness.threshold import percentile
 from harness.verdict import Finding, Verdict
 
 CHECK: Final = "timing"
+LOG_LINES: Final = 5
 
 PHASES: Final[dict[str, str]] = {
     "running": "time_to_running",
@@ -122,7 +123,7 @@ def _failed_starts(facts: Facts) -> list[Finding]:
             name=name,
             verdict=Verdict.FAIL,
             title=_START_TITLES[name].format(replicas=listed([life.replica for life in lives])),
-            evidence=some([line for life in lives for line in _start_proof(life)]),
+            evidence=some([_start_proof(life) for life in lives] + [line for life in lives for line in _log(life)]),
             cause=lives[0].failed.detail if lives[0].failed else "",
             cure=_never_ready_cure(lives[0]) if name == "never-ready" else _START_CURES.get(name, ""),
             metric="failed_starts",
@@ -134,15 +135,18 @@ def _failed_starts(facts: Facts) -> list[Finding]:
     ]
 
 
-def _start_proof(life: Life) -> list[str]:
-    failed = life.failed
-    if failed is None:
-        return []
-    after = span((failed.at_ns - life.spawned_ns) / NS_PER_S)
-    listening = span((life.listening_ns - life.spawned_ns) / NS_PER_S)
+def _start_proof(life: Life) -> str:
+    failed_ns, detail = (life.failed.at_ns, life.failed.detail) if life.failed else (0, "")
+    after, listening = (span((instant_ns - life.spawned_ns) / NS_PER_S) for instant_ns in (failed_ns, life.listening_ns))
     opened = f"its port was open after {listening}" if life.listening_ns else "no port was open"
-    head = f"step {failed.step}, {life.replica}: given up {after} after its start, {opened}: {failed.detail}"
-    return [head, *(f"{life.replica} log: {line}" for line in failed.log[-10:])]
+    step = life.failed.step if life.failed else -1
+    return f"step {step}, {life.replica}: given up {after} after its start, {opened}: {detail}"
+
+
+def _log(life: Life) -> list[str]:
+    """The last lines of its log, as far as a person reads them."""
+    lines = life.failed.log if life.failed else life.exited.log if life.exited else ()
+    return [f"{life.replica} log: {line}" for line in lines[-LOG_LINES:]]
 
 
 def _never_ready_cure(life: Life) -> str:
@@ -162,7 +166,7 @@ def _died(facts: Facts) -> list[Finding]:
             name="died-by-itself",
             verdict=Verdict.FAIL,
             title=f"{listed([life.replica for life in dead])} ended although nobody had stopped {'it' if len(dead) == 1 else 'them'}",
-            evidence=some([line for life in dead for line in _death_proof(life)]),
+            evidence=some([_death_proof(life) for life in dead] + [line for life in dead for line in _log(life)]),
             cure="Its last log lines are in the evidence; logs/ in the run's folder has the rest.",
             metric="died_by_itself",
             replica=only((life.replica for life in dead), ""),
@@ -171,12 +175,9 @@ def _died(facts: Facts) -> list[Finding]:
     ]
 
 
-def _death_proof(life: Life) -> list[str]:
-    if life.exited is None:
-        return []
-    after = span((life.exited.at_ns - life.spawned_ns) / NS_PER_S)
-    head = f"{life.replica}: {_status(life.exited.status)}, {after} after its start"
-    return [head, *(f"{life.replica} log: {line}" for line in life.exited.log)]
+def _death_proof(life: Life) -> str:
+    status, at_ns = (life.exited.status, life.exited.at_ns) if life.exited else (-1, life.spawned_ns)
+    return f"{life.replica}: {_status(status)}, {span((at_ns - life.spawned_ns) / NS_PER_S)} after its start"
 
 
 def _status(status: int) -> str:

@@ -46,6 +46,22 @@ def test_nothing_is_sent_again_in_silence(name: str, times: int) -> None:
     assert (found.verdict, found.count) == (Verdict.PASS, times)
 
 
+def test_a_zero_that_retries_made_says_so() -> None:
+    assert findings(STORIES["pass--retried"]())["no-request-dropped"].evidence == ("thanks to the retries of 1 request",)
+
+
+def test_causes_that_differ_in_their_numbers_are_told_for_one_replica() -> None:
+    def stop(story: Story) -> None:
+        for replica, exit_ms in (("web.1", 702), ("web.2", 703)):
+            story.ask(replica, 690, exit_ms, Outcome.CLOSED)
+            story.signal(replica, 700)
+            story.exit(replica, exit_ms, 0)
+
+    found = findings(stop_run(stop))["dropped-in-flight"]
+    assert (found.count, found.replica) == (2, "")
+    assert found.cause == "web.1: The process exited with status 0, 2.00 ms after SIGTERM, without waiting for what was in flight."
+
+
 def test_a_retry_tells_what_came_before_it() -> None:
     assert findings(STORIES["pass--retried"]())["retried"].evidence == ("before that: 1 closed-before-response",)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from harness.checks.metrics import samples
 from harness.checks.sanity import check
 from harness.history import Control, Generator, LoadEnded, Signalled
 from harness.outcome import Outcome
@@ -185,3 +186,12 @@ def test_one_busy_sample_of_five_is_forgiven() -> None:
     first = next(line for line in story.lines if isinstance(line, Generator))
     story.lines = [msgspec.structs.replace(line, cpu=1.0) if line is first else line for line in story.lines]
     assert ills(story) == set()
+
+
+def test_what_the_load_had_no_file_to_send_is_the_generators_trouble_and_no_drop() -> None:
+    story = steady_run()
+    story.ask("web.1", 400, 401, Outcome.UNFINISHED, error="EMFILE", reached=0, sent_ns=0, first_ns=0)
+    saturated = findings(story)["generator-saturated"]
+    assert "no port, file or memory left to send 1 request" in saturated.title
+    assert "ulimit -n" in saturated.cure
+    assert samples(story.history(), "dropped_requests") == [0.0]
