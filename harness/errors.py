@@ -2,7 +2,8 @@
 
     JetableError
     ├── UsageError            4  a flag, a path or a scenario file that is wrong; the person at the terminal can mend it
-    │   └── ScenarioError     4  all that is wrong with one scenario file, each problem with line and column
+    │   ├── ScenarioError         4  all that is wrong with one scenario file, each problem with line and column
+    │   └── KeyOfScenarioError    4  what stands under one key of a scenario turned out to be wrong when it was used
     ├── NothingSelectedError  5  the paths hold no scenario
     ├── MachineError     8  this machine can't run it: no Docker, no permission, no free port
     ├── TargetError           1  the app under test did not do what a start needs; becomes a finding of the run
@@ -48,6 +49,14 @@ class ScenarioError(UsageError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class KeyOfScenarioError(UsageError):
+    """What stands under ``key`` of a scenario turned out to be wrong when the run used it."""
+
+    def __init__(self, key: tuple[str | int, ...], what: str) -> None:
+        super().__init__(what)
+        self.key = key
 
 
 class NothingSelectedError(JetableError):

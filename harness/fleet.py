@@ -21,7 +21,7 @@ from typing import Final
 
 from harness.clock import NS_PER_S
 from harness.engines.base import Exit, Replica, ReplicaSpec, Sent
-from harness.errors import TargetError
+from harness.errors import KeyOfScenarioError, TargetError, UsageError
 from harness.history import Exited, PhaseReached, Process, Routed, Signalled, Spawned, StartFailed, Survived
 from harness.probes import NotHealthyError, knock_watch, listener_watch, wait_healthy
 from harness.stage import Stage, Watch
@@ -108,7 +108,10 @@ class Fleet:
             working_dir=Path(kind.working_dir) if kind.working_dir else Path.cwd(),
             port=port,
         )
-        replica = stage.engine.start(spec)
+        try:
+            replica = stage.engine.start(spec)
+        except UsageError as error:
+            raise KeyOfScenarioError(("target", process, "command"), str(error)) from error
         stage.record(
             Spawned(
                 at_ns=replica.at_ns,

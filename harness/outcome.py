@@ -39,6 +39,7 @@ class Ending(StrEnum):
     TIMEOUT = "timeout"  # the scenario's time-out passed
     GARBLED = "garbled"  # what came is not HTTP
     LOAD_ENDED = "load-ended"  # the load was stopped while the attempt was under way
+    OWN_TROUBLE = "own-trouble"  # the load's own machine had no port, file or memory left: nothing was asked of the app
 
 
 class Executed(StrEnum):
@@ -104,7 +105,16 @@ class Row:
     executed: Executed
 
 
+OWN_TROUBLE: frozenset[str] = frozenset({"EADDRNOTAVAIL", "EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"})
+"""Names of the errnos that say so (connect(2), socket(2)); they are no refusal of the app's."""
+
 TABLE: tuple[Row, ...] = (
+    Row(
+        "The load could not send: its own machine had no port, file or memory left.",
+        lambda w: w.ending is Ending.OWN_TROUBLE,
+        Outcome.UNFINISHED,
+        Executed.UNKNOWN,
+    ),
     Row(
         "The load ended before a byte left: never silently dropped from the books.",
         lambda w: w.ending is Ending.LOAD_ENDED and w.reached <= Reached.CONNECTED,

@@ -27,7 +27,7 @@ from harness.clock import NS_PER_S, Clock, Dice, FakeClock, MonotonicClock
 from harness.engines import ENGINES
 from harness.engines.base import EngineContext, Exit, Replica
 from harness.engines.fake import FakeEngine, FakeScript
-from harness.errors import JetableError, MachineError, StoppedError, TargetError, UsageError
+from harness.errors import JetableError, KeyOfScenarioError, MachineError, ScenarioError, StoppedError, TargetError, UsageError
 from harness.faults import STEPS, StepProblemError
 from harness.fleet import Fleet
 from harness.history import EVENTS_FILE, FORMAT, AnyLine, EventWriter, Header, History, Note, RunEnded, StepBegan, StepEnded, build, read
@@ -37,7 +37,7 @@ from harness.load.spec import LoadSpec
 from harness.report import update_latest, write_all
 from harness.report.model import RunReport
 from harness.report.progress import Progress, SilentProgress
-from harness.scenario import Kill, Restart, RollingRestart, Scale, Scenario, Steady, Step, Terminate
+from harness.scenario import Kill, Restart, RollingRestart, Scale, Scenario, Steady, Step, Terminate, problem_at
 from harness.stage import Inline, Stage, Threads
 from harness.words import did_you_mean, one_of
 
@@ -85,9 +85,9 @@ def run_scenario(scenario: Scenario, path: Path, options: RunOptions, progress: 
             perform(stage, fleet, progress)
     except StoppedError:
         stopped = True
-    except UsageError:
+    except KeyOfScenarioError as error:
         shutil.rmtree(folder)  # nothing was run, so there is nothing to keep
-        raise
+        raise ScenarioError([problem_at(path, error.key, str(error))]) from error
     finally:
         progress.run_ended()
         writer.close()

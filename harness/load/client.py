@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gevent import get_hub, getcurrent
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from harness.outcome import Ending, Reached
+from harness.outcome import OWN_TROUBLE, Ending, Reached
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -36,7 +36,7 @@ _CHUNK: Final = 65536
 _HEAD_LIMIT: Final = 1 << 20
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
-_REFUSED: Final = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL})
+_REFUSED: Final = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
 _PENDING: Final = frozenset({errno.EINPROGRESS, errno.EALREADY, errno.EINTR})
 
 
@@ -58,13 +58,14 @@ class _EarlyEndError(Exception):
 
 
 class Expect:
-    """What a good answer is like: its status (empty: 200 to 399), a piece of its body, and no body at all after HEAD."""
+    """What a good answer is like: its status (empty: 200 to 399), its body or a piece of it, and no body at all after HEAD."""
 
-    __slots__ = ("contains", "head", "statuses")
+    __slots__ = ("body", "contains", "head", "statuses")
 
-    def __init__(self, *, statuses: Collection[int] = (), contains: bytes = b"", head: bool = False) -> None:
+    def __init__(self, *, statuses: Collection[int] = (), contains: bytes = b"", body: bytes | None = None, head: bool = False) -> None:
         self.statuses = frozenset(statuses or range(200, 400))
         self.contains = contains
+        self.body = body
         self.head = head
 
 
@@ -143,9 +144,11 @@ class _Connection:
     """A connected socket with its parser, which calls the ``on_…`` methods."""
 
     __slots__ = (
+        "_body",
         "_contains",
         "_head_only",
         "_parser",
+        "_same",
         "_tail",
         "found",
         "head",
@@ -171,7 +174,9 @@ class _Connection:
         self._head_only = expect.head
         self._contains = expect.contains
         self._tail = b""
-        self.found = not expect.contains
+        self._body = expect.body
+        self._same = 0
+        self.found = not expect.contains and not expect.body
         self.head = b""
         self.headers_whole = False
         self.whole = False
@@ -196,8 +201,13 @@ class _Connection:
                 self.whole = True
 
     def on_body(self, data: bytes) -> None:
-        """Look for what the body must contain, also where it is cut between two pieces."""
-        if not self.found and not self.whole:
+        """Look for what the body must be, or contain, also where it is cut between two pieces."""
+        if self._body is not None:
+            if self._same >= 0 and not self.whole:
+                end = self._same + len(data)
+                self._same = end if self._body[self._same : end] == data else -1
+                self.found = self._same == len(self._body)
+        elif not self.found and not self.whole:
             window = self._tail + data
             self.found = self._contains in window
             self._tail = window[1 - len(self._contains) :] if len(self._contains) > 1 else b""
@@ -458,4 +468,6 @@ def _note_connection(connection: _Connection, seen: Exchange) -> None:
 def _ending_of(error: OSError) -> Ending:
     if error.errno in _REFUSED:
         return Ending.REFUSED
+    if errno.errorcode.get(error.errno or 0) in OWN_TROUBLE:
+        return Ending.OWN_TROUBLE
     return Ending.TIMEOUT if error.errno == errno.ETIMEDOUT else Ending.CLOSED

@@ -30,6 +30,7 @@ class RequestSpec(msgspec.Struct, frozen=True, kw_only=True):
         weight: How often it is chosen, relative to the others.
         statuses: What a good answer's status is; empty for 200 to 399.
         body_contains: What a good answer's body contains; empty for anything.
+        body_is: What a good answer's body is from its first byte to its last; None for anything.
         idempotent: It may be sent again when nobody knows whether it was executed, as far as ``retries`` allows.
     """
 
@@ -41,6 +42,7 @@ class RequestSpec(msgspec.Struct, frozen=True, kw_only=True):
     weight: int = 1
     statuses: tuple[int, ...] = ()
     body_contains: str = ""
+    body_is: str | None = None
     idempotent: bool = False
 
     @classmethod
@@ -55,6 +57,7 @@ class RequestSpec(msgspec.Struct, frozen=True, kw_only=True):
             weight=request.weight,
             statuses=request.expect.status,
             body_contains=request.expect.body_contains or "",
+            body_is=request.expect.body,
             idempotent=request.idempotent,
         )
 

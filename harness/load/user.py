@@ -66,8 +66,10 @@ class Sending:
         self._body = compile_json(json.loads(spec.json)) if spec.json else compile_template(spec.body)
         self._has_body = bool(spec.json or spec.body) or spec.method in ("POST", "PUT", "PATCH")
         self._contains = compile_template(spec.body_contains)
+        self._whole = compile_template(spec.body_is) if spec.body_is is not None else None
         self._statuses = frozenset(spec.statuses)
-        templates: list[Template] = [self._path, self._body, self._contains, *(value for _, value in self._headers)]
+        expected = [self._contains] if self._whole is None else [self._contains, self._whole]
+        templates: list[Template] = [self._path, self._body, *expected, *(value for _, value in self._headers)]
         self.names = tuple(dict.fromkeys(name for template in templates for name in template.names))
         self._fixed = None if self.names else self._render({})
 
@@ -87,7 +89,12 @@ class Sending:
         body = self._body.render(values).encode()
         headers = "".join(f"{name}: {value.render(values)}\r\n" for name, value in self._headers)
         length = f"Content-Length: {len(body)}\r\n" if self._has_body else ""
-        expect = Expect(statuses=self._statuses, contains=self._contains.render(values).encode(), head=self.method == "HEAD")
+        expect = Expect(
+            statuses=self._statuses,
+            contains=self._contains.render(values).encode(),
+            body=self._whole.render(values).encode() if self._whole is not None else None,
+            head=self.method == "HEAD",
+        )
         start = f"{self.method} {self._path.render(values)} HTTP/1.1\r\n"
         return start.encode(), f"{headers}{length}\r\n".encode() + body, expect
 

@@ -6,7 +6,7 @@ at once, each as ``file:line:col: path: what is wrong``; nothing is guessed and 
 JSON (`Scenario.model_dump_json`) reads back as the same scenario, which is how a run's header keeps it.
 """
 
-from harness.scenario.files import find_scenarios, load_scenario
+from harness.scenario.files import find_scenarios, load_scenario, problem_at
 from harness.scenario.load import Expectation, Load, Request
 from harness.scenario.steps import (
     STEP_KINDS,
@@ -44,4 +44,5 @@ __all__ = [
     "Terminate",
     "find_scenarios",
     "load_scenario",
+    "problem_at",
 ]

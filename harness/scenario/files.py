@@ -47,6 +47,12 @@ def _problem(document: strict_yaml.Document, place: str, path: tuple[str | int, 
     return Problem(found.key if place == "key" else found.value, found.path, what)
 
 
+def problem_at(path: Path, key: tuple[str | int, ...], what: str) -> str:
+    """``file:line:col: key: what`` for something that turned out to be wrong after the file was read."""
+    document = strict_yaml.parse(path.read_bytes(), str(path))
+    return _problem(document, "value", key, what).line_of(str(path))
+
+
 def find_scenarios(paths: Sequence[Path]) -> list[Path]:
     """The scenario files that ``paths`` select: files as given, folders with all that is in them, sorted; each file once.
 

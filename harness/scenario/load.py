@@ -136,9 +136,21 @@ class Expectation(Part):
         examples=[[200, 404]],
         json_schema_extra={"default_words": "200 to 399", "type_words": "whole number, or list of them"},
     )
+    body: TemplateText | None = Field(
+        default=None,
+        description="the whole body of a good answer; may hold placeholders",
+        examples=["pong"],
+        json_schema_extra={"default_words": "anything"},
+    )
     body_contains: TemplateText | None = Field(
         default=None, description="text that the body of a good answer contains; may hold placeholders", examples=['"id": {id}']
     )
+
+    @classmethod
+    def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
+        """The whole body, or a piece of it."""
+        if long.get("body") is not None and long.get("body_contains") is not None:
+            yield Complaint(("body_contains",), "has no meaning beside body, which says what the whole body is; remove one of them", "key")
 
     def accepts(self, status: int) -> bool:
         """Whether ``status`` is one of a good answer."""

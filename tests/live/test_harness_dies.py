@@ -99,7 +99,11 @@ def test_nothing_is_left_after_sigkill_at_a_random_instant(number: int, tmp_path
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_of_the_harness_cleans_up_writes_and_exits_with_2(number: signal.Signals, tmp_path: Path) -> None:
     with running(tmp_path) as harness:
-        wait_until(lambda: (folder := run_folder(tmp_path)) is not None and '"load-began"' in ledger(folder), within_s=30, why=lambda: output_of(tmp_path).read_text())
+        wait_until(
+            lambda: (folder := run_folder(tmp_path)) is not None and '"load-began"' in ledger(folder),
+            within_s=30,
+            why=lambda: output_of(tmp_path).read_text(),
+        )
         harness.send_signal(number)
         harness.wait(timeout=30)
     output = output_of(tmp_path).read_text()

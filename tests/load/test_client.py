@@ -37,9 +37,7 @@ def impatient() -> Iterator[Client]:
     made.close()
 
 
-def attempt(
-    client: Client, route: Route, request: bytes = GET, expect: Expect | None = None, seen: Exchange | None = None
-) -> Exchange:
+def attempt(client: Client, route: Route, request: bytes = GET, expect: Expect | None = None, seen: Exchange | None = None) -> Exchange:
     """One exchange, after which nothing may be under way."""
     seen = seen or Exchange()
     assert route.reserve()
@@ -60,9 +58,7 @@ def route_to(port: int) -> Route:
 
 
 def outcome(seen: Exchange) -> tuple[Outcome, Executed]:
-    row = classify(
-        Wire(reached=seen.reached, ending=seen.ending, reused=seen.reused, status=seen.status, as_expected=seen.as_expected)
-    )
+    row = classify(Wire(reached=seen.reached, ending=seen.ending, reused=seen.reused, status=seen.status, as_expected=seen.as_expected))
     return row.outcome, row.executed
 
 
@@ -209,6 +205,14 @@ def test_a_body_without_what_it_must_contain_is_wrong(client: Client) -> None:
     assert seen.error == "BODY"
 
 
+@pytest.mark.parametrize(
+    ("body", "expected"), [(b"hello", Outcome.OK), (b"hell", Outcome.WRONG), (b"hello!", Outcome.WRONG), (b"", Outcome.WRONG)]
+)
+def test_a_body_that_must_be_exactly_something_is_compared_whole(client: Client, body: bytes, expected: Outcome) -> None:
+    seen = told(client, OK, expect=Expect(body=body))
+    assert outcome(seen)[0] is expected
+
+
 @pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 abc\r\n\r\n", b"\0\0\0\0\0\0"])
 def test_what_is_not_http_is_wrong(client: Client, answer: bytes) -> None:
     seen = told(client, answer)
@@ -320,9 +324,7 @@ def unlooked_at(client: Client, route: Route, seen: Exchange) -> client_module._
     return connection
 
 
-def test_a_new_connection_that_is_reset_before_the_first_byte_leaves_is_a_refusal(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_connection_that_is_reset_before_the_first_byte_leaves_is_a_refusal(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     connect = Client._connect
 
     def connect_and_wait(self: Client, address: tuple[str, int]) -> client_module._Connection:

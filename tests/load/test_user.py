@@ -132,7 +132,7 @@ def test_an_op_without_any_replica_is_unavailable_and_on_record() -> None:
         assert not w.crowd.op(user)
     assert w.books.ops() == ["unavailable"]
     assert w.books.attempts() == [("", "refused")]
-    assert w.books.history().attempts.errors [0] == "NO_REPLICA"
+    assert w.books.history().attempts.errors[0] == "NO_REPLICA"
 
 
 def test_a_stale_connection_is_replaced_by_a_new_one_to_the_same_replica() -> None:
