@@ -1,0 +1,102 @@
+"""Who is whose kin, and signals that hit nobody else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from harness import proctable
+from harness.proctable import Kinship, Proc, Table, family
+
+
+def proc(pid: int, *, parent: int = 1, session: int = 1, group: int = 0, started: int = 100, state: str = "S") -> Proc:
+    return Proc(pid=pid, parent=parent, group=group or pid, session=session, state=state, started=started, name="app")
+
+
+def table(*procs: Proc, **environments: bytes) -> Table:
+    named = {int(key.removeprefix("p")): value for key, value in environments.items()}
+    return Table(procs={p.pid: p for p in procs}, _environments={**{p.pid: b"\0" for p in procs}, **named})
+
+
+def test_this_process_is_in_the_table_with_its_parent_and_its_environment() -> None:
+    found = proctable.scan()
+    me = found.procs[os.getpid()]
+    assert me == proctable.look(os.getpid()) or me.alive
+    assert me.parent == os.getppid()
+    assert found.same(me.pid, me.started) is me
+    assert found.same(me.pid, me.started + 1) is None
+    assert b"\0PATH=" in found.environment(os.getpid())
+    assert proctable.command_line(me)
+    assert proctable.ancestors(found, os.getpid()) >= {os.getpid(), os.getppid()}
+
+
+def test_a_process_that_is_not_there_is_none() -> None:
+    assert proctable.look(2**22 + 1) is None
+    assert proctable.scan().environment(2**22 + 1) == b"\0"
+    assert not proctable.send(proc(2**22 + 1), signal.SIGKILL)
+
+
+def test_a_family_is_found_by_each_single_trace() -> None:
+    by_mark, by_session, by_pid = proc(10), proc(20, session=7), proc(30, started=333)
+    kin = Kinship(marks=(b"\0A=1\0", b"\0B="), leaders={7: 100}, known={30: 333})
+    found = family(table(by_mark, by_session, by_pid, proc(40), p10=b"\0X=\0A=1\0B=2\0", p40=b"\0A=1\0"), kin)
+    assert set(found) == {10, 20, 30}
+
+
+def test_children_of_members_are_members_to_any_depth() -> None:
+    found = family(table(proc(10, started=5), proc(11, parent=10), proc(12, parent=11), proc(13, parent=9)), Kinship(known={10: 5}))
+    assert set(found) == {10, 11, 12}
+
+
+def test_a_pid_that_was_used_again_is_no_member() -> None:
+    kin = Kinship(known={10: 5}, leaders={20: 6})
+    assert family(table(proc(10, started=50), proc(20, started=60), proc(21, session=20, started=70)), kin) == {}
+
+
+def test_a_session_whose_leader_is_gone_still_belongs() -> None:
+    assert set(family(table(proc(21, session=20)), Kinship(leaders={20: 6}))) == {21}
+
+
+def test_nothing_older_and_nothing_forbidden_belongs_nor_what_descends_from_it() -> None:
+    kin = Kinship(known={10: 5, 20: 200, 30: 200}, since=100)
+    procs = table(proc(10, started=5), proc(20, started=200), proc(30, started=200), proc(31, parent=30, started=201))
+    assert set(family(procs, kin, never={30})) == {20}
+
+
+def test_no_mark_at_all_makes_nobody_a_member() -> None:
+    assert family(table(proc(10)), Kinship()) == {}
+
+
+def test_a_name_with_spaces_and_parentheses_is_read(tmp_path_factory: pytest.TempPathFactory) -> None:
+    program = tmp_path_factory.mktemp("bin") / "a) (b"
+    program.symlink_to("/bin/sleep")
+    with subprocess.Popen([program, "60"]) as child:
+        found = proctable.look(child.pid)
+        child.kill()
+    assert found is not None
+    assert (found.name, found.parent) == ("a) (b", os.getpid())
+
+
+def test_a_signal_goes_to_the_very_process_that_was_seen() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        seen = proctable.look(child.pid)
+        assert seen is not None
+        stranger = proc(child.pid, started=seen.started + 1)
+        assert not proctable.send(stranger, signal.SIGKILL)
+        assert child.poll() is None
+        assert proctable.send(seen, signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL
+
+
+def test_a_group_with_a_stranger_in_it_is_not_killed_as_a_whole() -> None:
+    """The children are in this test's own process group."""
+    with subprocess.Popen(["/bin/sleep", "60"]) as meant, subprocess.Popen(["/bin/sleep", "60"]) as other:
+        look = proctable.scan()
+        proctable.kill([look.procs[meant.pid]], look)
+        assert meant.wait() == -signal.SIGKILL
+        assert other.poll() is None
+        other.kill()
