@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from harness.clock import Clock
 from harness.history import Process
@@ -72,10 +72,14 @@ class Exit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listening:
-    """Whether a replica's port is open, and how many connections wait in its accept queue."""
+    """Whether a replica holds its port open, and how many connections wait in its accept queue.
+
+    ``taken_by`` names the program that listens there when that is not the replica: ``nginx (pid 12)``; empty otherwise.
+    """
 
     open: bool
     backlog: int = 0
+    taken_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,4 +141,13 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Kill what still runs and free everything; a second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class TellsHealth(Protocol):
+    """An engine that knows by itself whether a replica is healthy, so that nobody needs to ask the replica."""
+
+    def healthy(self, replica: Replica) -> bool:
+        """Whether a health probe would succeed now."""
         ...

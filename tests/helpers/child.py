@@ -1,0 +1,125 @@
+"""A replica for tests: prints ``ready`` when it is, each signal that it gets, and does what its options say.
+
+It ends by itself after a minute, whatever happens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+LIFE_S = 60
+KINDS = ("child", "daemon", "forgetful", "hopping")
+
+
+def main() -> None:
+    options = _options()
+    held = []
+    signal.alarm(LIFE_S)
+    if options.on_term != "default":
+        signal.signal(signal.SIGTERM, _ignore if options.on_term == "ignore" else _exit_with(int(options.on_term)))
+    if options.forget:
+        _overwrite_environment()
+    if options.listen:
+        held.append(socket.create_server(("127.0.0.1", int(os.environ["PORT"])), backlog=16))
+    for kind in options.leave:
+        _leave(kind)
+    for name in options.show:
+        _say(f"{name}={os.environ.get(name)}")
+    if options.write:
+        _write(options.write)
+    _say("ready")
+    if options.exit is not None:
+        os._exit(options.exit)
+    while True:
+        signal.pause()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--on-term", default="default", help="default, ignore, or an exit status")
+    parser.add_argument("--exit", type=int, help="exit with this status as soon as it is ready")
+    parser.add_argument("--listen", action="store_true", help="listen on PORT")
+    parser.add_argument("--leave", action="append", default=[], choices=KINDS, help="start a descendant")
+    parser.add_argument("--forget", action="store_true", help="overwrite its environment")
+    parser.add_argument("--show", action="append", default=[], help="print a variable of its environment")
+    parser.add_argument("--write", type=int, default=0, help="write so many numbered lines first")
+    return parser.parse_args()
+
+
+def _leave(kind: str) -> None:
+    """Start a descendant and wait until it is what it should be."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reader)
+        if kind in ("daemon", "forgetful"):
+            os.setsid()
+        if kind == "daemon" and os.fork() > 0:
+            os._exit(0)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.alarm(LIFE_S)
+        if kind == "forgetful":
+            _overwrite_environment()
+        os.write(writer, b"%d" % os.getpid())
+        os.close(writer)
+        if kind == "hopping":
+            _hop()
+        while True:
+            signal.pause()
+    os.close(writer)
+    descendant = os.read(reader, 20).decode()
+    os.close(reader)
+    if kind == "daemon":
+        os.waitpid(pid, 0)
+    _say(f"left {kind} {descendant}")
+
+
+def _hop() -> None:
+    """Fork and end, again and again, so that no look at all processes is in time; bounded all the same."""
+    until = time.monotonic() + LIFE_S
+    while time.monotonic() < until:
+        if os.fork() > 0:
+            os._exit(0)
+    os._exit(0)
+
+
+def _overwrite_environment() -> None:
+    """Do to the environment what setting a process title does: the kernel shows zeros afterwards."""
+    fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+    start, end = int(fields[47]), int(fields[48])
+    ctypes.memset(start, 0, end - start)
+
+
+def _write(lines: int) -> None:
+    for number in range(lines):
+        sys.stdout.write(f"line {number} {'x' * 80}\n")
+    sys.stdout.flush()
+
+
+def _exit_with(status: int) -> object:
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        _say(signal.Signals(number).name)
+        os._exit(status)
+
+    return on_signal
+
+
+def _ignore(number: int, _frame: FrameType | None) -> None:
+    _say(signal.Signals(number).name)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
