@@ -105,7 +105,7 @@ def run(  # noqa: PLR0913  one parameter a flag
     *, paths: tuple[Path, ...], engine: str, seed: int | None, repeat: int, dry_run: bool, reporters: tuple[str, ...], reports: Path
 ) -> ExitCode:
     """Run scenarios: a file, a folder, or several of them."""
-    from harness.run import RunOptions, check_engine, rehearse, run_scenario  # noqa: PLC0415  see the module's docstring
+    from harness.run import RunOptions, check_engine, rehearse, run_scenario
 
     check_engine(engine)
     screen = _Screen(reporters)
@@ -132,7 +132,7 @@ def run(  # noqa: PLR0913  one parameter a flag
 @REPORTER
 def check(*, runs: tuple[Path, ...], reporters: tuple[str, ...]) -> ExitCode:
     """Judge stored runs again; nothing is started."""
-    from harness.run import judge_folder  # noqa: PLC0415  see the module's docstring
+    from harness.run import judge_folder
 
     screen = _Screen(reporters)
     for folder in runs:
@@ -144,8 +144,8 @@ class _Screen:
     """What the person at the terminal sees, and the files that were asked for beside the run's own."""
 
     def __init__(self, reporters: tuple[str, ...]) -> None:
-        from harness.report.choice import TERMINAL, parse_reporter  # noqa: PLC0415  see the module's docstring
-        from harness.report.console import console_for  # noqa: PLC0415
+        from harness.report.choice import TERMINAL, parse_reporter
+        from harness.report.console import console_for
 
         self._choices = [parse_reporter(written) for written in reporters or (TERMINAL,)]
         to_stdout = [choice for choice in self._choices if choice.path is None and choice.name != TERMINAL]
@@ -159,10 +159,10 @@ class _Screen:
 
     def progress(self) -> Progress:
         """Shows how far a run is."""
-        from harness.clock import MonotonicClock  # noqa: PLC0415  see the module's docstring
-        from harness.report.console import may_move  # noqa: PLC0415
-        from harness.report.live import TerminalProgress  # noqa: PLC0415
-        from harness.report.progress import SilentProgress  # noqa: PLC0415
+        from harness.clock import MonotonicClock
+        from harness.report.console import may_move
+        from harness.report.live import TerminalProgress
+        from harness.report.progress import SilentProgress
 
         if self._console is None:
             return SilentProgress()
@@ -170,7 +170,7 @@ class _Screen:
 
     def rehearsal(self, history: History) -> None:
         """Show what a run would do."""
-        from harness.report.rehearsal import print_rehearsal  # noqa: PLC0415  see the module's docstring
+        from harness.report.rehearsal import print_rehearsal
 
         if self._console is not None:
             print_rehearsal(history, self._console)
@@ -179,17 +179,17 @@ class _Screen:
         """Show one run that was judged."""
         self._reports.append(report)
         if self._console is not None:
-            from harness.report.terminal import print_run  # noqa: PLC0415  see the module's docstring
+            from harness.report.terminal import print_run
 
             print_run(report, self._console)
 
     def finish(self) -> ExitCode:
         """Show all runs together, write what was asked for, and say how the command ends."""
-        from harness.report.choice import write_choice  # noqa: PLC0415  see the module's docstring
-        from harness.verdict import exit_code, worst  # noqa: PLC0415
+        from harness.report.choice import write_choice
+        from harness.verdict import exit_code, worst
 
         if self._console is not None and len(self._reports) > 1:
-            from harness.report.terminal import print_suite  # noqa: PLC0415
+            from harness.report.terminal import print_suite
 
             print_suite(self._reports, self._console)
         for choice in self._choices:
@@ -220,9 +220,9 @@ def list_(*, paths: tuple[Path, ...]) -> None:
 @main.command(epilog="\b\nExample: jetable schema > scenario.schema.json")
 def schema() -> None:
     """Print the JSON Schema (draft 7) of scenario files, for editors."""
-    import json  # noqa: PLC0415
+    import json
 
-    from harness.schema import json_schema  # noqa: PLC0415
+    from harness.schema import json_schema
 
     click.echo(json.dumps(json_schema(), indent=2))
 
@@ -231,7 +231,7 @@ def schema() -> None:
 @REPORTS
 def doctor(*, reports: Path) -> ExitCode:
     """Say what this machine can and can't run, and the cure for what it can't."""
-    from harness.doctor import examine  # noqa: PLC0415
+    from harness.doctor import examine
 
     worst = ExitCode.PASSED
     for line in examine(reports):
@@ -245,8 +245,8 @@ def doctor(*, reports: Path) -> ExitCode:
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 def cleanup(*, older_than: str, dry_run: bool) -> None:
     """Remove what runs left behind whose harness is no longer alive; touch nothing else."""
-    from harness.cleanup import clean_stale  # noqa: PLC0415
-    from harness.units import Duration  # noqa: PLC0415
+    from harness.cleanup import clean_stale
+    from harness.units import Duration
 
     try:
         older_than_s = Duration.parse(older_than).s
@@ -261,8 +261,8 @@ def cleanup(*, older_than: str, dry_run: bool) -> None:
 
 def _load(paths: tuple[Path, ...]) -> list[tuple[Path, Scenario]]:
     """Load every scenario before anything starts; all problems of all files are shown at once."""
-    from harness.errors import ScenarioError  # noqa: PLC0415
-    from harness.scenario import find_scenarios, load_scenario  # noqa: PLC0415
+    from harness.errors import ScenarioError
+    from harness.scenario import find_scenarios, load_scenario
 
     loaded, problems = [], []
     for path in find_scenarios(paths):

@@ -448,6 +448,11 @@ class History:
         """The harness came to the end of the run by itself and wrote so."""
         return any(isinstance(event, RunEnded) for event in self.events)
 
+    @property
+    def ended_ns(self) -> int:
+        """The instant of the last event, or of the beginning when there is none."""
+        return self.events[-1].at_ns if self.events else self.header.started_ns
+
 
 def read(path: Path) -> History:
     """Read a run's folder, its ``history`` folder or one ``.jsonl`` file.

@@ -76,12 +76,11 @@ def wait_healthy(stage: Stage, replica: Replica, healthcheck: Healthcheck) -> No
 
 def _raise_if_gone(stage: Stage, replica: Replica) -> None:
     gone = stage.engine.wait_exit(replica, 0)
-    if gone is None:
-        return
     seen = stage.engine.listening(replica)
-    if seen is not None and seen.open and not stage.engine.descendants(replica):
-        raise NotHealthyError("port-taken", f"port {replica.port} is held by another program; {replica.name} exited with {gone.status}")
-    raise NotHealthyError("exited", f"it exited with status {gone.status} before it was healthy")
+    if seen is not None and seen.taken_by:
+        raise NotHealthyError("port-taken", f"port {replica.port} is held by another program: {seen.taken_by}")
+    if gone is not None:
+        raise NotHealthyError("exited", f"it exited with status {gone.status} before it was healthy")
 
 
 def _is_open(stage: Stage, replica: Replica) -> bool:

@@ -13,6 +13,7 @@ import os
 import platform
 import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -163,6 +164,9 @@ def play(stage: Stage, fleet: Fleet, progress: Progress) -> None:
             raise TargetError("the load ended before the steps did; its log is logs/load.log")
 
 
+SWITCH_S: Final = 0.0005
+"""How long a thread of the harness may compute before another one, which saw an exit or a closed port, gets its turn."""
+
 START_GUESS_S: Final = 1.0
 STOP_GUESS_S: Final = 0.5
 
@@ -212,6 +216,7 @@ def _step(stage: Stage, fleet: Fleet, progress: Progress, number: int, name: str
 def _real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventWriter, progress: Progress) -> Iterator[tuple[Stage, Fleet]]:
     """Everything that a real run needs, and its removal, which a watchdog does should this process die first."""
     clock: Clock = MonotonicClock()
+    sys.setswitchinterval(SWITCH_S)
     watchdog = start_watchdog(header.run_id)
     scratch = make_scratch(header.run_id)
     try:
@@ -244,7 +249,9 @@ def _real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventW
                 progress.note(text)
         yield stage, fleet
     finally:
-        clean_run(header.run_id)
+        removed = clean_run(header.run_id)
+        if removed.left:
+            progress.note(f"could not be removed: {', '.join(removed.left)}")
         watchdog.dismiss()
 
 

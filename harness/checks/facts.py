@@ -50,6 +50,10 @@ Mask = NDArray[np.bool_]
 NO_ROWS: Final[Rows] = np.zeros(0, dtype=np.int64)
 
 
+STALL_S: Final = 0.25
+"""A control request that takes longer says that the machine stalled."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Life:
     """All that is known of one replica. Instants are nanoseconds, 0 for what never happened.
@@ -215,12 +219,40 @@ class Facts:
         """Ops that the app's user would call failed.
 
         What the ledger has no end of is not among them, nor what was under way when the load of a run that did not finish was cut off:
-        nobody knows how those would have ended. Neither is what the load had no port, file or memory left to send.
+        nobody knows how those would have ended. Neither is what the machine is to blame for: see `unsent` and `stalled`.
         """
         kept = [code for outcome, code in CODE.items() if not outcome.dropped]
         if not self.finished:
             kept.append(CODE[Outcome.UNFINISHED])
-        return self.closed & ~np.isin(self.history.ops.outcome, kept) & ~self.unsent
+        return self.closed & ~np.isin(self.history.ops.outcome, kept) & ~self.unsent & ~self.stalled
+
+    @cached_property
+    def stalls(self) -> tuple[tuple[int, int], ...]:
+        """Spans in which the control sampler, which asks a server that does nothing, failed or waited over `STALL_S`; in their order."""
+        slow_ns = STALL_S * NS_PER_S
+        return tuple((each.at_ns, each.done_ns) for each in self.history.controls if not each.ok or each.done_ns - each.at_ns > slow_ns)
+
+    @cached_property
+    def stalled(self) -> Mask:
+        """Ops that timed out, or could not connect in time, while the machine stalled for at least half of their time."""
+        ops, attempts = self.history.ops, self.history.attempts
+        if not self.stalls:
+            return np.zeros(len(ops), dtype=np.bool_)
+        begin, end = (np.array(column, dtype=np.int64) for column in zip(*self.stalls, strict=True))
+        before = np.concatenate(([0], np.cumsum(end - begin)))
+
+        def stalled_until(at_ns: Rows) -> Rows:
+            """Nanoseconds of stall before each instant; one sampler asks at a time, so spans don't overlap."""
+            place = np.searchsorted(begin, at_ns, side="right") - 1
+            inside = np.clip(at_ns - begin[place], 0, (end - begin)[place])
+            total: Rows = np.where(place < 0, 0, before[place] + inside)
+            return total
+
+        timed_out = [code for code, error in enumerate(attempts.errors) if "timedout" in error.lower() or "timeout" in error.lower()]
+        no_connection = (ops.outcome == CODE[Outcome.UNAVAILABLE]) & np.isin(attempts.error[ops.last], timed_out)
+        late = self.closed & ((ops.outcome == CODE[Outcome.TIMEOUT]) | no_connection)
+        mask: Mask = late & (2 * (stalled_until(ops.done_ns) - stalled_until(ops.invoke_ns)) >= ops.done_ns - ops.invoke_ns)
+        return mask
 
     @cached_property
     def unsent(self) -> Mask:

@@ -11,17 +11,13 @@ from typing import Final
 
 import numpy as np
 
-from harness.checks.facts import Facts, Fault, Mask, Rows
+from harness.checks.facts import Facts, Fault
 from harness.checks.wording import count, grouped, listed, percent, some, span, tally
 from harness.clock import NS_PER_S
-from harness.history import CODE, History, LoadBegan, LoadEnded, StepBegan, StepEnded
-from harness.outcome import Outcome
+from harness.history import History, LoadBegan, LoadEnded, StepBegan, StepEnded
 from harness.verdict import Finding, Verdict
 
 CHECK: Final = "sanity"
-
-STALL_S: Final = 0.25
-"""A control request that takes longer says that the machine stalled."""
 
 BUSY_CPU: Final = 0.95
 BUSY_SHARE: Final = 0.2
@@ -242,43 +238,23 @@ def _control(facts: Facts) -> list[Finding]:
         return [_ill("control-missing", "the control sampler left no sample, so stalls of the machine can't be told from the app's")]
     worst_s = max(control.done_ns - control.at_ns for control in controls) / NS_PER_S
     failures = sum(not control.ok for control in controls)
-    slow_ns = STALL_S * NS_PER_S
-    stalls = [(each.at_ns, each.done_ns) for each in controls if not each.ok or each.done_ns - each.at_ns > slow_ns]
+    stalls = facts.stalls
     numbers = f"{count(len(controls), 'control request')}: {failures} failed, the slowest took {span(worst_s)}"
     if not stalls:
         return [_well("control-clean", numbers, count=len(controls))]
-    hidden = _explained_by(facts, stalls)
+    hidden = int(np.count_nonzero(facts.stalled))
     longest_first = sorted(stalls, key=lambda stall: stall[0] - stall[1])
     lines = some([_stall_words(facts, begin_ns, end_ns) for begin_ns, end_ns in longest_first], most=5)
     if not hidden:
         title = f"the machine stalled, but no request was lost to that; {numbers}"
         return [_well("control-stalled", title, *lines, count=len(stalls))]
-    title = f"the machine stalled while {count(hidden, 'request')} timed out, which may not be the app's doing; {numbers}"
+    title = f"the machine stalled while {count(hidden, 'request')} timed out, so that is not blamed on the app; {numbers}"
     return [_ill("control-stalled", title, lines, cure="Run it on a quieter machine, or with less load.", count=hidden)]
 
 
 def _stall_words(facts: Facts, begin_ns: int, end_ns: int) -> str:
     after = span((begin_ns - facts.history.header.started_ns) / NS_PER_S)
     return f"{span((end_ns - begin_ns) / NS_PER_S)} from {after} after the run began"
-
-
-def _explained_by(facts: Facts, stalls: Sequence[tuple[int, int]]) -> int:
-    """How many dropped requests a stall of the machine may explain: they timed out, or could not connect, while it lasted."""
-    ops = facts.history.ops
-    slow = [CODE[Outcome.TIMEOUT], CODE[Outcome.UNAVAILABLE]]
-    rows = np.flatnonzero(facts.dropped & np.isin(ops.outcome, slow))
-    rows = rows[(ops.outcome[rows] == slow[0]) | _connect_timed_out(facts, ops.last[rows])]
-    begin, end = (np.array(column, dtype=np.int64) for column in zip(*sorted(stalls), strict=True))
-    # The last stall that began before the op ended decides: ends never go back because one sampler asks at a time.
-    place = np.searchsorted(begin, ops.done_ns[rows], side="right") - 1
-    met = (place >= 0) & (np.maximum.accumulate(end)[place] >= ops.invoke_ns[rows])
-    return int(np.count_nonzero(met))
-
-
-def _connect_timed_out(facts: Facts, rows: Rows) -> Mask:
-    attempts = facts.history.attempts
-    timed_out = [code for code, error in enumerate(attempts.errors) if "timedout" in error.lower() or "timeout" in error.lower()]
-    return np.isin(attempts.error[rows], timed_out)
 
 
 def _generator(facts: Facts) -> list[Finding]:

@@ -627,7 +627,7 @@ STORIES: dict[str, Callable[[], Story]] = {
     "unknown--generator-missing": lambda: steady_run().without(Generator),
     "unknown--generator-saturated": _saturated,
     "unknown--generator-saturated--late": _late,
-    "fail--control-stalled": lambda: _stalled(Outcome.TIMEOUT),
+    "unknown--control-stalled": lambda: _stalled(Outcome.TIMEOUT),
     "unknown--check-raised": _unreadable_scenario,
 }
 """Every history under ``tests/histories``: verdict, finding that must be there, and what is special about it."""

@@ -151,6 +151,7 @@ def control(took_ms: float, outcome: Outcome, begin: float, end: float, **change
     ("story", "verdict"),
     [
         (control(300, Outcome.TIMEOUT, 380, 690), Verdict.UNKNOWN),
+        (control(300, Outcome.TIMEOUT, 380, 990), Verdict.PASS),  # it waited longer without a stall than with one
         (control(300, Outcome.TIMEOUT, 720, 900), Verdict.PASS),  # after the stall
         (control(300, Outcome.TIMEOUT, 200, 390), Verdict.PASS),  # before it
         (control(300, Outcome.CLOSED, 380, 690), Verdict.PASS),  # no stall closes a connection
@@ -161,6 +162,11 @@ def control(took_ms: float, outcome: Outcome, begin: float, end: float, **change
 )
 def test_a_stall_of_the_machine_matters_when_it_explains_a_dropped_request(story: Story, verdict: Verdict) -> None:
     assert findings(story)["control-stalled"].verdict is verdict
+
+
+def test_what_a_stall_explains_is_not_blamed_on_the_app() -> None:
+    assert samples(control(300, Outcome.TIMEOUT, 380, 690).history(), "dropped_requests") == [0.0]
+    assert samples(control(300, Outcome.TIMEOUT, 720, 900).history(), "dropped_requests") == [1.0]
 
 
 def test_a_short_delay_of_the_control_server_is_no_stall() -> None:

@@ -1,0 +1,32 @@
+"""What ``--dry-run`` prints."""
+
+from __future__ import annotations
+
+from harness.history import Signalled, Spawned, StepBegan, StepEnded
+from harness.report.rehearsal import plan_lines
+
+
+def test_each_step_shows_whom_it_hits_and_what_it_starts() -> None:
+    lines = plan_lines(
+        (
+            StepBegan(at_ns=1, step=2, name="terminate", text="terminate any"),
+            Signalled(at_ns=2, until_ns=3, step=2, replica="web.1", signal="SIGTERM", purpose="terminate", lag_s=-2.0),
+            Spawned(at_ns=4, step=2, replica="web.3", process="web", command="app", replaces="web.1"),
+            StepEnded(at_ns=5, step=2),
+        )
+    )
+    assert [line.strip() for line in lines] == [
+        "step 2  terminate any",
+        "SIGTERM to web.1, the router learns of it 2 s before",
+        "start web.3 in place of web.1",
+    ]
+
+
+def test_what_only_the_end_of_a_run_does_is_not_shown_and_problems_are() -> None:
+    lines = plan_lines(
+        (
+            Signalled(at_ns=2, until_ns=3, step=2, replica="web.1", signal="SIGKILL", purpose="teardown"),
+            StepEnded(at_ns=5, step=2, problem="no replica of web was up"),
+        )
+    )
+    assert [line.strip() for line in lines] == ["problem: no replica of web was up"]
