@@ -105,9 +105,7 @@ def jetable(port: int, users: int, seconds: float) -> Figures:
             process = psutil.Process(load.pid)
             before, began, cpu = load.begun, time.monotonic(), sum(process.cpu_times()[:2])
             time.sleep(seconds)
-            return Figures(
-                requests=load.begun - before, wall_s=time.monotonic() - began, cpu_s=sum(process.cpu_times()[:2]) - cpu
-            )
+            return Figures(requests=load.begun - before, wall_s=time.monotonic() - began, cpu_s=sum(process.cpu_times()[:2]) - cpu)
         finally:
             load.stop()
 
