@@ -307,6 +307,11 @@ def _header(scenario: Scenario, path: Path, options: RunOptions, run_id: str, cl
         scenario_path=str(path),
         started_ns=clock.now_ns(),
         wall_start=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
-        machine=f"{os.cpu_count()} cores, {platform.system()} {platform.release().partition("-")[0]}, Python {platform.python_version()}",
+        machine=_machine(),
         rerun=f"jetable run {shlex.quote(str(path))} --engine {options.engine} --seed {seed}",
     )
+
+
+def _machine() -> str:
+    release = platform.release().partition("-")[0]  # what a builder appends says nothing to a reader
+    return f"{os.cpu_count()} cores, {platform.system()} {release}, Python {platform.python_version()}"
