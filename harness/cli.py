@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from harness import __version__
-from harness.errors import ExitCode, JetableError, StoppedError, UsageError
+from harness.errors import ExitCode, JetableError, MachineError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from harness.history import History
@@ -131,12 +131,20 @@ def run(  # noqa: PLR0913  one parameter a flag
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @REPORTER
 def check(*, runs: tuple[Path, ...], reporters: tuple[str, ...]) -> ExitCode:
-    """Judge stored runs again; nothing is started."""
+    """Judge stored runs again and write their reports anew; nothing is started."""
+    from harness.report import write_all
     from harness.run import judge_folder
 
     screen = _Screen(reporters)
     for folder in runs:
-        screen.show(judge_folder(folder))
+        report = judge_folder(folder)
+        try:
+            write_all(report)
+        except OSError as error:
+            raise MachineError(
+                f"{folder}: the reports can't be written: {error.strerror}; copy the run's folder to one of yours"
+            ) from error
+        screen.show(report)
     return screen.finish()
 
 

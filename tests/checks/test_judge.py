@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -176,3 +178,10 @@ def test_a_header_alone_is_unknown() -> None:
 def test_every_check_is_called_by_its_own_name() -> None:
     history = steady_run().history()
     assert {name: {finding.check for finding in check(history)} for name, check in CHECKS.items()} == {name: {name} for name in CHECKS}
+
+
+def test_every_finding_that_a_story_provokes_is_documented() -> None:
+    text = (Path(__file__).parent.parent.parent / "docs/results.md").read_text()
+    told = set(re.findall(r"`([a-z]+(?:-[a-z]+)*)`", text))
+    found = {finding.name for tell in STORIES.values() for finding in judge(tell().history()).findings}
+    assert found <= told, found - told
