@@ -110,6 +110,7 @@ class _Load:
         self._words[table.SENDING] = 1
         self._stop.wait(self._spec.longest_s)
         self._drain()
+        self._crowd.leave_overdue()
         gevent.killall(beside)
         if not self._problem:
             self._ledger.append(LoadEnded(at_ns=time.monotonic_ns(), invoked=self._crowd.invoked, closed=self._crowd.closed))
@@ -159,19 +160,23 @@ class _Load:
         """Measure how late the loop is and what it costs, so that a generator that can't keep up is not taken for a slow app."""
         crowd = self._crowd
         began_ns, cpu_s, late, arrivals, lag_ns = time.monotonic_ns(), time.process_time(), 0, 0, 0
-        while True:
+        ending = False
+        while not ending:
             before_ns = time.monotonic_ns()
-            gevent.sleep(_BEAT_S)
+            try:
+                gevent.sleep(_BEAT_S)
+            except gevent.GreenletExit:
+                ending = True  # one more sample, of what is left
             now_ns = time.monotonic_ns()
             lag_ns = max(lag_ns, now_ns - before_ns - round(_BEAT_S * NS_PER_S))
-            if now_ns - began_ns < _SAMPLE_NS:
+            if now_ns - began_ns < _SAMPLE_NS and not ending:
                 continue
             used_s = time.process_time()
             self._ledger.append(
                 Generator(
                     at_ns=now_ns,
                     lag_ns=lag_ns,
-                    cpu=round((used_s - cpu_s) * NS_PER_S / (now_ns - began_ns), 4),
+                    cpu=round((used_s - cpu_s) * NS_PER_S / max(1, now_ns - began_ns), 4),
                     late=crowd.late - late,
                     arrivals=crowd.arrivals - arrivals,
                 )

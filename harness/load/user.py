@@ -159,6 +159,13 @@ class Crowd:
             else:
                 self._overdue.append(due_ns)
 
+    def leave_overdue(self) -> None:
+        """The load is over: arrivals for which nobody was idle in time count as late, although they never began."""
+        never = sum(_now_ns() - due_ns > LATE_NS for due_ns in self._overdue)
+        self._overdue.clear()
+        self.arrivals += never
+        self.late += never
+
     def wait_arrival(self, user: User) -> int:
         """The instant at which the op that ``user`` is to begin now was due."""
         if self._overdue:

@@ -321,13 +321,28 @@ def test_arrivals_that_find_no_idle_user_are_late_and_never_left_out() -> None:
     assert {later - sooner for sooner, later in pairwise(dues)} == {2_000_000}
 
 
-def play(w: World, *, ops: int) -> None:
+def test_arrivals_that_nobody_was_idle_for_until_the_end_count_as_late() -> None:
+    def never(connection: socket.socket) -> None:
+        while server.read(connection):
+            pass
+
+    with Server(never) as server, world(rate_per_s=100.0, users=1, timeout_s=0.5) as (w, _):
+        w.publish(server.port)
+        play(w, ops=1, arrivals_s=0.3)
+        begun = w.crowd.arrivals
+        w.crowd.leave_overdue()
+    assert begun == 1
+    assert w.crowd.late >= 10  # those of the first tenth of a second, at the least, were over a tenth late
+
+
+def play(w: World, *, ops: int, arrivals_s: float = 0.0) -> None:
     """Let the crowd live until so many ops have begun."""
     users = [gevent.spawn(lambda: w.crowd.new_user().live()) for _ in range(w.crowd.spec.users)]
     arrivals = gevent.spawn(w.crowd.arrive)
     with gevent.Timeout(10):
         while w.crowd.begun < ops:
             gevent.sleep(0.001)
+        gevent.sleep(arrivals_s)
         w.crowd.stopping = True
         while w.crowd.open_ops:
             gevent.sleep(0.001)
