@@ -321,6 +321,7 @@ def test_arrivals_that_find_no_idle_user_are_late_and_never_left_out() -> None:
     assert {later - sooner for sooner, later in pairwise(dues)} == {2_000_000}
 
 
+@pytest.mark.slow
 def test_arrivals_that_nobody_was_idle_for_until_the_end_count_as_late() -> None:
     def never(connection: socket.socket) -> None:
         while server.read(connection):
