@@ -19,13 +19,26 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from harness import __version__
-from harness.errors import ExitCode, JetableError, MachineError, StoppedError, UsageError
+from harness.errors import ExitCode, JetableError, ScenarioError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from harness.history import History
     from harness.report.model import RunReport
     from harness.report.progress import Progress
     from harness.scenario import Scenario
+
+
+def _engines(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    from harness.run import real_engines
+
+    return [name for name in real_engines() if name.startswith(incomplete)]
+
+
+def _reporters(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    from harness.report.choice import NAMES
+
+    return [name for name in NAMES if name.startswith(incomplete)]
+
 
 EXIT_CODES = """Example: jetable run scenarios/quickstart
 
@@ -41,6 +54,8 @@ Exit codes:
   8  this machine can't run it (no permission, no engine)
 """
 
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 PATHS = click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 REPORTS = click.option(
     "--reports",
@@ -55,6 +70,7 @@ REPORTER = click.option(
     "reporters",
     multiple=True,
     metavar="NAME[=FILE]",
+    shell_complete=_reporters,
     help="terminal (default), json or junit; with =FILE all runs go to that file. Can be given several times.",
 )
 
@@ -63,24 +79,45 @@ class _Commands(click.Group):
     """Turns every error into one message and the exit code that it carries."""
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        if sys.stdout is None:  # a closed standard output is no reason to fail
+            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  it lives as long as this process
+        sys.exit(_flushed(self._ended(*args, **kwargs)))
+
+    def _ended(self, *args: Any, **kwargs: Any) -> int:  # noqa: PLR0911  one return an ending
         kwargs["standalone_mode"] = False
         try:
-            sys.exit(super().main(*args, **kwargs) or ExitCode.PASSED)
-        except click.exceptions.Exit as error:
-            sys.exit(error.exit_code)
+            return int(super().main(*args, **kwargs) or ExitCode.PASSED)
+        except SystemExit:  # click's answer to a reader that has left, as in `jetable list . | head -1`
+            return ExitCode.PASSED
         except click.ClickException as error:
             error.show()
-            sys.exit(ExitCode.USAGE)
+            return ExitCode.USAGE
         except (click.Abort, StoppedError):
             click.echo("jetable: stopped; what there is was written and everything was removed", err=True)
-            sys.exit(ExitCode.INTERRUPTED)
+            return ExitCode.INTERRUPTED
+        except ScenarioError as error:
+            click.echo(str(error), err=True)  # each line begins with its place, so that editors and people find it
+            return error.exit_code
         except JetableError as error:
             click.echo(f"jetable: {error}", err=True)
-            sys.exit(error.exit_code)
+            return error.exit_code
         except Exception:  # noqa: BLE001  the outermost frame: nothing may end without its exit code
             click.echo(traceback.format_exc(), err=True)
             click.echo("jetable: internal error; please report it with the traceback above", err=True)
-            sys.exit(ExitCode.INTERNAL)
+            return ExitCode.INTERNAL
+
+
+def _flushed(code: int) -> int:
+    """``code``, once standard output is written; what can't be written is told, and a reader that has left is no error."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        click.echo(f"jetable: standard output can't be written: {error.strerror}; send it elsewhere", err=True)
+        return code or ExitCode.ENVIRONMENT
+    return code
 
 
 @click.group(cls=_Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -95,7 +132,7 @@ def main() -> None:
 
 @main.command(epilog="\b\nExample: jetable run scenarios/quickstart --seed 7 --reporter junit=junit.xml")
 @PATHS
-@click.option("--engine", default="process", show_default=True, metavar="NAME", help="Where replicas live.")
+@click.option("--engine", default="process", show_default=True, metavar="NAME", shell_complete=_engines, help="Where replicas live.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Repeat a run's choices; printed at the end of every run.")
 @click.option("--repeat", type=click.IntRange(1, 1000), default=1, show_default=True, help="Run everything so many times.")
 @click.option("--dry-run", is_flag=True, help="Play it on fakes: show the plan, start nothing, write nothing.")
@@ -105,11 +142,12 @@ def run(  # noqa: PLR0913  one parameter a flag
     *, paths: tuple[Path, ...], engine: str, seed: int | None, repeat: int, dry_run: bool, reporters: tuple[str, ...], reports: Path
 ) -> ExitCode:
     """Run scenarios: a file, a folder, or several of them."""
-    from harness.run import RunOptions, check_engine, rehearse, run_scenario
+    from harness.run import RunOptions, check_commands, check_engine, rehearse, run_scenario
 
     check_engine(engine)
     screen = _Screen(reporters)
     scenarios = _load(paths)
+    check_commands(scenarios, engine)
     options = RunOptions(engine=engine, seed=seed, reports=reports)
     if dry_run:
         for path, scenario in scenarios:
@@ -131,28 +169,36 @@ def run(  # noqa: PLR0913  one parameter a flag
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @REPORTER
 def check(*, runs: tuple[Path, ...], reporters: tuple[str, ...]) -> ExitCode:
-    """Judge stored runs again and write their reports anew; nothing is started."""
-    from harness.report import write_all
+    """Judge stored runs again; nothing is started.
+
+    A run that was cut off gets the reports that it lacks; those that are there are left as they are.
+    """
+    from harness.report import write_missing
     from harness.run import judge_folder
 
     screen = _Screen(reporters)
+    wrong: list[UsageError] = []
     for folder in runs:
-        report = judge_folder(folder)
         try:
-            write_all(report)
-        except OSError as error:
-            raise MachineError(
-                f"{folder}: the reports can't be written: {error.strerror}; copy the run's folder to one of yours"
-            ) from error
+            report = judge_folder(folder)
+        except UsageError as error:  # the others are judged all the same
+            click.echo(f"jetable: {error}", err=True)
+            wrong.append(error)
+            continue
         screen.show(report)
-    return screen.finish()
+        try:
+            write_missing(report)
+        except OSError as error:
+            click.echo(f"jetable: no reports were written into {report.folder}: {error.strerror}; see --reporter", err=True)
+    ended = screen.finish()
+    return wrong[0].exit_code if wrong else ended
 
 
 class _Screen:
     """What the person at the terminal sees, and the files that were asked for beside the run's own."""
 
     def __init__(self, reporters: tuple[str, ...]) -> None:
-        from harness.report.choice import TERMINAL, parse_reporter
+        from harness.report.choice import TERMINAL, check_place, parse_reporter
         from harness.report.console import console_for
 
         self._choices = [parse_reporter(written) for written in reporters or (TERMINAL,)]
@@ -163,6 +209,8 @@ class _Screen:
             raise UsageError(f"--reporter: {names} both go to standard output; give all but one a file, such as json=result.json")
         shown = wanted or not to_stdout  # a report that goes to a file still leaves the terminal to the person
         self._console = console_for(sys.stdout, os.environ) if shown else None
+        for choice in self._choices:
+            check_place(choice)
         self._reports: list[RunReport] = []
 
     def progress(self) -> Progress:
@@ -195,6 +243,9 @@ class _Screen:
         """Show all runs together, write what was asked for, and say how the command ends."""
         from harness.report.choice import write_choice
         from harness.verdict import exit_code, worst
+
+        if not self._reports:
+            return ExitCode.UNKNOWN  # nothing was run or judged, and whatever stopped that says why
 
         if self._console is not None and len(self._reports) > 1:
             from harness.report.terminal import print_suite
@@ -269,7 +320,6 @@ def cleanup(*, older_than: str, dry_run: bool) -> None:
 
 def _load(paths: tuple[Path, ...]) -> list[tuple[Path, Scenario]]:
     """Load every scenario before anything starts; all problems of all files are shown at once."""
-    from harness.errors import ScenarioError
     from harness.scenario import find_scenarios, load_scenario
 
     loaded, problems = [], []
@@ -285,10 +335,10 @@ def _load(paths: tuple[Path, ...]) -> list[tuple[Path, Scenario]]:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM raise `StoppedError` once; from then on they are ignored until the run is cleaned up."""
+    """Let Ctrl-C, SIGTERM and a closed terminal raise `StoppedError` once; then they are ignored until the run is cleaned up."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        for name in (signal.SIGINT, signal.SIGTERM):
+        for name in STOPS:
             signal.signal(name, signal.SIG_IGN)
         raise StoppedError("stopped")
 
@@ -296,7 +346,9 @@ def _stoppable() -> Iterator[None]:
         yield
         return
     before: dict[signal.Signals, Callable[[int, FrameType | None], Any] | int | None] = {
-        name: signal.signal(name, stop) for name in (signal.SIGINT, signal.SIGTERM)
+        name: signal.signal(name, stop)
+        for name in STOPS
+        if signal.getsignal(name) is not signal.SIG_IGN  # nohup keeps its word
     }
     try:
         yield

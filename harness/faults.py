@@ -130,7 +130,7 @@ def _graceful(scenario: Scenario, victim: Replica, options: Terminate | Restart 
         signal=kind.stop_signal,
         grace_s=kind.stop_grace_period.s,
         lag_s=_lag_s(scenario, options),
-        wants_busy=options.when == "in-flight",
+        wants_busy=options.when == "in-flight" and victim.process == scenario.load_process,
         busy_within_s=options.busy_within.s,
         everything=False,
     )

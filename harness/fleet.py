@@ -24,6 +24,7 @@ from harness.engines.base import Exit, Replica, ReplicaSpec, Sent
 from harness.errors import KeyOfScenarioError, TargetError, UsageError
 from harness.history import Exited, PhaseReached, Process, Routed, Signalled, Spawned, StartFailed, Survived
 from harness.probes import NotHealthyError, knock_watch, listener_watch, wait_healthy
+from harness.scenario import Scenario
 from harness.stage import Stage, Watch
 
 LOG_LINES: Final = 10
@@ -59,6 +60,13 @@ class StopOrder:
     wants_busy: bool
     busy_within_s: float
     everything: bool
+
+
+def spec_of(scenario: Scenario, process: str, name: str, *, port: int = 0) -> ReplicaSpec:
+    """What a replica of ``process`` is started from."""
+    kind = scenario.target[process]
+    folder = Path(kind.working_dir) if kind.working_dir else Path.cwd()
+    return ReplicaSpec(name=name, process=process, argv=kind.argv, environment=kind.environment, working_dir=folder, port=port)
 
 
 class Fleet:
@@ -99,15 +107,8 @@ class Fleet:
             return f"{process}.{self._count[process]}"
 
     def _start(self, process: str, name: str, *, port: int, replaces: str) -> Replica:
-        stage, kind = self._stage, self._stage.scenario.target[process]
-        spec = ReplicaSpec(
-            name=name,
-            process=process,
-            argv=kind.argv,
-            environment=kind.environment,
-            working_dir=Path(kind.working_dir) if kind.working_dir else Path.cwd(),
-            port=port,
-        )
+        stage = self._stage
+        spec = spec_of(stage.scenario, process, name, port=port)
         try:
             replica = stage.engine.start(spec)
         except UsageError as error:

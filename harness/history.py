@@ -130,7 +130,7 @@ class Signalled(Line, frozen=True, tag="signalled"):
         at_ns: The instant before the system call.
         until_ns: The instant after it.
         purpose: ``terminate``, ``kill``, ``scale``, ``grace-over`` (SIGKILL at the end of the grace), ``survivor`` or ``teardown``.
-        delivered: False when the replica was already gone.
+        delivered: False when the replica's main process was already gone.
         wants_busy: The step demands that a request is in flight on the victim.
         in_flight: Requests in flight on the victim as the load told it at ``at_ns``; -1 when it gets no load.
         grace_s: What the scenario grants before SIGKILL; 0 for a kill.
@@ -189,6 +189,13 @@ class Survived(Line, frozen=True, tag="survived"):
     processes: tuple[Process, ...]
 
 
+class Lagged(Line, frozen=True, tag="lagged"):
+    """The harness itself stood still for ``lag_ns`` until ``at_ns``: what it saw meanwhile, it saw that late."""
+
+    at_ns: int
+    lag_ns: int
+
+
 class Note(Line, frozen=True, tag="note"):
     """Something that the reader of a report should know, such as a command that ran under a shell."""
 
@@ -225,7 +232,8 @@ class Close(Line, frozen=True, tag="close", gc=False):
     """How attempt ``n`` of op ``op`` ended; instants that were never reached are 0.
 
     ``reached`` is a `harness.outcome.Reached`; ``error`` an errno name or exception type; ``last`` is true when the op is over with
-    it; ``tx`` and ``rx`` are bytes; ``port`` is the client's own port.
+    it; ``tx`` and ``rx`` are bytes; ``port`` is the client's own port; ``eof`` says that nothing but the end of the connection told
+    the end of the answer, which a process that dies sends too.
     """
 
     op: int
@@ -242,28 +250,35 @@ class Close(Line, frozen=True, tag="close", gc=False):
     tx: int = 0
     rx: int = 0
     port: int = 0
+    eof: bool = False
     error: str = ""
 
 
 class Control(Line, frozen=True, tag="control"):
-    """One request of the control sampler to the harness's own tiny server, over the same path as the load."""
+    """One request of the control sampler to the harness's own tiny server, over the same path as the load.
+
+    ``error`` is an errno name or another label of `Close` when it was not answered.
+    """
 
     at_ns: int
     done_ns: int
     ok: bool
+    error: str = ""
 
 
 class Generator(Line, frozen=True, tag="generator"):
     """How the load process itself did since the last such line.
 
     ``lag_ns`` is the worst delay of its event loop, ``cpu`` the share of one core it used, ``late`` how many arrivals of the open
-    model began over 100 ms after they were due, of ``arrivals`` in all.
+    model began over 100 ms after they were due, of ``arrivals`` in all; ``crowded`` of the late ones had to wait because every user
+    waited for an answer.
     """
 
     at_ns: int
     lag_ns: int
     cpu: float
     late: int = 0
+    crowded: int = 0
     arrivals: int = 0
 
 
@@ -293,6 +308,7 @@ Event: TypeAlias = (
     | Knocked
     | Exited
     | Survived
+    | Lagged
     | Note
     | RunEnded
     | LoadBegan

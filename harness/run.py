@@ -14,7 +14,7 @@ import platform
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +30,7 @@ from harness.engines.base import EngineContext, Exit, Replica
 from harness.engines.fake import FakeEngine, FakeScript
 from harness.errors import JetableError, KeyOfScenarioError, MachineError, ScenarioError, StoppedError, TargetError, UsageError
 from harness.faults import STEPS, StepProblemError
-from harness.fleet import Fleet
+from harness.fleet import Fleet, spec_of
 from harness.history import EVENTS_FILE, FORMAT, AnyLine, EventWriter, Header, History, Note, RunEnded, StepBegan, StepEnded, build, read
 from harness.load.fake import FakeLoad
 from harness.load.process import ProcessLoad
@@ -43,11 +43,28 @@ from harness.stage import Inline, Stage, Threads
 from harness.words import did_you_mean, one_of
 
 
+def real_engines() -> list[str]:
+    """The engines that a run can be played on; the fake one is what ``--dry-run`` plays on."""
+    return [name for name in ENGINES if name != FakeEngine.name]
+
+
 def check_engine(name: str) -> None:
-    """Raise `UsageError` when no engine for real runs is called ``name``; the fake one is what ``--dry-run`` plays on."""
-    real = [known for known in ENGINES if known != FakeEngine.name]
-    if name not in real:
-        raise UsageError(f"--engine {name}: no engine is called so; there is {one_of(real)}{did_you_mean(name, real)}")
+    """Raise `UsageError` when no engine for real runs is called ``name``."""
+    if name not in real_engines():
+        raise UsageError(f"--engine {name}: no engine is called so; there is {one_of(real_engines())}{did_you_mean(name, real_engines())}")
+
+
+def check_commands(scenarios: Sequence[tuple[Path, Scenario]], engine: str) -> None:
+    """Raise `ScenarioError` with every command of all scenarios that ``engine`` could not start, before anything starts."""
+    problems = []
+    for path, scenario in scenarios:
+        for process in scenario.target:
+            try:
+                ENGINES[engine].check(spec_of(scenario, process, process))
+            except UsageError as error:
+                problems.append(problem_at(path, ("target", process, "command"), str(error)))
+    if problems:
+        raise ScenarioError(problems)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +181,8 @@ def play(stage: Stage, fleet: Fleet, progress: Progress) -> None:
             raise TargetError("the load ended before the steps did; its log is logs/load.log")
 
 
+DEFAULT_REPORTS: Final = Path("reports")
+
 SWITCH_S: Final = 0.0005
 """How long a thread of the harness may compute before another one, which saw an exit or a closed port, gets its turn."""
 
@@ -255,6 +274,12 @@ def _real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventW
         watchdog.dismiss()
 
 
+def run_folder(path: Path) -> Path:
+    """The run's folder, of whatever of it was named: itself, its history folder or a file in that."""
+    folder = path.parent if path.is_file() else path
+    return folder.parent if folder.name == "history" else folder
+
+
 def judge_folder(folder: Path) -> RunReport:
     """Judge a stored run from its history alone and say it in the words of a report."""
     history = read(folder)
@@ -269,7 +294,7 @@ def judge_folder(folder: Path) -> RunReport:
         verdict=judgement.verdict,
         findings=judgement.findings,
         summary=summarise(history),
-        folder=folder,
+        folder=run_folder(folder),
         rerun=history.header.rerun,
         began=history.header.wall_start,
         duration_s=(history.ended_ns - history.header.started_ns) / NS_PER_S,
@@ -308,8 +333,15 @@ def _header(scenario: Scenario, path: Path, options: RunOptions, run_id: str, cl
         started_ns=clock.now_ns(),
         wall_start=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
         machine=_machine(),
-        rerun=f"jetable run {shlex.quote(str(path))} --engine {options.engine} --seed {seed}",
+        rerun=_rerun(path, options, seed),
     )
+
+
+def _rerun(path: Path, options: RunOptions, seed: int) -> str:
+    words = ["jetable", "run", str(path), "--engine", options.engine, "--seed", str(seed)]
+    if options.reports != DEFAULT_REPORTS:
+        words += ["--reports", str(options.reports)]
+    return shlex.join(words)
 
 
 def _machine() -> str:

@@ -36,7 +36,8 @@ def _finding(facts: Facts, threshold: Threshold, *, written: bool) -> Finding:
         case False:
             name, verdict, words = "expectation-failed", Verdict.FAIL, _measured(threshold, samples)
         case _ if written:
-            name, verdict, words = "expectation-unknown", Verdict.UNKNOWN, "nothing was measured"
+            words = "nothing was measured" if facts.finished else "the run ended before there was anything to measure"
+            name, verdict = "expectation-unknown", Verdict.UNKNOWN
         case _:
             name, verdict, words = "expectation-not-applicable", Verdict.PASS, "there was nothing to measure"
     return Finding(
@@ -45,7 +46,7 @@ def _finding(facts: Facts, threshold: Threshold, *, written: bool) -> Finding:
         verdict=verdict,
         title=f"{threshold.text}: {words}",
         evidence=() if written else ("a default; name the metric in expect to change it",),
-        cure=_cure(threshold) if verdict is Verdict.UNKNOWN else "",
+        cure=_cure(threshold) if verdict is Verdict.UNKNOWN and facts.finished else "",
         metric=threshold.metric,
         count=len(samples),
     )

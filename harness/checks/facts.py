@@ -230,7 +230,16 @@ class Facts:
     def stalls(self) -> tuple[tuple[int, int], ...]:
         """Spans in which the control sampler, which asks a server that does nothing, failed or waited over `STALL_S`; in their order."""
         slow_ns = STALL_S * NS_PER_S
-        return tuple((each.at_ns, each.done_ns) for each in self.history.controls if not each.ok or each.done_ns - each.at_ns > slow_ns)
+        spans = [(each.at_ns, each.done_ns) for each in self.history.controls if not each.ok or each.done_ns - each.at_ns > slow_ns]
+        # The sampler sleeps between two requests; a stop of the whole load process shows in the lag of its loop, always.
+        spans += [(each.at_ns - each.lag_ns, each.at_ns) for each in self.history.generator if each.lag_ns > slow_ns]
+        merged: list[tuple[int, int]] = []
+        for begin, end in sorted(spans):
+            if merged and begin <= merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+            else:
+                merged.append((begin, end))
+        return tuple(merged)
 
     @cached_property
     def stalled(self) -> Mask:

@@ -19,6 +19,10 @@ from harness.verdict import Finding, Verdict
 
 CHECK: Final = "sanity"
 
+NO_LOAD_CURE: Final = (
+    "No user had anything to send while the run lasted: look at think_time and rate, and at logs/load.log in the run's folder."
+)
+
 BUSY_CPU: Final = 0.95
 BUSY_SHARE: Final = 0.2
 LAG_S: Final = 0.5
@@ -73,7 +77,7 @@ def _course(facts: Facts) -> list[Finding]:
 def _incomplete(facts: Facts, began: Sequence[StepBegan], done: set[int], planned: int) -> Finding:
     how = facts.run_ended.how if facts.run_ended else "cut off"
     why = f": {facts.run_ended.why}" if facts.run_ended and facts.run_ended.why else ""
-    last = f", the last one begun was {began[-1].step} ({began[-1].text})" if began else ""
+    last = f", in the step: {began[-1].text}" if began else ""
     steps = len(done - {0})
     title = f"the run was {how if how != 'finished' else 'not recorded whole'} after {steps} of {count(planned, 'step')}{why}"
     after = span((facts.end_ns - facts.history.header.started_ns) / NS_PER_S)
@@ -94,7 +98,7 @@ def _load(facts: Facts) -> list[Finding]:
     if not len(facts.history.ops):
         if not facts.finished and not facts.events(LoadBegan):
             return []  # the run ended before the load could begin, which `run-incomplete` tells
-        return [_ill("no-load", "not one request was sent", cure="See the log of the load (logs/load.log in the run's folder).")]
+        return [_ill("no-load", "not one request was sent", cure=NO_LOAD_CURE)]
     answers = np.sort(facts.history.ops.done_ns[facts.answered])
     if not facts.faults:
         title = f"{count(len(answers), 'request')} answered, no fault"

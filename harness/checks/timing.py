@@ -107,7 +107,7 @@ _START_TITLES: Final = {
 }
 
 _START_CURES: Final = {
-    "exited-at-start": "Start the command by hand with the same environment; its last log lines are in the evidence.",
+    "exited-at-start": "Start the command by hand with the same environment, in the same folder; logs/ in the run's folder has its output.",
     "port-taken": "Stop what holds the port; after a restart on the same port that is often a process which the stop left behind.",
 }
 
@@ -123,8 +123,8 @@ def _failed_starts(facts: Facts) -> list[Finding]:
             name=name,
             verdict=Verdict.FAIL,
             title=_START_TITLES[name].format(replicas=listed([life.replica for life in lives])),
-            evidence=some([_start_proof(life) for life in lives] + [line for life in lives for line in _log(life)]),
-            cause=lives[0].failed.detail if lives[0].failed else "",
+            evidence=some([_start_proof(life) for life in lives], most=3) + _logs(lives),
+            cause=_last_words(lives),
             cure=_never_ready_cure(lives[0]) if name == "never-ready" else _START_CURES.get(name, ""),
             metric="failed_starts",
             replica=only((life.replica for life in lives), ""),
@@ -143,10 +143,21 @@ def _start_proof(life: Life) -> str:
     return f"step {step}, {life.replica}: given up {after} after its start, {opened}: {detail}"
 
 
+def _logs(lives: Sequence[Life]) -> tuple[str, ...]:
+    """The last log lines, newest first, of one replica: those of others are in the logs folder."""
+    life = next((life for life in lives if _log(life)), None)
+    return () if life is None else tuple(f"{life.replica} log, from its end: {line}" for line in reversed(_log(life)[-LOG_LINES:]))
+
+
 def _log(life: Life) -> list[str]:
-    """The last lines of its log, as far as a person reads them."""
     lines = life.failed.log if life.failed else life.exited.log if life.exited else ()
-    return [f"{life.replica} log: {line}" for line in lines[-LOG_LINES:]]
+    return [line for line in lines if line.strip()]
+
+
+def _last_words(lives: Sequence[Life]) -> str:
+    """The last thing that one of them wrote: where an app does not start, it mostly says why."""
+    life = next((life for life in lives if _log(life)), None)
+    return "" if life is None else f"The last line of {life.replica}'s log: {_log(life)[-1].strip()[:200]}"
 
 
 def _never_ready_cure(life: Life) -> str:
@@ -166,8 +177,9 @@ def _died(facts: Facts) -> list[Finding]:
             name="died-by-itself",
             verdict=Verdict.FAIL,
             title=f"{listed([life.replica for life in dead])} ended although nobody had stopped {'it' if len(dead) == 1 else 'them'}",
-            evidence=some([_death_proof(life) for life in dead] + [line for life in dead for line in _log(life)]),
-            cure="Its last log lines are in the evidence; logs/ in the run's folder has the rest.",
+            evidence=some([_death_proof(life) for life in dead], most=3) + _logs(dead),
+            cause=_last_words(dead),
+            cure="Mend what ended it; logs/ in the run's folder has all that it wrote.",
             metric="died_by_itself",
             replica=only((life.replica for life in dead), ""),
             count=len(dead),

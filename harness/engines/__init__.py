@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final
 
-from harness.engines.base import Engine, EngineContext
+from harness.engines.base import EngineClass
 from harness.engines.fake import FakeEngine
 from harness.engines.process import ProcessEngine
 
-EngineFactory: TypeAlias = Callable[[EngineContext], Engine]
-
-ENGINES: Final[dict[str, EngineFactory]] = {
+ENGINES: Final[dict[str, EngineClass]] = {
     "process": ProcessEngine,
     "fake": FakeEngine,
 }

@@ -55,7 +55,7 @@ class Replica:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """A signal was sent between ``at_ns`` and ``until_ns``; ``delivered`` is false when the replica was already gone."""
+    """A signal was sent between ``at_ns`` and ``until_ns``; ``delivered`` is false when its main process was already gone."""
 
     at_ns: int
     until_ns: int
@@ -99,6 +99,24 @@ class EngineContext:
     scratch: Path
     logs: Path
     on_exit: Callable[[Replica, Exit], None]
+
+
+class EngineClass(Protocol):
+    """What makes engines of one kind: a class, mostly."""
+
+    name: str
+
+    def __call__(self, context: EngineContext) -> Engine:
+        """An engine for one run."""
+        ...
+
+    def check(self, spec: ReplicaSpec) -> None:
+        """Look, before anything starts, whether such a replica could be started at all.
+
+        Raises:
+            UsageError: Its command does not exist or may not be executed.
+        """
+        ...
 
 
 class Engine(Protocol):

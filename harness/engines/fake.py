@@ -99,6 +99,10 @@ class FakeEngine:
         self._made = 0
         self._lock = threading.Lock()
 
+    @staticmethod
+    def check(spec: ReplicaSpec) -> None:
+        """Anything can be imagined; see `harness.engines.base.EngineClass.check`."""
+
     def start(self, spec: ReplicaSpec) -> Replica:
         """Imagine a replica; see `harness.engines.base.Engine.start`."""
         self._catch_up()

@@ -111,6 +111,18 @@ class ProcessEngine:
         self._exits = Loop("jetable-exits", context.clock)
         self._logs = Loop("jetable-logs", context.clock, tick=self._look_after, tick_s=LOOK_AFTER_EVERY_S)
 
+    @staticmethod
+    def check(spec: ReplicaSpec) -> None:
+        """Whether there is such a program; see `harness.engines.base.EngineClass.check`."""
+        values = {"python": sys.executable, "port": 0, "scratch": "", "replica": spec.name}
+        command = fill(spec.argv[0], values)
+        path = fill(spec.environment["PATH"], values) if "PATH" in spec.environment else os.environ.get("PATH")
+        place = str(spec.working_dir / command) if "/" in command else command
+        if shutil.which(place, path=path) is None:
+            there = shutil.which(place, mode=os.F_OK, path=path) is not None
+            error = OSError(errno.EACCES if there else errno.ENOENT, "")
+            raise UsageError(_why_not_executed(command, spec.working_dir, error, on_path=there))
+
     def start(self, spec: ReplicaSpec) -> Replica:
         """Start a replica and return as soon as its command runs; see `harness.engines.base.Engine.start`."""
         if self._closed:
@@ -495,7 +507,7 @@ def _popen(argv: list[str], environment: Mapping[str, str], spec: ReplicaSpec, o
         if error.filename == str(spec.working_dir):
             raise UsageError(f"{spec.process}: can't run in {spec.working_dir}: {error.strerror}; mend working_dir") from error
         on_path = shutil.which(argv[0], mode=os.F_OK, path=environment.get("PATH")) is not None
-        raise UsageError(f"{spec.process}: {_why_not_executed(argv[0], spec.working_dir, error, on_path=on_path)}") from error
+        raise UsageError(_why_not_executed(argv[0], spec.working_dir, error, on_path=on_path)) from error
 
 
 def _why_not_executed(command: str, folder: Path, error: OSError, *, on_path: bool) -> str:

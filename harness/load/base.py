@@ -35,6 +35,10 @@ class Load(Protocol):
         """Requests that have been sent to ``replica`` and are not answered yet."""
         ...
 
+    def sent(self, replica: str) -> int:
+        """How many requests have been sent to ``replica`` so far; it grows before `in_flight` does."""
+        ...
+
     def set_step(self, step: int) -> None:
         """Ops that begin from now on belong to step number ``step``."""
         ...

@@ -15,7 +15,7 @@ from harness.report import json_report, junit
 from harness.report.files import update_latest, write_whole
 from harness.report.model import RunReport
 
-__all__ = ["REPORTERS", "Reporter", "RunReport", "update_latest", "write_all"]
+__all__ = ["REPORTERS", "Reporter", "RunReport", "update_latest", "write_all", "write_missing"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +35,17 @@ REPORTERS: Final[dict[str, Reporter]] = {
 
 def write_all(report: RunReport) -> list[Path]:
     """Write every file of `REPORTERS` into the run's folder and return their paths; raises `OSError` when one can't be written."""
+    return _write(report, list(REPORTERS.values()))
+
+
+def write_missing(report: RunReport) -> list[Path]:
+    """As `write_all`, but only what is not there yet: a run that was cut off has no reports of its own."""
+    return _write(report, [reporter for reporter in REPORTERS.values() if not (report.folder / reporter.file).exists()])
+
+
+def _write(report: RunReport, reporters: Sequence[Reporter]) -> list[Path]:
     written = []
-    for reporter in REPORTERS.values():
+    for reporter in reporters:
         path = report.folder / reporter.file
         write_whole(path, reporter.of_run(report))
         written.append(path)

@@ -6,6 +6,7 @@ These are about all runs of one command; the files in a run's own folder are wri
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,18 @@ def parse_reporter(written: str) -> ReporterChoice:
     if path.is_dir() or file.endswith("/"):
         raise UsageError(f"{said}: {file} is a folder; write {name}={path / REPORTERS[name].file}")
     return ReporterChoice(name=name, path=path)
+
+
+def check_place(choice: ReporterChoice) -> None:
+    """Raise `UsageError` when the file of ``choice`` can't be written, before anything is run for it."""
+    if choice.path is None:
+        return
+    folder = choice.path.absolute().parent
+    written = f"--reporter {choice.name}={choice.path}"
+    if not folder.is_dir():
+        raise UsageError(f"{written}: there is no folder {folder}; make it first")
+    if not os.access(choice.path if choice.path.exists() else folder, os.W_OK):
+        raise UsageError(f"{written}: it may not be written; name a file of yours")
 
 
 def write_choice(choice: ReporterChoice, reports: Sequence[RunReport], stdout: BinaryIO) -> None:

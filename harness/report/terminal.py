@@ -219,12 +219,16 @@ def _advice(page: _Page, label: str, text: str) -> None:
         page.wrapped(Text(clean(text)), first=head, indent=INDENT + " " * 6)
 
 
+NOT_APPLICABLE: Final = "expectation-not-applicable"
+"""A default that there was nothing to measure for: it passed, but nobody should read that it held."""
+
+
 def _passed(page: _Page, passed: Sequence[Finding]) -> None:
     """What was expected and held, with its numbers, and the names of the rest."""
     if not passed:
         return
     page.blank()
-    held = [clean(finding.title) for finding in passed if finding.metric]
+    held = [clean(finding.title) for finding in passed if finding.metric and finding.name != NOT_APPLICABLE]
     names = Counter(clean(finding.name) for finding in passed if not finding.metric)
     others = [name if times == 1 else f"{name} ({times})" for name, times in names.items()]
     for label, words, between in (("held", held, f" {page.glyphs.dot} "), ("passed", others, ", ")):

@@ -129,7 +129,7 @@ def test_an_open_ledger_names_the_requests_without_an_end() -> None:
 def test_a_run_that_was_cut_off_says_how_far_it_got() -> None:
     found = findings(STORIES["unknown--run-incomplete--interrupted"]())["run-incomplete"]
     assert found.title == "the run was interrupted after 0 of 1 step: somebody stopped the harness"
-    assert "the last one begun was 1 (steady for 1s)" in found.evidence[0]
+    assert "in the step: steady for 1s" in found.evidence[0]
     assert found.cure == "Run it again: jetable run story.yaml --engine process --seed 7"
 
 

@@ -126,14 +126,17 @@ def test_a_shell_that_ended_with_its_command_swallowed_nothing() -> None:
 def test_a_replica_that_died_is_told_with_status_and_last_words() -> None:
     (found,) = failures(STORIES["fail--died-by-itself"]())
     assert (found.name, found.metric, found.replica) == ("died-by-itself", "died_by_itself", "web.1")
-    assert found.evidence == ("web.1: exit status 139 (ended by signal 11), 699 ms after its start", "web.1 log: Segmentation fault")
+    assert found.evidence == (
+        "web.1: exit status 139 (ended by signal 11), 699 ms after its start",
+        "web.1 log, from its end: Segmentation fault",
+    )
 
 
 @pytest.mark.parametrize("name", ["never-ready", "exited-at-start", "port-taken"])
 def test_a_start_that_failed_is_told_with_its_log(name: str) -> None:
     (found,) = failures(STORIES[f"fail--{name}"]())
     assert (found.name, found.metric, found.replica, found.step) == (name, "failed_starts", "web.1", 0)
-    assert found.evidence[-1] == "web.1 log: warming up"
+    assert found.evidence[-1] == "web.1 log, from its end: warming up"
     assert found.cause
     assert found.cure
 

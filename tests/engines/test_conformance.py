@@ -240,7 +240,7 @@ def test_the_log_ends_with_the_last_lines(stage: Stage) -> None:
 
 
 def test_a_missing_command_is_the_users_to_mend(stage: Stage) -> None:
-    with pytest.raises(UsageError, match=r"is_missing: command no-such-command-anywhere .* PATH"):
+    with pytest.raises(UsageError, match=r"command no-such-command-anywhere .* PATH"):
         stage.engine.start(stage.spec("is_missing"))
 
 
