@@ -20,6 +20,7 @@ So this worker ends in three steps:
 
 from __future__ import annotations
 
+import signal
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -63,6 +64,11 @@ class GracefulWorker(GeventWorker):  # type: ignore[misc]  # gunicorn publishes 
         super().__init__(*args, **kwargs)
         self._handler = local()
         self._idle: set[socket.socket] = set()
+
+    def init_process(self) -> None:
+        """Boot as a process that SIGTERM ends; until then it has the master's handlers, which would keep the signal to themselves."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        super().init_process()
 
     def run(self) -> None:
         """Serve until SIGTERM, then end as the module says."""
@@ -121,10 +127,11 @@ class GracefulWorker(GeventWorker):  # type: ignore[misc]  # gunicorn publishes 
         close the connection on a request that had arrived in time.
         """
         client = self._handler.client
-        timer = gevent.get_hub().loop.timer(self.cfg.keepalive if self.alive else self.linger_s)
+        before_signal = self.alive  # read once: the signal may come between any two lines
+        timer = gevent.get_hub().loop.timer(self.cfg.keepalive if before_signal else self.linger_s)
         timer.start(self._stop_reading, client)
-        if self.alive:
-            self._idle.add(client)
+        if before_signal:
+            self._idle.add(client)  # nothing yields to `run` since the reading, so step 3 finds it here
         try:
             yield
         finally:
