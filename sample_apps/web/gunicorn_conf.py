@@ -14,7 +14,7 @@ from sample_apps.web.settings import read_settings
 _settings = read_settings(os.environ)
 
 wsgi_app = "sample_apps.web.app:create_app()"
-bind = f"{_settings.host}:{_settings.port}"
+bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
 workers = _settings.workers
 worker_class = "sample_apps.web.worker.GracefulWorker"
 graceful_timeout = _settings.graceful_timeout_s

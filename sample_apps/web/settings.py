@@ -4,22 +4,27 @@
 * ``HOST``: the address to listen on; 127.0.0.1.
 * ``WEB_CONCURRENCY``: gunicorn workers; 1.
 * ``GRACEFUL_TIMEOUT``: seconds after SIGTERM in which what is in flight may still be answered; 30.
-* ``REDIS_URL``: where the items live, when it is set.
-* ``DATABASE_PATH``: otherwise the SQLite file that all replicas share; ``items.db`` in the temporary folder.
+* ``REDIS_URL``: where the items live, when it is set: ``redis://``, ``rediss://`` or ``unix://``.
+* ``DATABASE_PATH``: otherwise the SQLite file that all replicas share, in a folder that exists; ``items.db`` in the temporary folder.
 * ``DEFECT``: a name in ``defects.py``; none.
 """
 
 from __future__ import annotations
 
+import os
+import socket
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from sample_apps.web.defects import DEFECTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
 
 
 class SettingsError(ValueError):
@@ -58,15 +63,56 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     defect = environment.get("DEFECT") or None
     if defect is not None and defect not in DEFECTS:
         raise SettingsError(f"DEFECT must be one of {', '.join(sorted(DEFECTS))}, not {defect!r}.")
+    redis_url = _redis_url(environment)
     return Settings(
-        host=environment.get("HOST") or "127.0.0.1",
+        host=_host(environment),
         port=_whole_number(environment, "PORT", default=None, lowest=1, highest=65535),
         workers=_whole_number(environment, "WEB_CONCURRENCY", default=1, lowest=1, highest=64),
         graceful_timeout_s=_whole_number(environment, "GRACEFUL_TIMEOUT", default=30, lowest=0, highest=3600),
-        redis_url=environment.get("REDIS_URL") or None,
-        database_path=Path(environment.get("DATABASE_PATH") or Path(tempfile.gettempdir()) / "items.db"),
+        redis_url=redis_url,
+        database_path=Path(tempfile.gettempdir()) / "items.db" if redis_url else _database_path(environment),
         defect=defect,
     )
+
+
+def _host(environment: Mapping[str, str]) -> str:
+    host = environment.get("HOST") or "127.0.0.1"
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(family, kind, protocol) as listener:
+            listener.bind(address)
+    except (OSError, UnicodeError):
+        raise SettingsError(f"HOST must be an address of this machine, or 0.0.0.0 for all of them, not {host!r}.") from None
+    return host
+
+
+def _redis_url(environment: Mapping[str, str]) -> str | None:
+    url = environment.get("REDIS_URL") or None
+    if url is None:
+        return None
+    scheme, colon, rest = url.partition("://")
+    if scheme not in _REDIS_SCHEMES or not colon or not rest:
+        raise SettingsError(f"REDIS_URL must begin with {', '.join(f'{name}://' for name in _REDIS_SCHEMES)}, not be {url!r}.")
+    try:
+        port_is_good = urlsplit(url).port != 0
+    except ValueError:  # no number, or too large a one
+        port_is_good = False
+    if not port_is_good:
+        raise SettingsError("REDIS_URL must name a port from 1 to 65535, or none.")
+    return url
+
+
+def _database_path(environment: Mapping[str, str]) -> Path:
+    path = Path(environment.get("DATABASE_PATH") or Path(tempfile.gettempdir()) / "items.db")
+    folder = path.parent
+    if not folder.is_dir():
+        raise SettingsError(f"DATABASE_PATH must be in a folder that exists, and there is no folder {str(folder)!r}.")
+    if path.is_dir():
+        raise SettingsError(f"DATABASE_PATH must be a file, and {str(path)!r} is a folder.")
+    writable = os.access(folder, os.W_OK | os.X_OK) and (not path.exists() or os.access(path, os.R_OK | os.W_OK))
+    if not writable:
+        raise SettingsError(f"DATABASE_PATH must be a file that can be written in a folder that can, and {str(path)!r} is not.")
+    return path
 
 
 def _whole_number(environment: Mapping[str, str], name: str, *, default: int | None, lowest: int, highest: int) -> int:

@@ -242,6 +242,15 @@ def close(clients: list[Client]) -> None:
         ({"PORT": "-1"}, "PORT"),
         ({"PORT": "8000", "WEB_CONCURRENCY": "0"}, "WEB_CONCURRENCY"),
         ({"PORT": "8000", "GRACEFUL_TIMEOUT": "soon"}, "GRACEFUL_TIMEOUT"),
+        ({"PORT": "8000", "HOST": "192.0.2.1"}, "HOST must be an address of this machine, "),
+        ({"PORT": "8000", "HOST": "::nonsense"}, "HOST"),
+        ({"PORT": "8000", "REDIS_URL": "localhost:6379"}, "must begin with redis://, rediss://, unix://, not be 'localhost:6379'"),
+        ({"PORT": "8000", "REDIS_URL": "http://localhost"}, "REDIS_URL"),
+        ({"PORT": "8000", "REDIS_URL": "redis:/localhost"}, "REDIS_URL"),
+        ({"PORT": "8000", "REDIS_URL": "redis://"}, "REDIS_URL"),
+        ({"PORT": "8000", "REDIS_URL": "redis://localhost:http"}, "REDIS_URL must name a port from 1 to 65535"),
+        ({"PORT": "8000", "DATABASE_PATH": "/nowhere/items.db"}, "there is no folder '/nowhere'"),
+        ({"PORT": "8000", "DATABASE_PATH": "/usr/bin"}, "DATABASE_PATH must be a file, and '/usr/bin' is a folder"),
         ({"PORT": "8000", "DEFECT": "nonsense"}, "DEFECT must be one of accepts-then-drops, crashes, "),
     ],
 )
@@ -250,6 +259,17 @@ def test_a_wrong_environment_is_told_in_one_sentence(environment: dict[str, str]
         read_settings(environment)
     assert words in str(caught.value)
     assert str(caught.value).endswith(".")
+
+
+def test_a_database_that_cant_be_written_is_told_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, _mode: Path(path) != tmp_path)  # root may write wherever it likes
+    with pytest.raises(SettingsError, match="DATABASE_PATH must be a file that can be written"):
+        read_settings({"PORT": "8000", "DATABASE_PATH": str(tmp_path / "items.db")})
+
+
+@pytest.mark.parametrize("url", ["redis://localhost", "rediss://user:secret@host:6380/1", "unix:///run/redis.sock?db=1"])
+def test_each_kind_of_redis_url_is_taken(url: str) -> None:
+    assert read_settings({"PORT": "8000", "REDIS_URL": url, "DATABASE_PATH": "/nowhere/items.db"}).redis_url == url
 
 
 def test_an_empty_variable_counts_as_unset() -> None:
@@ -318,6 +338,15 @@ def test_an_item_without_a_name_is_refused(app: App, body: object) -> None:
 
 @pytest.mark.slow
 @pytest.mark.live
+def test_a_body_without_the_content_type_of_json_is_refused(app: App) -> None:
+    with connected(app.port) as connection:
+        connection.request("PUT", "/items/x", '{"name": "x"}')
+        with connection.getresponse() as response:
+            assert response.status == 415
+
+
+@pytest.mark.slow
+@pytest.mark.live
 def test_a_connection_is_kept_for_the_next_request(app: App) -> None:
     with connected(app.port) as connection:
         for _ in range(3):
@@ -330,17 +359,21 @@ def test_a_connection_is_kept_for_the_next_request(app: App) -> None:
 @pytest.mark.slow
 @pytest.mark.live
 def test_the_app_is_not_healthy_without_its_store(start: Start, tmp_path: Path) -> None:
-    app = start(DATABASE_PATH=str(tmp_path / "missing" / "items.db"))
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    app = start(DATABASE_PATH=str(folder / "items.db"))
 
-    def status_of_health() -> int:
+    def is_up() -> bool:
         try:
-            return ask(app.port, "/healthz")[0]
+            return ask(app.port, "/echo/x") == (200, b"x")
         except OSError:
-            return 0
+            return False
 
-    wait_until(lambda: status_of_health() == 503)
-    assert ask(app.port, "/echo/x") == (200, b"x")
-    (tmp_path / "missing").mkdir()
+    wait_until(is_up)
+    folder.rmdir()  # the app opens its store at the first request that needs it
+    assert ask(app.port, "/healthz")[0] == 503
+    assert is_up()
+    folder.mkdir()
     app.wait_until_healthy()
 
 
@@ -454,6 +487,61 @@ def answers_to_what_came_as_the_listener_closed(app: App) -> list[bytes] | None:
     assert app.exit_status() == 0
     assert "Traceback" not in app.text()
     return answers
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reads", range(4))
+def test_a_signal_at_any_moment_of_becoming_idle_leaves_no_connection_that_nothing_ends(reads: int) -> None:
+    """The signal comes after so many readings of ``alive``; then what `run` does at the end of its linger is done."""
+    ended = subprocess.run(
+        [sys.executable, "-c", IDLE_AT_THE_SIGNAL, str(reads)], cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, "ended\n"), ended.stderr
+
+
+IDLE_AT_THE_SIGNAL = """
+import sys
+from types import SimpleNamespace
+
+import gevent
+from gevent import socket
+
+from sample_apps.web.worker import GracefulWorker
+
+
+class Signalled(GracefulWorker):
+    linger_s = 0.05
+    cfg = SimpleNamespace(keepalive=75)
+    reads_before = int(sys.argv[1])
+
+    @property
+    def alive(self):
+        self.reads_before -= 1
+        return self.reads_before >= 0
+
+    def __init__(self):
+        ours, self.theirs = socket.socketpair()
+        self._idle = set()
+        self._handler = SimpleNamespace(client=ours)
+
+
+worker = Signalled()
+with gevent.Timeout(10), worker.timeout_ctx():
+    for client in list(worker._idle):
+        worker._stop_reading(client)
+    assert worker._handler.client.recv(1) == b""
+assert not worker._idle
+print("ended")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_a_worker_that_is_signalled_while_it_boots_does_not_hold_up_the_stop(start: Start) -> None:
+    app = start(WEB_CONCURRENCY="3", GRACEFUL_TIMEOUT=str(int(2 * DEADLINE_S)))
+    wait_until(lambda: app._exited() or app.text().count("Booting worker") == 3)
+    app.terminate()
+    assert app.exit_status() == 0
 
 
 def reset(connection: http.client.HTTPConnection) -> None:
