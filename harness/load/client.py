@@ -276,6 +276,7 @@ class Client:
                 _note_connection(connection, seen)
             connection.begin(expect)
             broken = self._send(connection, request, seen)
+            words[route.sent] += 1  # before the next line, as the table's head says
             words[route.flight] += 1
             words[route.way] -= 1
             under_way = route.flight

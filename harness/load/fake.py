@@ -7,7 +7,7 @@ because an exit may be told after its instant; then the ledger is laid out as a 
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -44,6 +44,7 @@ class FakeLoad:
         self._published: list[str] = []
         self._exits: dict[str, int] = {}
         self._arrivals: deque[_Arrival] = deque()
+        self._sent: Counter[str] = Counter()
         self._step = 0
         self._began_ns = 0
         self._next_ns = 0
@@ -66,8 +67,9 @@ class FakeLoad:
             self._published.remove(replica)
 
     def forget(self, replica: str) -> None:
-        """As `withdraw`."""
+        """As `withdraw`, and what was sent to it no longer counts."""
         self.withdraw(replica)
+        del self._sent[replica]
 
     def on_the_way(self, replica: str) -> int:  # noqa: ARG002  an op leaves at the instant at which it arrives
         """Always 0."""
@@ -83,6 +85,11 @@ class FakeLoad:
                 break
             count += self._served_by(arrival) == replica and now_ns < self._exits.get(replica, now_ns + 1)
         return count
+
+    def sent(self, replica: str) -> int:
+        """Ops that ``replica`` has had so far, by what was known when each arrived."""
+        self._advance()
+        return self._sent[replica]
 
     def set_step(self, step: int) -> None:
         """Ops that arrive from now on belong to ``step``."""
@@ -121,7 +128,9 @@ class FakeLoad:
             number = len(self._arrivals) + 1
             turn = number % max(1, len(self._published))
             order = (*self._published[turn:], *self._published[:turn])
-            self._arrivals.append(_Arrival(number=number, at_ns=self._next_ns, step=self._step, order=order))
+            arrival = _Arrival(number=number, at_ns=self._next_ns, step=self._step, order=order)
+            self._arrivals.append(arrival)
+            self._sent[self._served_by(arrival)] += 1
             self._next_ns += self._every_ns
 
     def _served_by(self, arrival: _Arrival) -> str:

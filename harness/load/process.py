@@ -113,6 +113,10 @@ class ProcessLoad:
         """Requests that have left for ``replica`` and are not answered."""
         return self._publisher.in_flight(replica)
 
+    def sent(self, replica: str) -> int:
+        """Requests that have left for ``replica`` so far."""
+        return self._publisher.sent(replica)
+
     def set_step(self, step: int) -> None:
         """Ops that begin from now on belong to ``step``."""
         self._publisher.set_step(step)

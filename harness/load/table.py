@@ -1,6 +1,6 @@
 """The routing table: which replicas get requests, and what is on its way to each, shared by the harness and the load process.
 
-Both map the same piece of memory. The harness writes which replicas are *published*; the load process writes two counters for each of
+Both map the same piece of memory. The harness writes which replicas are *published*; the load process writes three counters for each of
 them. Every number is one aligned 64-bit word, stored and loaded in one move, and has one writer. Nothing is sent and nobody waits, so
 the harness knows within microseconds that a request is in flight, and a withdrawal counts from the very next choice on.
 
@@ -9,7 +9,7 @@ The order of stores is what makes `endpoint_lag: 0s` exact. To route a request, 
 1. chooses a replica that it believes to be published,
 2. adds one to the replica's *on the way*,
 3. loads the replica's state again; if it is no longer published, it takes the one away and goes back to 1,
-4. sends the request, adds one to *in flight*, and takes one away from *on the way*.
+4. sends the request, adds one to *sent* and one to *in flight*, and takes one away from *on the way*.
 
 To withdraw a replica, the harness
 
@@ -20,6 +20,9 @@ Whichever of 2 and a comes first, the other side sees it: if a came before 3, th
 before b, and b waits for 4. So after b everything that will ever reach the replica has been handed to the kernel, and shows in *in
 flight* (which grows before *on the way* shrinks, so that no request is ever in neither). This is Dekker's handshake; it needs a full
 memory barrier between 2 and 3 and between a and b, because a processor may let a load overtake an earlier store: see `fence`.
+
+*Sent* only grows, and before *in flight* does: who finds something in flight at two instants and *sent* unchanged between them has seen
+one lasting request, not many short ones.
 """
 
 from __future__ import annotations
@@ -60,6 +63,7 @@ _NAME_LENGTH: Final = 2
 _HOST_LENGTH: Final = 3
 _ON_THE_WAY: Final = 4
 _IN_FLIGHT: Final = 5
+_SENT: Final = 6
 _TEXT_BYTES: Final = 64
 _NAME_BYTES: Final = 128
 _HOST_BYTES: Final = 64
@@ -168,6 +172,11 @@ class Publisher:
         slot = self._slots.get(name)
         return 0 if slot is None else self._words[_slot_at(slot) + _IN_FLIGHT]
 
+    def sent(self, name: str) -> int:
+        """Requests that have left for ``name`` so far."""
+        slot = self._slots.get(name)
+        return 0 if slot is None else self._words[_slot_at(slot) + _SENT]
+
     def set_step(self, step: int) -> None:
         """Ops that begin from now on belong to ``step``."""
         self._words[STEP] = step
@@ -202,6 +211,7 @@ class Publisher:
             if words[at + _ON_THE_WAY] == 0 and words[at + _IN_FLIGHT] == 0:
                 self._leaving.remove(slot)
                 words[at + _STATE] += _STATES
+                words[at + _SENT] = 0  # nothing is under way, so the load process does not write it
                 return slot
         slot = words[USED]
         if slot == SLOTS:
@@ -237,10 +247,11 @@ class Route:
         authority: What the Host header says.
         words: The table's words.
         way: The index of *on the way*.
+        sent: The index of *sent*.
         flight: The index of *in flight*.
     """
 
-    __slots__ = ("_published", "_state", "address", "authority", "flight", "name", "way", "words")
+    __slots__ = ("_published", "_state", "address", "authority", "flight", "name", "sent", "way", "words")
 
     def __init__(self, words: memoryview[int], at: int, name: str, address: tuple[str, int]) -> None:
         self.name = name
@@ -251,6 +262,7 @@ class Route:
         self._state = at + _STATE
         self._published = words[at + _STATE] // _STATES * _STATES + PUBLISHED
         self.way = at + _ON_THE_WAY
+        self.sent = at + _SENT
         self.flight = at + _IN_FLIGHT
 
     @property

@@ -142,6 +142,36 @@ def test_a_client_without_keep_alive_uses_each_connection_once() -> None:
     client.close()
 
 
+def test_each_request_is_counted_as_sent_before_it_is_in_flight(client: Client) -> None:
+    class Watched:
+        """The words of a route that remember how *sent* and *in flight* changed."""
+
+        def __init__(self, words: memoryview[int]) -> None:
+            self.words, self.story = words, list[tuple[int, int]]()
+
+        def __getitem__(self, index: int) -> int:
+            return self.words[index]
+
+        def __setitem__(self, index: int, value: int) -> None:
+            self.words[index] = value
+            now = self.words[route.sent], self.words[route.flight]
+            if now != (self.story or [(0, 0)])[-1]:
+                self.story.append(now)
+
+    with answering(OK) as server:
+        route = route_to(server.port)
+        route.words = watched = Watched(route.words)  # type: ignore[assignment]  # it looks like one
+        attempt(client, route)
+        attempt(client, route)
+    assert watched.story == [(1, 0), (1, 1), (1, 0), (2, 0), (2, 1), (2, 0)]
+
+
+def test_nothing_is_counted_as_sent_that_was_refused(client: Client) -> None:
+    route = route_to(servers.closed_port())
+    attempt(client, route)
+    assert route.words[route.sent] == 0
+
+
 def test_the_instants_come_in_their_order_and_bytes_are_counted(client: Client) -> None:
     began_ns = time.monotonic_ns()
     seen = told(client, OK)
@@ -451,6 +481,7 @@ def test_a_large_request_is_on_the_way_until_its_last_byte_was_handed_over(clien
         until(lambda: bool(connection.recv(1, socket.MSG_PEEK)))
         under_way.append((route.words[route.way], route.words[route.flight]))
         server.read(connection)
+        until(lambda: route.words[route.flight] > 0)  # the client's thread has its turn
         under_way.append((route.words[route.way], route.words[route.flight]))
         connection.sendall(OK)
 

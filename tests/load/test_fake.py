@@ -66,6 +66,18 @@ def test_an_abrupt_end_drops_what_is_in_flight_and_the_next_op_goes_elsewhere() 
     assert found["redirected"] >= 4
 
 
+def test_what_was_sent_to_a_replica_is_counted_until_it_is_forgotten() -> None:
+    load, clock, _ = new_load()
+    clock.sleep(0.095)
+    assert (load.sent("web.1"), load.sent("web.2"), load.sent("nobody")) == (5, 5, 0)
+    load.withdraw("web.1")
+    clock.sleep(0.1)
+    assert (load.sent("web.1"), load.sent("web.2")) == (5, 15)
+    load.forget("web.1")
+    load.publish("web.1", "h", 1)
+    assert load.sent("web.1") == 0
+
+
 def test_an_exit_that_is_told_late_counts_from_its_instant() -> None:
     load, clock, lines = new_load()
     clock.sleep(0.5)

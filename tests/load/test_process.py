@@ -72,6 +72,7 @@ def test_a_load_begins_asks_every_replica_and_closes_its_books(tmp_path: Path) -
         load.start()
         load.set_step(3)
         until(lambda: one.count > 200 and two.count > 200 and load.begun > 400)
+        assert min(load.sent("web.1"), load.sent("web.2")) >= 200 - 8
         assert load.alive()
         load.stop()
         assert load.alive(), "somebody stopped it"
@@ -150,6 +151,7 @@ def test_a_load_that_is_stopped_at_once_writes_down_what_is_unfinished(tmp_path:
         load.publish("web.1", "127.0.0.1", server.port)
         load.start()
         until(lambda: load.in_flight("web.1") == 8)
+        assert load.sent("web.1") == 8
         began = time.monotonic()
         load.stop(at_once=True)
         assert time.monotonic() - began < process_module.STOP_SPARE_S

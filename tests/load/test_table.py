@@ -78,6 +78,23 @@ def test_each_side_sees_the_counters_of_the_other() -> None:
     assert (publisher.on_the_way("nobody"), publisher.in_flight("nobody")) == (0, 0)
 
 
+def test_what_was_sent_is_counted_across_withdrawals_and_from_zero_in_a_place_that_is_used_again() -> None:
+    publisher, router = both_sides()
+    publisher.publish("web.1", "127.0.0.1", 1)
+    route = router.pick()
+    assert route is not None
+    route.words[route.sent] += 1
+    route.release()
+    publisher.withdraw("web.1")
+    publisher.publish("web.1", "127.0.0.1", 1)
+    assert (publisher.sent("web.1"), publisher.sent("nobody")) == (1, 0)
+    publisher.forget("web.1")
+    assert publisher.sent("web.1") == 0
+    publisher.publish("web.2", "127.0.0.1", 2)
+    assert route.words[table_module.USED] == 1, "it has the place of the first one"
+    assert publisher.sent("web.2") == 0
+
+
 def test_a_route_that_is_held_can_be_reserved_again_only_while_it_is_published() -> None:
     publisher, router = both_sides()
     publisher.publish("web.1", "127.0.0.1", 1)
