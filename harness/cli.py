@@ -145,6 +145,8 @@ def run(  # noqa: PLR0913  one parameter a flag
     from harness.run import RunOptions, check_commands, check_engine, rehearse, run_scenario
 
     check_engine(engine)
+    if dry_run and reporters:
+        raise UsageError("--reporter has no meaning with --dry-run, which judges nothing; leave one of them out")
     screen = _Screen(reporters)
     scenarios = _load(paths)
     check_commands(scenarios, engine)

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import resource
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,6 +20,10 @@ from harness.sockets import claim_port, listening_ports
 
 LEAST_FILES: Final = 4096
 """Open files that a load of a thousand users and a handful of replicas can need, with room to spare."""
+
+
+LEAST_FREE: Final = 100 << 20
+"""Bytes that a long run with a fast load writes in some ten seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,27 +51,38 @@ def _python(_reports: Path) -> Examined:
 
 def _system(_reports: Path) -> Examined:
     linux = sys.platform == "linux"
-    cure = "" if linux else "run it on Linux; elsewhere exits are polled and descendants may be missed"
+    cure = "" if linux else "run it on Linux: the process engine needs pidfd and /proc"
     return Examined(what="system", ok=linux, found=f"{platform.system()} {platform.release()}, {os.cpu_count()} cores", cure=cure)
 
 
 def _packages(_reports: Path) -> Examined:
-    names = ("locust", "gevent", "httptools", "psutil", "pydantic", "gunicorn")
+    found, missing = _versions(("locust", "gevent", "httptools", "pydantic", "requests", "psutil"))
+    cure = f"{', '.join(missing)} missing: pip install jetable again" if missing else ""
+    return Examined(what="packages", ok=not missing, found=", ".join(found), cure=cure)
+
+
+def _samples(_reports: Path) -> Examined:
+    found, missing = _versions(("gunicorn", "flask"))
+    hint = "; the shipped scenarios need them, your own app does not: pip install 'jetable[samples]'" if missing else ""
+    return Examined(what="sample apps", ok=True, found=", ".join(found) + (f"no {' and no '.join(missing)}{hint}" if missing else ""))
+
+
+def _versions(names: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Those that are installed, with their versions, and those that are not."""
     found, missing = [], []
     for name in names:
         try:
             found.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
-    cure = f"{', '.join(missing)} missing: pip install 'jetable[all]'" if missing else ""
-    return Examined(what="packages", ok=not missing, found=", ".join(found), cure=cure)
+    return found, missing
 
 
 def _exits(_reports: Path) -> Examined:
     try:
         os.close(os.pidfd_open(os.getpid()))
     except (AttributeError, OSError) as error:
-        return Examined(what="exits", ok=False, found=f"no pidfd ({error})", cure="needs Linux 5.3 or newer")
+        return Examined(what="exits", ok=False, found=f"no pidfd ({error})", cure="needs Linux 5.4 or newer")
     return Examined(what="exits", ok=True, found="seen at once, by pidfd")
 
 
@@ -86,19 +102,21 @@ def _ports(_reports: Path) -> Examined:
 
 
 def _open_files(_reports: Path) -> Examined:
-    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    enough = soft == resource.RLIM_INFINITY or soft >= LEAST_FILES
-    cure = "" if enough else f"ulimit -n {LEAST_FILES} before a load of many users"
-    return Examined(what="open files", ok=enough, found=f"at most {soft}", cure=cure)
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # the load process raises its own limit to the hard one
+    enough = hard == resource.RLIM_INFINITY or hard >= LEAST_FILES
+    cure = "" if enough else f"raise the hard limit (ulimit -Hn {LEAST_FILES}) before a load of many users"
+    return Examined(what="open files", ok=enough, found="no limit" if hard == resource.RLIM_INFINITY else f"at most {hard}", cure=cure)
 
 
 def _reports_folder(reports: Path) -> Examined:
-    parent = next(folder for folder in (reports, *reports.resolve().parents) if folder.is_dir())
+    parent = next(folder for folder in (reports.absolute(), *reports.absolute().parents) if folder.is_dir())
+    cure = "name a folder of yours, with room in it, with --reports"
     try:
+        free = shutil.disk_usage(parent).free
         with tempfile.TemporaryFile(dir=parent):
-            return Examined(what="reports", ok=True, found=f"{reports} can be written")
+            room = f"{reports} can be written, {free / 2**20:,.0f} MiB are free"
+            return Examined(what="reports", ok=free >= LEAST_FREE, found=room, cure="" if free >= LEAST_FREE else cure)
     except OSError as error:
-        cure = "name a folder of yours with --reports"
         return Examined(what="reports", ok=False, found=f"{reports} can't be written: {error.strerror}", cure=cure)
 
 
@@ -112,6 +130,7 @@ LOOKS: Final[tuple[Callable[[Path], Examined], ...]] = (
     _python,
     _system,
     _packages,
+    _samples,
     _exits,
     _listeners,
     _ports,

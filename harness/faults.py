@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from harness.clock import Dice
+from harness.clock import NS_PER_S, Dice
 from harness.engines.base import Replica
-from harness.errors import JetableError
+from harness.errors import JetableError, TargetError
 from harness.fleet import Fleet, StopOrder
 from harness.scenario import Kill, Restart, RollingRestart, Scale, Scenario, Steady, Terminate
 from harness.stage import Stage
+
+LOOK_EVERY_S: Final = 0.1
+
+LOAD_ENDED: Final = "the load ended before the steps did; logs/load.log in the run's folder says why"
 
 SCALE_DOWN: Final = Terminate(replica="newest")
 """How a replica is stopped that is one too many."""
@@ -25,8 +29,16 @@ class StepProblemError(JetableError):
 
 
 def steady(stage: Stage, _fleet: Fleet, options: Steady) -> None:
-    """Only the load runs."""
-    stage.clock.sleep(options.duration.s)
+    """Only the load runs; should it end, so does the step.
+
+    Raises:
+        TargetError: The load has ended although nobody stopped it.
+    """
+    end_ns = stage.clock.now_ns() + options.duration.ns
+    while (left_s := (end_ns - stage.clock.now_ns()) / NS_PER_S) > 0:
+        stage.clock.sleep(min(left_s, LOOK_EVERY_S))
+        if not stage.load.alive():
+            raise TargetError(LOAD_ENDED)
 
 
 def terminate(stage: Stage, fleet: Fleet, options: Terminate) -> None:
@@ -139,4 +151,4 @@ def _graceful(scenario: Scenario, victim: Replica, options: Terminate | Restart 
 def _lag_s(scenario: Scenario, options: Terminate | Kill | Restart | RollingRestart) -> float:
     """Seconds from the signal until the router knows; negative when it knows before."""
     routing = scenario.routing_of(options)
-    return routing.endpoint_lag.s or -routing.drain.s
+    return routing.endpoint_lag.s or -routing.drain.s or 0.0

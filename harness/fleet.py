@@ -36,7 +36,8 @@ SETTLE_S: Final = 1.0
 
 ON_THE_WAY_S: Final = 0.25
 POLL_S: Final = 0.00002
-FRESH_NS: Final = 5_000_000
+LASTING_NS: Final = 5_000_000
+"""What has been in flight for so long will be for another few microseconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ class Fleet:
         """The replicas of a process type that are up, oldest first."""
         with self._lock:
             mine = [replica for replica in self._up.values() if replica.process == process]
-        return sorted(mine, key=lambda replica: replica.at_ns)
+        return sorted(mine, key=lambda replica: int(replica.name.rpartition(".")[2]))  # instants of a common start would be a race
 
     def start_many(self, process: str, count: int) -> None:
         """Start ``count`` replicas at once and wait until all are healthy.
@@ -185,16 +186,18 @@ class Fleet:
         Raises:
             TargetError: It survived SIGKILL.
         """
-        with self._lock:
-            self._commanded.add(victim.name)
         sent = self._send(victim, order)
         watches = self._watch(victim)
         try:
-            self._await_exit(victim, order, sent)
+            gone, told = self._await_exit(victim, order, sent)
+            left = self._settle(victim, gone, everything=order.everything)
+            if not told:  # the router learns of it when its lag is over, also of a replica that is gone already
+                self._sleep_until(sent.at_ns + round(order.lag_s * NS_PER_S))
+                self._withdraw(victim)
         finally:
             for watch in watches:
                 watch.end()
-        self._bury(victim, everything=order.everything)
+        self._bury(victim, left)
 
     def _send(self, victim: Replica, order: StopOrder) -> Sent:
         """Signal the victim at the right moment and leave the router as ``order.lag_s`` wants it."""
@@ -205,7 +208,7 @@ class Fleet:
         if order.lag_s < 0:
             in_flight = self._await_busy(victim, deadline_ns)
             self._withdraw(victim)
-            clock.sleep(-order.lag_s)
+            self._stage.engine.wait_exit(victim, -order.lag_s)  # one that dies by itself while it drains need not be waited for
             return self._signal(victim, order, in_flight=in_flight)
         if order.lag_s > 0 or order.grace_s == 0:
             sent = self._signal(victim, order, in_flight=self._await_busy(victim, deadline_ns))
@@ -217,16 +220,25 @@ class Fleet:
             load.withdraw(victim.name)
             self._await_none_on_the_way(victim)
             in_flight = load.in_flight(victim.name)
-            if in_flight > 0 or clock.now_ns() >= deadline_ns:
+            if in_flight > 0 or clock.now_ns() >= deadline_ns or self._is_gone(victim):
                 sent = self._signal(victim, order, in_flight=in_flight)
                 self._stage.record(Routed(at_ns=sent.at_ns, replica=victim.name, open=False))
                 return sent
             load.publish(victim.name, victim.host, victim.port)
 
     def _signal(self, victim: Replica, order: StopOrder, *, in_flight: int) -> Sent:
+        with self._lock:
+            self._commanded.add(victim.name)  # not before: what died until now died by itself
         sent = self._stage.engine.signal(victim, order.signal, everything=order.everything)
         self._record_signal(victim, order, sent, in_flight=in_flight)
         return sent
+
+    def _is_gone(self, replica: Replica) -> bool:
+        with self._lock:
+            return replica.name in self._gone
+
+    def _sleep_until(self, at_ns: int) -> None:
+        self._stage.clock.sleep((at_ns - self._stage.clock.now_ns()) / NS_PER_S)
 
     def _record_signal(self, victim: Replica, order: StopOrder, sent: Sent, *, in_flight: int) -> None:
         self._stage.record(
@@ -248,20 +260,20 @@ class Fleet:
     def _await_busy(self, victim: Replica, deadline_ns: int) -> int:
         """Wait until something is in flight on the victim, at most until ``deadline_ns``; returns how much is.
 
-        A request that is about to be answered would be gone before the signal arrives. So this waits for one that was sent just now,
-        or that has been in flight for a while and so will be for another few microseconds.
+        A request that is about to be answered would be gone before the signal arrives. So this waits for one that was sent just now, or
+        for a time in which something was in flight and nothing new was sent: that one lasts.
         """
         load, clock = self._stage.load, self._stage.clock
-        seen, since_ns = -1, clock.now_ns()
+        since_ns, before = clock.now_ns(), load.sent(victim.name)
         while True:
-            in_flight, now_ns = load.in_flight(victim.name), clock.now_ns()
-            fresh = in_flight > seen >= 0
-            lasting = in_flight > 0 and now_ns - since_ns > FRESH_NS
-            if fresh or lasting or now_ns >= deadline_ns:
+            in_flight, sent, now_ns = load.in_flight(victim.name), load.sent(victim.name), clock.now_ns()
+            if in_flight > 0 and (sent > before or now_ns - since_ns > LASTING_NS):
+                return in_flight
+            if now_ns >= deadline_ns or self._is_gone(victim):
                 return in_flight
             if in_flight == 0:
                 since_ns = now_ns
-            seen = in_flight
+            before = sent
             clock.sleep(POLL_S)
 
     def _await_none_on_the_way(self, victim: Replica) -> None:
@@ -274,33 +286,40 @@ class Fleet:
         if not self._gets_load(victim):
             return []
         stage = self._stage
-        path = stage.scenario.healthcheck_of(victim.process).http or "/"
+        path = stage.scenario.healthcheck_of(victim.process).http or self._plain_path()
         return [
             stage.background.watch(listener_watch(stage, victim)),
             stage.background.watch(knock_watch(stage, victim, path)),
         ]
 
-    def _await_exit(self, victim: Replica, order: StopOrder, sent: Sent) -> None:
-        """Wait for the exit; meanwhile tell the router when its lag is over, and send SIGKILL when the grace is."""
-        engine, clock = self._stage.engine, self._stage.clock
-        plan: list[tuple[int, Callable[[Replica], None]]] = [(sent.until_ns + round(KILL_WAIT_S * NS_PER_S), self._raise_unkillable)]
+    def _plain_path(self) -> str:
+        """What to knock with where no health check names a path: something that the load asks for, too."""
+        asked = self._stage.scenario.load.requests
+        return next((request.path for request in asked if request.method == "GET" and "{" not in request.path), "/")
+
+    def _await_exit(self, victim: Replica, order: StopOrder, sent: Sent) -> tuple[Exit, bool]:
+        """Wait for the exit; meanwhile tell the router when its lag is over, and send SIGKILL when the grace is.
+
+        Returns:
+            The exit, and whether the router knows by now.
+        """
+        told = order.lag_s <= 0
+        lag_end_ns = sent.at_ns + round(order.lag_s * NS_PER_S)
+        grace_end_ns = sent.at_ns + round(order.grace_s * NS_PER_S)
+        last_ns = (grace_end_ns if order.grace_s > 0 else sent.until_ns) + round(KILL_WAIT_S * NS_PER_S)
+        plan: list[tuple[int, Callable[[Replica], None]]] = [(last_ns, self._raise_unkillable)]
         if order.grace_s > 0:
-            grace_end_ns = sent.at_ns + round(order.grace_s * NS_PER_S)
-            plan = [
-                (grace_end_ns, self._end_grace),
-                (grace_end_ns + round(KILL_WAIT_S * NS_PER_S), self._raise_unkillable),
-            ]
-        if order.lag_s > 0:
-            plan.append((sent.at_ns + round(order.lag_s * NS_PER_S), self._withdraw))
-        gone = False
+            plan.append((grace_end_ns, self._end_grace))
+        if not told:
+            plan.append((lag_end_ns, self._withdraw))
         for at_ns, act in sorted(plan, key=lambda entry: entry[0]):
-            wait_s = (at_ns - clock.now_ns()) / NS_PER_S
-            gone = gone or engine.wait_exit(victim, max(0.0, wait_s)) is not None
-            if act == self._withdraw:  # the router learns of it when its lag is over, even when the replica is gone already
-                clock.sleep((at_ns - clock.now_ns()) / NS_PER_S)
-                self._withdraw(victim)
-            elif not gone:
-                act(victim)
+            wait_s = (at_ns - self._stage.clock.now_ns()) / NS_PER_S
+            gone = self._stage.engine.wait_exit(victim, max(0.0, wait_s))
+            if gone is not None:
+                return gone, told
+            act(victim)
+            told = told or act == self._withdraw
+        raise AssertionError("the last act raises")
 
     def _end_grace(self, victim: Replica) -> None:
         sent = self._stage.engine.signal(victim, "SIGKILL", everything=True)
@@ -309,18 +328,25 @@ class Fleet:
     def _raise_unkillable(self, victim: Replica) -> None:
         raise TargetError(f"{victim.name} (pid {victim.pid}) is still there {KILL_WAIT_S:.0f} s after SIGKILL; look at its state with ps")
 
-    def _bury(self, victim: Replica, *, everything: bool) -> None:
-        """Look for descendants that outlived the replica, record those that stay, end them, and forget the replica."""
+    def _settle(self, victim: Replica, gone: Exit, *, everything: bool) -> tuple[Process, ...]:
+        """The descendants that are still there a second after the main process ended, recorded as survivors.
+
+        Those that end soon after it are none, nor is anything that was meant to be hit (``everything``).
+        """
         stage = self._stage
-        gone_ns = stage.clock.now_ns()
-        deadline_ns = gone_ns + round(SETTLE_S * NS_PER_S)
-        left: tuple[Process, ...] = stage.engine.descendants(victim)
+        deadline_ns = gone.at_ns + round(SETTLE_S * NS_PER_S)
+        left = stage.engine.descendants(victim)
         while left and stage.clock.now_ns() < deadline_ns:
             stage.clock.sleep(0.01)
             left = stage.engine.descendants(victim)
         if left and not everything:
             now_ns = stage.clock.now_ns()
-            stage.record(Survived(at_ns=now_ns, replica=victim.name, after_ns=now_ns - gone_ns, processes=left))
+            stage.record(Survived(at_ns=now_ns, replica=victim.name, after_ns=now_ns - gone.at_ns, processes=left))
+        return left
+
+    def _bury(self, victim: Replica, left: tuple[Process, ...]) -> None:
+        """End the descendants that stay, and forget the replica."""
+        stage = self._stage
         if left:
             sent = stage.engine.signal(victim, "SIGKILL", everything=True)
             self._record_signal(victim, _order("survivor"), sent, in_flight=-1)

@@ -12,8 +12,11 @@ import http.client
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
+
+import requests
 
 from harness.clock import NS_PER_S
 from harness.engines.base import Replica, TellsHealth
@@ -109,15 +112,14 @@ def _ask(stage: Stage, replica: Replica, healthcheck: Healthcheck) -> _Asked:
 
 def _ask_http(replica: Replica, healthcheck: Healthcheck) -> _Asked:
     path = healthcheck.http or "/"
-    connection = http.client.HTTPConnection(replica.host, replica.port, timeout=healthcheck.timeout.s)
-    try:
-        connection.request("GET", path, headers={"Connection": "close"})
-        status = connection.getresponse().status
-    except (OSError, http.client.HTTPException) as error:
-        return _Asked(healthy=False, why=f"GET {path} got no answer: {type(error).__name__}")
-    finally:
-        connection.close()
-    return _Asked(healthy=200 <= status < 400, why=f"GET {path} was answered with {status}")
+    with requests.Session() as session:
+        session.trust_env = False  # no proxy of the environment stands between us and our own replica
+        try:
+            url = f"http://{replica.host}:{replica.port}{path}"
+            answer = session.get(url, timeout=healthcheck.timeout.s, allow_redirects=False, headers={"Connection": "close"})
+        except requests.RequestException as error:
+            return _Asked(healthy=False, why=f"GET {path} got no answer: {type(error).__name__}")
+    return _Asked(healthy=200 <= answer.status_code < 400, why=f"GET {path} was answered with {answer.status_code}")
 
 
 def listener_watch(stage: Stage, replica: Replica) -> Callable[[threading.Event], None]:
@@ -156,22 +158,20 @@ def knock_watch(stage: Stage, replica: Replica, path: str) -> Callable[[threadin
 def knock(replica: Replica, path: str) -> str:
     """Ask once on a new connection: ``refused``, ``served``, ``rejected``, ``reset`` or ``hung``."""
     connection = http.client.HTTPConnection(replica.host, replica.port, timeout=HUNG_AFTER_S)
-    try:
-        connection.connect()
-        own: socket.socket = connection.sock
-        if own.getsockname() == own.getpeername():
+    with closing(connection):
+        try:
+            connection.connect()
+            own: socket.socket = connection.sock
+            if own.getsockname() == own.getpeername():
+                return "refused"
+        except TimeoutError:
+            return "hung"
+        except OSError:
             return "refused"
-    except TimeoutError:
-        return "hung"
-    except OSError:
-        connection.close()
-        return "refused"
-    try:
-        connection.request("GET", path, headers={"Connection": "close"})
-        return "rejected" if connection.getresponse().status >= 500 else "served"
-    except TimeoutError:
-        return "hung"
-    except (OSError, http.client.HTTPException):
-        return "reset"
-    finally:
-        connection.close()
+        try:
+            connection.request("GET", path, headers={"Connection": "close"})
+            return "rejected" if connection.getresponse().status >= 500 else "served"
+        except TimeoutError:
+            return "hung"
+        except (OSError, http.client.HTTPException):
+            return "reset"

@@ -14,11 +14,14 @@ import platform
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+
+import psutil
 
 from harness import __version__
 from harness.checks import judge
@@ -29,9 +32,23 @@ from harness.engines import ENGINES
 from harness.engines.base import EngineContext, Exit, Replica
 from harness.engines.fake import FakeEngine, FakeScript
 from harness.errors import JetableError, KeyOfScenarioError, MachineError, ScenarioError, StoppedError, TargetError, UsageError
-from harness.faults import STEPS, StepProblemError
+from harness.faults import LOAD_ENDED, STEPS, StepProblemError
 from harness.fleet import Fleet, spec_of
-from harness.history import EVENTS_FILE, FORMAT, AnyLine, EventWriter, Header, History, Note, RunEnded, StepBegan, StepEnded, build, read
+from harness.history import (
+    EVENTS_FILE,
+    FORMAT,
+    AnyLine,
+    EventWriter,
+    Header,
+    History,
+    Lagged,
+    Note,
+    RunEnded,
+    StepBegan,
+    StepEnded,
+    build,
+    read,
+)
 from harness.load.fake import FakeLoad
 from harness.load.process import ProcessLoad
 from harness.load.spec import LoadSpec
@@ -94,8 +111,7 @@ def run_scenario(scenario: Scenario, path: Path, options: RunOptions, progress: 
     """
     folder = _new_folder(options.reports, scenario.name)
     header = _header(scenario, path, options, folder.name, MonotonicClock())
-    writer = EventWriter(folder / "history" / EVENTS_FILE)
-    writer.append(header)
+    writer = _open_history(folder, header)
     stopped = False
     progress.run_began(scenario.name, [step.text for step in plan(scenario)], planned_s(scenario))
     try:
@@ -106,13 +122,25 @@ def run_scenario(scenario: Scenario, path: Path, options: RunOptions, progress: 
     except KeyOfScenarioError as error:
         shutil.rmtree(folder)  # nothing was run, so there is nothing to keep
         raise ScenarioError([problem_at(path, error.key, str(error))]) from error
+    except OSError as error:
+        raise MachineError(
+            f"{folder}: can't write the history: {error.strerror}; free space, or name another folder with --reports"
+        ) from error
     finally:
         progress.run_ended()
         writer.close()
+    try:
+        return _reported(folder, options.reports), stopped
+    except StoppedError:  # only once, and then nothing more interrupts it
+        return _reported(folder, options.reports), True
+
+
+def _reported(folder: Path, reports: Path) -> RunReport:
+    """Judge a run that has just ended and write its reports."""
     report = judge_folder(folder)
     write_all(report)
-    update_latest(options.reports, folder)
-    return report, stopped
+    update_latest(reports, folder)
+    return report
 
 
 def rehearse(scenario: Scenario, path: Path, options: RunOptions, script: FakeScript | None = None) -> History:
@@ -178,10 +206,13 @@ def play(stage: Stage, fleet: Fleet, progress: Progress) -> None:
         with _step(stage, fleet, progress, number, step.kind, step.text):
             STEPS[step.kind](stage, fleet, step.options)
         if not stage.load.alive():
-            raise TargetError("the load ended before the steps did; its log is logs/load.log")
+            raise TargetError(LOAD_ENDED)
 
 
 DEFAULT_REPORTS: Final = Path("reports")
+
+BEAT_S: Final = 0.01
+LAGGED_NS: Final = 50_000_000
 
 SWITCH_S: Final = 0.0005
 """How long a thread of the harness may compute before another one, which saw an exit or a closed port, gets its turn."""
@@ -261,17 +292,35 @@ def _real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventW
             note=progress.note,
         )
         fleet = Fleet(stage)
+        beat = stage.background.watch(_beat(stage))
         for process, kind in scenario.target.items():
             if kind.shell:
                 text = f"{process}: its command has shell syntax, so a shell runs it: sh -c {shlex.quote(str(kind.command))}"
                 writer.append(Note(at_ns=clock.now_ns(), text=text))
                 progress.note(text)
         yield stage, fleet
+        beat.end()
     finally:
         removed = clean_run(header.run_id)
         if removed.left:
             progress.note(f"could not be removed: {', '.join(removed.left)}")
         watchdog.dismiss()
+
+
+def _beat(stage: Stage) -> Callable[[threading.Event], None]:
+    """Notices when the harness itself stood still, because what it saw then, it saw too late."""
+
+    def body(stop: threading.Event) -> None:
+        while True:
+            before_ns = stage.clock.now_ns()
+            ending = stop.wait(BEAT_S)
+            lag_ns = stage.clock.now_ns() - before_ns - round(BEAT_S * NS_PER_S)
+            if lag_ns > LAGGED_NS:
+                stage.record(Lagged(at_ns=stage.clock.now_ns(), lag_ns=lag_ns))
+            if ending:
+                return
+
+    return body
 
 
 def run_folder(path: Path) -> Path:
@@ -299,6 +348,15 @@ def judge_folder(folder: Path) -> RunReport:
         began=history.header.wall_start,
         duration_s=(history.ended_ns - history.header.started_ns) / NS_PER_S,
     )
+
+
+def _open_history(folder: Path, header: Header) -> EventWriter:
+    try:
+        writer = EventWriter(folder / "history" / EVENTS_FILE)
+        writer.append(header)
+    except OSError as error:
+        raise MachineError(f"{folder}: can't be written: {error.strerror}; free space, or name another folder with --reports") from error
+    return writer
 
 
 def _seed(scenario: Scenario, options: RunOptions) -> int:
@@ -346,4 +404,5 @@ def _rerun(path: Path, options: RunOptions, seed: int) -> str:
 
 def _machine() -> str:
     release = platform.release().partition("-")[0]  # what a builder appends says nothing to a reader
-    return f"{os.cpu_count()} cores, {platform.system()} {release}, Python {platform.python_version()}"
+    memory_gib = psutil.virtual_memory().total / 2**30
+    return f"{psutil.cpu_count()} cores, {memory_gib:.0f} GiB, {platform.system()} {release}, Python {platform.python_version()}"

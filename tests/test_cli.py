@@ -55,6 +55,8 @@ def test_the_help_lists_the_exit_codes_and_every_command(capsys: pytest.CaptureF
         (["run", str(QUICKSTART), "--engine", "fake"], 4, "--engine fake"),
         (["run", str(QUICKSTART), "--reporter", "jnuit"], 4, "junit"),
         (["run", str(QUICKSTART), "--reporter", "json", "--reporter", "terminal"], 4, "standard output"),
+        (["run", str(QUICKSTART), "--dry-run", "--reporter", "json"], 4, "--reporter has no meaning with --dry-run"),
+        (["run", str(QUICKSTART), "--reporter", "junit=nowhere/x.xml"], 4, "there is no folder"),
         (["check", "nowhere"], 4, "nowhere"),
         (["check", str(ROOT / "docs")], 4, "no history here"),
         (["cleanup", "--older-than", "5"], 4, "5s"),
@@ -111,6 +113,33 @@ def test_a_stored_run_is_judged_again_with_the_same_result(tmp_path: Path, capsy
     for key in ("verdict", "exit_code", "findings", "summary"):
         assert after[key] == before[key], key
     assert before["rerun"] in capsys.readouterr().out
+
+
+def test_reports_that_are_there_are_left_as_they_are(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(ROOT / "reports/example", folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert jetable("check", folder) == 1
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_the_others_are_judged_when_one_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert jetable("check", tmp_path / "nothing", ROOT / "reports/example") == 4
+    shown = capsys.readouterr()
+    assert "nothing" in shown.err
+    assert "dropped-in-flight" in shown.out
+
+
+def test_every_missing_program_is_told_before_anything_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "jetable: 1\nname: x\ntarget:\n  web:\n    command: {}\nload:\n  requests:\n    - GET /\nsteps:\n  - steady: 1s\n"
+    (tmp_path / "a.yaml").write_text(text.format("no-such-program-here"))
+    (tmp_path / "b.yaml").write_text(text.format("./plain.txt"))
+    (tmp_path / "c.yaml").write_text(text.format('"{python}"'))
+    assert jetable("run", tmp_path, "--reports", tmp_path / "reports", "--reporter", f"junit={tmp_path}/junit.xml") == 4
+    err = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[0] for line in err] == [f"{tmp_path}/a.yaml:5:14", f"{tmp_path}/b.yaml:5:14"]
+    assert not (tmp_path / "reports").exists()
+    assert not (tmp_path / "junit.xml").exists()
 
 
 def test_a_run_cut_in_the_middle_is_judged_and_called_incomplete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

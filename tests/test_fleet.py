@@ -12,7 +12,7 @@ from harness.engines.base import EngineContext, Exit, Replica
 from harness.engines.fake import FakeEngine, FakeProcess, FakeScript
 from harness.errors import KeyOfScenarioError, TargetError
 from harness.fleet import Fleet, StopOrder
-from harness.history import Event, Exited, Routed, Signalled
+from harness.history import Event, Exited, Routed, Signalled, Survived
 from harness.scenario import Scenario
 from harness.stage import Inline, Stage
 
@@ -30,7 +30,8 @@ SCENARIO = Scenario.model_validate(
 class ScriptedLoad:
     """A load whose counters follow a script: what is on the way and in flight, a reading each."""
 
-    def __init__(self, in_flight: list[int], on_the_way: list[int]) -> None:
+    def __init__(self, in_flight: list[int], on_the_way: list[int], *, fresh: bool = True) -> None:
+        self.count, self.fresh = 0, fresh
         self.readings = {"in_flight": in_flight, "on_the_way": on_the_way}
         self.calls: list[str] = []
 
@@ -53,6 +54,10 @@ class ScriptedLoad:
 
     def in_flight(self, replica: str) -> int:
         return self._next("in_flight")
+
+    def sent(self, replica: str) -> int:
+        self.count += self.fresh
+        return self.count
 
     def set_step(self, step: int) -> None: ...
     def alive(self) -> bool:
@@ -186,3 +191,38 @@ def test_a_replica_that_is_never_healthy_is_killed_and_its_end_is_not_called_its
     play.engine.close()
     assert [event.commanded for event in play.events if isinstance(event, Exited)] == [True]
     assert not play.fleet.up("web")
+
+
+def test_requests_that_come_and_go_are_not_taken_for_one_that_lasts() -> None:
+    """In flight at every look, but never the same one: the signal waits for one that was sent since the last look."""
+    load = ScriptedLoad(in_flight=[1], on_the_way=[0], fresh=False)
+    play = Play(load)
+    victim = play.fleet.start("web")
+    began_ns = play.clock.now_ns()
+    play.fleet.stop(victim, order(busy_within_s=5.0))
+    lasted_ns = play.of("terminate")[0].at_ns - began_ns
+    assert 5_000_000 <= lasted_ns < 10_000_000  # nothing new was sent for five milliseconds: that one lasts
+
+
+def test_one_that_dies_while_it_drains_died_by_itself() -> None:
+    play = Play(ScriptedLoad(in_flight=[1], on_the_way=[0]), dies_after_s=1.0, dies_status=3)
+    victim = play.fleet.start("web")
+    play.fleet.stop(victim, order(lag_s=-5.0))
+    (signal,) = play.of("terminate")
+    assert not signal.delivered
+    assert [(event.status, event.commanded) for event in play.events if isinstance(event, Exited)] == [(3, False)]
+
+
+def test_one_that_ended_by_itself_just_before_the_end_of_its_grace_is_not_killed() -> None:
+    play = Play(ScriptedLoad(in_flight=[1], on_the_way=[0]), stop_s=0.9)
+    play.fleet.stop(play.fleet.start("web"), order(grace_s=1.0))
+    assert not play.of("grace-over")
+
+
+def test_descendants_are_counted_from_the_exit_and_not_from_the_end_of_the_lag() -> None:
+    play = Play(ScriptedLoad(in_flight=[1], on_the_way=[0]), children=("sleep 60",))
+    play.fleet.stop(play.fleet.start("web"), order(lag_s=3.0))
+    (survived,) = (event for event in play.events if isinstance(event, Survived))
+    assert survived.after_ns == pytest.approx(NS_PER_S, rel=0.05)
+    (told,) = (event for event in play.events if isinstance(event, Routed) and not event.open)
+    assert told.at_ns - play.of("terminate")[0].at_ns == pytest.approx(3 * NS_PER_S, rel=0.01)

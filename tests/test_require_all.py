@@ -18,11 +18,18 @@ def test_that_needs_a_program():
 """
 
 
+SKIPS_WHOLE = """
+import pytest
+
+pytest.skip("redis-server is not installed", allow_module_level=True)
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("required", "code"), [("1", 1), ("", 0)])
-def test_a_skip_is_a_failure_exactly_where_everything_is_required(tmp_path: Path, required: str, code: int) -> None:
+@pytest.mark.parametrize(("text", "required", "code"), [(SKIPS, "1", 1), (SKIPS, "", 0), (SKIPS_WHOLE, "1", 2), (SKIPS_WHOLE, "", 5)])
+def test_a_skip_is_a_failure_exactly_where_everything_is_required(tmp_path: Path, text: str, required: str, code: int) -> None:
     shutil.copy(Path(__file__).parent / "conftest.py", tmp_path)
-    (tmp_path / "test_it.py").write_text(SKIPS)
+    (tmp_path / "test_it.py").write_text(text)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     environment = {**os.environ, "JETABLE_REQUIRE_ALL": required}
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rA", str(tmp_path)]

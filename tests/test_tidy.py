@@ -171,9 +171,17 @@ def test_nothing_in_the_registries_is_missing() -> None:
     engines = {path.stem for path in (ROOT / "harness/engines").glob("*.py")} - {"__init__", "base"}
     assert set(ENGINES) == engines
     assert set(STEPS) == set(STEP_KINDS)
-    checks = {path.stem for path in (ROOT / "harness/checks").glob("*.py")}
-    assert set(CHECKS) <= checks
-    assert set(REPORTERS) == {"json", "junit"}
+    assert set(CHECKS) == defining("harness/checks", "check")
+    assert {reporter.of_run.__module__.rpartition(".")[2] for reporter in REPORTERS.values()} == defining("harness/report", "of_run")
+
+
+def defining(folder: str, function: str) -> set[str]:
+    """The modules of a folder that define ``function``, which is what makes them members of its registry."""
+    found = set()
+    for path in (ROOT / folder).glob("*.py"):
+        top = ast.parse(path.read_text(encoding="utf-8")).body
+        found |= {path.stem for node in top if isinstance(node, ast.FunctionDef) and node.name == function}
+    return found
 
 
 def test_the_sleep_of_a_test_is_never_a_wait_for_something() -> None:
