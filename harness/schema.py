@@ -109,11 +109,13 @@ target:
     healthcheck: /healthz
     stop_grace_period: 10s
 load:
-  rate: 400/s                                # open model: arrivals do not wait for answers
+  rate: 200/s                                # open model: arrivals do not wait for answers
+  retries: 2                                 # what may be sent twice is sent again, as load balancers do; a kill needs it
   requests:
     - GET /items/{id}
-    - POST /items: {name: "{uuid}"}          # a JSON body
-      weight: 3
+    - PUT /items/{uuid}: {name: "{uuid}"}    # a JSON body
+      weight: 2
+    - GET /slow?ms=100                       # long enough to be in flight when a fault comes
 steps:
   - steady: 2s
   - terminate: {replica: each}               # SIGTERM, grace, SIGKILL at its end; then a replacement
