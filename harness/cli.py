@@ -5,6 +5,7 @@ Commands import what they need when they run, so that ``jetable --help`` answers
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -101,10 +102,25 @@ class _Commands(click.Group):
         except JetableError as error:
             click.echo(f"jetable: {error}", err=True)
             return error.exit_code
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
+                return _internal()
+            return _unwritable(error)
         except Exception:  # noqa: BLE001  the outermost frame: nothing may end without its exit code
-            click.echo(traceback.format_exc(), err=True)
-            click.echo("jetable: internal error; please report it with the traceback above", err=True)
-            return ExitCode.INTERNAL
+            return _internal()
+
+
+def _internal() -> int:
+    click.echo(traceback.format_exc(), err=True)
+    click.echo("jetable: internal error; please report it with the traceback above", err=True)
+    return ExitCode.INTERNAL
+
+
+def _unwritable(error: OSError) -> int:
+    """Say that standard output can't be written, once, and write no more to it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    click.echo(f"jetable: standard output can't be written: {error.strerror}; send it elsewhere", err=True)
+    return ExitCode.ENVIRONMENT
 
 
 def _flushed(code: int) -> int:
@@ -114,9 +130,8 @@ def _flushed(code: int) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        click.echo(f"jetable: standard output can't be written: {error.strerror}; send it elsewhere", err=True)
-        return code or ExitCode.ENVIRONMENT
+        unwritable = _unwritable(error)
+        return code or unwritable
     return code
 
 
