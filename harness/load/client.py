@@ -33,6 +33,7 @@ _now_ns = time.monotonic_ns
 _READ: Final = 1
 _WRITE: Final = 2
 _CHUNK: Final = 65536
+_LAST_LOOKS: Final = 64  # with a chunk each: about what the kernel keeps for one connection
 _HEAD_LIMIT: Final = 1 << 20
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
@@ -85,7 +86,9 @@ class Exchange:
         tx: Bytes that the kernel took.
         rx: Bytes that came.
         port: The client's own port.
-        error: An errno name, an exception type, or ``FIN``.
+        eof: Nothing but the end of the connection told the end of the answer.
+        error: An errno name, an exception type, or a label such as ``FIN``. A good answer has one when more came than was asked for:
+            ``SURPLUS``.
     """
 
     __slots__ = (
@@ -93,6 +96,7 @@ class Exchange:
         "connected_ns",
         "done_ns",
         "ending",
+        "eof",
         "error",
         "first_ns",
         "port",
@@ -117,6 +121,7 @@ class Exchange:
         self.tx = 0
         self.rx = 0
         self.port = 0
+        self.eof = False
         self.error = ""
 
 
@@ -158,6 +163,7 @@ class _Connection:
         "port",
         "sock",
         "status",
+        "surplus",
         "whole",
     )
 
@@ -166,6 +172,7 @@ class _Connection:
         self.port = port
         self.io = get_hub().loop.io(sock.fileno(), _READ)
         self._parser: Any = None
+        self.surplus = False
 
     def begin(self, expect: Expect) -> None:
         """Get ready for the next answer."""
@@ -186,7 +193,7 @@ class _Connection:
     def on_message_begin(self) -> None:
         """A second answer to one request makes the connection useless."""
         if self.whole:
-            self.keep = False
+            self._too_much()
 
     def on_headers_complete(self) -> None:
         """The status line and the headers are here; an interim answer (1xx) does not count."""
@@ -228,11 +235,18 @@ class _Connection:
         except HttpParserUpgrade:
             self.keep = False
         except HttpParserError:
-            self.keep = False
             if not self.whole:
                 raise
+            self._too_much()
         if self._head_only:
+            if self.whole and not self.head.endswith(b"\n\r\n"):
+                self._too_much()
             self._parser = None  # it waits for the body that the headers announce and HEAD does not get
+
+    def _too_much(self) -> None:
+        """Bytes came after the whole answer; what they belong to can't be known, so nothing more is asked on this connection."""
+        self.surplus = True
+        self.keep = False
 
     def close(self, *, reset: bool = False) -> None:
         """Close the socket; ``reset`` tells the peer at once that nobody waits for an answer."""
@@ -386,18 +400,26 @@ class Client:
 
     def _receive(self, connection: _Connection, seen: Exchange, broken: OSError | None) -> None:
         sock, io = connection.sock, connection.io
+        problem: Exception | None = broken
+        looks = _LAST_LOOKS
         while not connection.whole:
-            if broken is None:
-                self._wait(io)
+            if problem is None:
+                try:
+                    self._wait(io)
+                except _EarlyEndError as early:
+                    if early.ending is not Ending.TIMEOUT:
+                        raise
+                    problem = early  # unless the answer is there by now: this process may have stood still while it came
             try:
                 data = sock.recv(_CHUNK)
             except BlockingIOError:
-                if broken is not None:
-                    raise broken from None
+                if problem is not None:
+                    raise problem from None
                 continue
             if not data:
                 self._end_of_stream(connection, broken)
                 connection.keep = False
+                seen.eof = True
                 break
             if not seen.rx:
                 seen.first_ns = _now_ns()
@@ -407,6 +429,10 @@ class Client:
             if connection.headers_whole:
                 seen.reached = Reached.BODY
                 seen.status = connection.status
+            if problem is not None and not connection.whole:
+                looks -= 1
+                if not looks:
+                    raise problem
         seen.reached = Reached.ANSWERED
 
     def _end_of_stream(self, connection: _Connection, broken: OSError | None) -> None:
@@ -426,6 +452,8 @@ class Client:
         if connection.keep and self._keep_alive and not route.gone:
             self._connections[route] = connection
         else:
+            if connection.surplus and not seen.error:
+                seen.error = "SURPLUS"
             connection.close()
 
     def _wait_once(self, sock: _socket.socket, events: int) -> None:

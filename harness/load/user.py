@@ -245,6 +245,7 @@ class Crowd:
                 tx=seen.tx,
                 rx=seen.rx,
                 port=seen.port,
+                eof=seen.eof,
                 error=seen.error,
             )
         )

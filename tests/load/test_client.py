@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _socket
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -119,8 +120,45 @@ def test_a_connection_that_must_not_be_used_again_is_not(client: Client, answer:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello",
     ],
 )
-def test_an_answer_without_a_length_is_whole_when_the_connection_ends(client: Client, answer: bytes) -> None:
-    assert outcome(told(client, answer, then=servers.close)) == (Outcome.OK, Executed.YES)
+def test_an_answer_without_a_length_is_whole_when_the_connection_ends_which_is_on_record(client: Client, answer: bytes) -> None:
+    seen = told(client, answer, then=servers.close)
+    assert outcome(seen) == (Outcome.OK, Executed.YES)
+    assert seen.eof
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        OK,
+        b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\n",
+    ],
+)
+def test_an_answer_that_says_where_it_ends_owes_nothing_to_the_end_of_the_connection(client: Client, answer: bytes) -> None:
+    assert not told(client, answer, then=servers.close).eof
+
+
+@pytest.mark.parametrize("answer", [OK + b"garbage", OK + OK, b"HTTP/1.1 204 No Content\r\n\r\nhello"])
+def test_bytes_after_a_whole_answer_are_on_record(client: Client, answer: bytes) -> None:
+    seen = told(client, answer)
+    assert outcome(seen) == (Outcome.OK, Executed.YES)
+    assert seen.error == "SURPLUS"
+
+
+def test_a_body_that_head_must_not_have_is_on_record_and_its_connection_is_not_used_again(client: Client) -> None:
+    with answering(OK) as server:
+        route = route_to(server.port)
+        head = attempt(client, route, b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n", Expect(head=True))
+        get = attempt(client, route)
+    assert outcome(head) == outcome(get) == (Outcome.OK, Executed.YES)
+    assert (head.error, get.error, get.reused) == ("SURPLUS", "", False)
+
+
+def test_a_body_that_is_wrong_is_worse_than_what_comes_after_it(client: Client) -> None:
+    assert told(client, OK + b"garbage", expect=Expect(contains=b"goodbye")).error == "BODY"
 
 
 def test_an_answer_to_head_has_no_body_whatever_its_headers_say(client: Client) -> None:
@@ -410,6 +448,63 @@ def test_no_whole_answer_in_time_is_a_timeout_however_far_it_got(impatient: Clie
     seen = told(impatient, answer, then=servers.hang)
     assert outcome(seen) == (Outcome.TIMEOUT, Executed.UNKNOWN)
     assert seen.reached is reached
+
+
+LONG = b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n" + b"x" * 60_000
+
+
+@pytest.mark.parametrize(
+    ("answer", "then", "expected"),
+    [
+        (OK, servers.hang, Outcome.OK),
+        (LONG, servers.hang, Outcome.OK),
+        (b"HTTP/1.1 200 OK\r\n\r\nhello", servers.close, Outcome.OK),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", servers.hang, Outcome.TIMEOUT),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", servers.close, Outcome.TRUNCATED),
+        (b"HTTP/1.1 200 OK\r\n\r\nhello", servers.hang, Outcome.TIMEOUT),
+        (b"", servers.hang, Outcome.TIMEOUT),
+        (b"", servers.close, Outcome.CLOSED),
+        (b"", servers.reset, Outcome.CLOSED),
+    ],
+)
+def test_what_came_while_this_process_stood_still_past_the_time_out_counts(
+    impatient: Client, answer: bytes, then: servers.Behaviour, expected: Outcome
+) -> None:
+    came = threading.Event()
+
+    def answer_and(connection: socket.socket) -> None:
+        server.read(connection)
+        connection.sendall(answer)
+        if then is not servers.hang:
+            then(connection)
+        came.set()
+        if then is servers.hang:
+            then(connection)
+
+    def stand_still() -> None:
+        began = time.monotonic()
+        assert came.wait(5)
+        until(lambda: time.monotonic() > began + 0.06)
+
+    with Server(answer_and) as server:
+        route = route_to(server.port)
+        gevent.spawn(stand_still)
+        seen = attempt(impatient, route)
+        assert outcome(seen)[0] is expected
+        assert (route in impatient._connections) == (seen.ending is Ending.ANSWERED and not seen.eof)
+
+
+def test_a_stream_without_an_end_times_out(impatient: Client) -> None:
+    def pour(connection: socket.socket) -> None:
+        server.read(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            connection.sendall(b"x" * 100_000)
+
+    with Server(pour) as server, gevent.Timeout(5):
+        seen = attempt(impatient, route_to(server.port))
+    assert outcome(seen)[0] is Outcome.TIMEOUT
+    assert seen.reached is Reached.BODY
 
 
 def test_a_connection_that_timed_out_is_not_used_again(impatient: Client) -> None:

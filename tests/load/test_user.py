@@ -254,6 +254,14 @@ def test_requests_are_chosen_by_weight_and_the_same_seed_sends_the_same() -> Non
     assert 30 <= sum(path.startswith("/a/") for path in paths) <= 57
 
 
+def test_an_answer_whose_end_only_the_end_of_its_connection_told_is_on_record() -> None:
+    with answering(b"HTTP/1.1 200 OK\r\n\r\nhello", then=servers.close) as server, world() as (w, user):
+        w.publish(server.port)
+        w.crowd.op(user)
+    assert [line.eof for line in w.books.lines if isinstance(line, Close)] == [True]
+    assert w.books.ops() == ["ok"]
+
+
 def test_the_step_of_an_op_is_the_one_in_which_it_began() -> None:
     with answering(OK) as server, world() as (w, user):
         w.publish(server.port)
