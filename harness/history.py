@@ -415,6 +415,7 @@ class Attempts:
     closed: NDArray[np.bool_]
     tx: NDArray[np.int64]
     rx: NDArray[np.int64]
+    eof: NDArray[np.bool_]
     error: NDArray[np.int64]
     replicas: tuple[str, ...]
     errors: tuple[str, ...]
@@ -608,6 +609,7 @@ def _attempts(invokes: Sequence[Invoke], closes: Sequence[Close]) -> Attempts:
         closed=end < len(closes),
         tx=_column(ended, "tx")[end],
         rx=_column(ended, "rx")[end],
+        eof=_column(ended, "eof")[end].astype(np.bool_),
         error=error[end],
         replicas=tuple(replicas),
         errors=tuple(errors),

@@ -103,6 +103,7 @@ METRICS: Final[dict[str, Metric]] = {
         ),
         _count("killed_after_grace", "replicas that had to be killed at the end of their grace"),
         _count("survivors", "descendants that outlived their replica"),
+        _count("dropped_knocks", "new connections that were taken and lost after the signal, before the router knew of the stop"),
         _count("died_by_itself", "replicas that ended although nobody had stopped them"),
         _count("failed_starts", "replicas that did not become healthy"),
         _count("faults", "faults that landed", ">= 10"),
@@ -309,6 +310,7 @@ DEFAULT_THRESHOLDS: Final[tuple[Threshold, ...]] = tuple(
         "dropped_requests == 0",
         "killed_after_grace == 0",
         "survivors == 0",
+        "dropped_knocks == 0",
         "died_by_itself == 0",
         "failed_starts == 0",
     )

@@ -181,6 +181,7 @@ def test_defaults_apply_to_metrics_that_nobody_named() -> None:
     assert [threshold.metric for threshold, by_user in effective if not by_user] == [
         "killed_after_grace",
         "survivors",
+        "dropped_knocks",
         "died_by_itself",
         "failed_starts",
     ]

@@ -13,15 +13,13 @@ from typing import Final
 
 from harness.checks import drops as names
 from harness.checks.drops import Drops
+from harness.checks.facts import SAME_MOMENT_S
 from harness.checks.wording import count, span
 from harness.clock import NS_PER_S
 from harness.outcome import Outcome
 
 AT_ONCE_S: Final = 0.25
 """A main process that is gone so soon after the signal, with that signal's own status, did not handle it."""
-
-SAME_MOMENT_S: Final = 0.05
-"""Connections that end within this time of their process ended with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +145,7 @@ _WAIT: Final = (
     "make sure that the signal reaches the server itself."
 )
 _RETRY: Final = "Let the router retry idempotent requests (retries: in load), as load balancers do, or make clients retry."
-_LISTENER: Final = (
+LISTENER_CURE: Final = (
     "Go on serving until the router has learned of the stop (drain: or a preStop sleep of that length), or close the listener as soon "
     "as the signal comes, so that new connections are refused and go elsewhere."
 )
@@ -217,14 +215,14 @@ CAUSES: Final[tuple[Cause, ...]] = (
         needs="some on new connections while knocks were not refused, and all ended well before the main process did",
         fits=lambda drops: _still_took_connections(drops) and _before_exit(drops),
         cause=lambda drops: f"{_listener_words(drops)}, and the app closed them without a whole answer.",
-        cure=_LISTENER,
+        cure=LISTENER_CURE,
     ),
     Cause(
         name=names.DROPPED_AFTER_SIGNAL,
         needs="some on new connections, and knocks after the signal were not refused",
         fits=_still_took_connections,
         cause=lambda drops: f"{_listener_words(drops)}, and they were cut when it {_exit_words(drops)}.",
-        cure=_LISTENER,
+        cure=LISTENER_CURE,
     ),
     Cause(
         name=names.DROPPED_AFTER_SIGNAL,
@@ -238,7 +236,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
         needs="they ended with the main process",
         fits=_with_exit,
         cause=lambda drops: f"They reached it after {_signal(drops)} and were cut when it {_exit_words(drops)}.",
-        cure=_LISTENER,
+        cure=LISTENER_CURE,
     ),
     Cause(
         name=names.KEEP_ALIVE_RACE,

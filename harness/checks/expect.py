@@ -14,12 +14,26 @@ import msgspec
 
 from harness.checks.facts import Facts
 from harness.checks.metrics import SAMPLERS
-from harness.checks.wording import count, listed, number, tally
+from harness.checks.wording import count, listed, number, some, span, tally
 from harness.history import History
 from harness.threshold import DEFAULT_THRESHOLDS, METRICS, Threshold, effective_thresholds
 from harness.verdict import Finding, Verdict
 
 CHECK: Final = "expect"
+
+TIMING: Final = frozenset(
+    {
+        "time_to_running",
+        "time_to_listening",
+        "startup_time",
+        "time_to_first_answer",
+        "time_to_stop_listening",
+        "time_to_drained",
+        "shutdown_time",
+        "grace_share",
+    }
+)
+"""Metrics that the harness itself times; one that stood still has measured them wrong."""
 
 
 def check(history: History) -> list[Finding]:
@@ -33,6 +47,8 @@ def _finding(facts: Facts, threshold: Threshold, *, written: bool) -> Finding:
     match threshold.holds(samples):
         case True:
             name, verdict, words = "expectation-held", Verdict.PASS, _measured(threshold, samples)
+        case False if threshold.metric in TIMING and facts.harness_stalls:
+            return _untimed(facts, threshold, samples)
         case False:
             name, verdict, words = "expectation-failed", Verdict.FAIL, _measured(threshold, samples)
         case _ if written:
@@ -47,6 +63,21 @@ def _finding(facts: Facts, threshold: Threshold, *, written: bool) -> Finding:
         title=f"{threshold.text}: {words}",
         evidence=() if written else ("a default; name the metric in expect to change it",),
         cure=_cure(threshold) if verdict is Verdict.UNKNOWN and facts.finished else "",
+        metric=threshold.metric,
+        count=len(samples),
+    )
+
+
+def _untimed(facts: Facts, threshold: Threshold, samples: Sequence[float]) -> Finding:
+    """A time that is not as demanded, measured by a harness that stood still meanwhile: nobody knows whether the app took it."""
+    stalls = [f"the harness stood still for {span(seconds)} during {words}" for words, seconds in facts.harness_stalls]
+    return Finding(
+        check=CHECK,
+        name="expectation-unknown",
+        verdict=Verdict.UNKNOWN,
+        title=f"{threshold.text}: {_measured(threshold, samples)}, but the harness itself was too late to tell (see harness-stalled)",
+        evidence=some(stalls),
+        cure="Run it on a quieter machine, or with less load.",
         metric=threshold.metric,
         count=len(samples),
     )

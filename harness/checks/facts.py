@@ -2,7 +2,12 @@
 
 A *life* is all that is known of one replica. A *fault* is one stop that a step ordered, with its window: from the signal until its
 replacement was healthy, or until the victim and all that it left behind was gone. A request is *in flight* at a fault when its first
-byte had left before the signal and its end came after it; one whose end nobody saw does not count, because it can't be proven.
+byte had left before the signal and the app surely had it still to answer. An answer whose first byte was there before the signal may have
+been whole in a buffer of the kernel already, and all that was answered after SIGKILL to everything was: neither counts. What was cut or
+never answered does.
+
+Where nothing but the end of the connection tells the end of an answer, an app that dies ends it too. Such an answer around a signal or an
+exit is *unproven* unless the scenario says what its body must hold.
 
 Everything here is derived from the history alone, and only when somebody asks for it.
 """
@@ -26,6 +31,7 @@ from harness.history import (
     Exited,
     History,
     Knocked,
+    Lagged,
     LoadBegan,
     LoadEnded,
     PhaseReached,
@@ -36,7 +42,7 @@ from harness.history import (
     StartFailed,
     Survived,
 )
-from harness.outcome import OWN_TROUBLE, Outcome
+from harness.outcome import OWN_TROUBLE, Outcome, Reached
 from harness.scenario import Scenario
 
 E = TypeVar("E")
@@ -49,9 +55,12 @@ Mask = NDArray[np.bool_]
 
 NO_ROWS: Final[Rows] = np.zeros(0, dtype=np.int64)
 
-
 STALL_S: Final = 0.25
-"""A control request that takes longer says that the machine stalled."""
+"""A control request that takes longer says that the machine stalled, and so does a start or a stop during which the harness stood still
+for longer."""
+
+SAME_MOMENT_S: Final = 0.05
+"""What ends within this time of a process ended with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +68,6 @@ class Life:
     """All that is known of one replica. Instants are nanoseconds, 0 for what never happened.
 
     Attributes:
-        restart: It replaces another replica.
         first_answer_ns: The first whole answer as expected that it gave to the load.
         signals: Every signal that it was sent, in order.
         closed: Its listener was seen closed after a signal.
@@ -87,11 +95,6 @@ class Life:
     knocks: tuple[Knocked, ...] = ()
 
     @property
-    def restart(self) -> bool:
-        """It replaces another replica."""
-        return bool(self.replaces)
-
-    @property
     def died_by_itself(self) -> bool:
         """Its main process ended although nobody had signalled it, after it had started well."""
         return self.exited is not None and not self.exited.commanded and self.failed is None
@@ -112,10 +115,11 @@ class Fault:
         signal: The signal, with grace and lag.
         victim: The replica that got it.
         replacement: The replica that took its place.
-        killed: SIGKILL at the end of the grace.
+        killed: SIGKILL at the end of the grace, when the main process was still there to get it.
         end_ns: The end of its window.
         in_flight: Rows of `Attempts` that were in flight on the victim at the signal.
         busy: How many were in flight when the victim had to be busy: at the signal, or before it when the router was told first.
+        unproven: How many answers around the signal or the exit may have been cut without a trace.
         drained_ns: The end of the last answer to what was in flight at the signal; 0 when there was none.
     """
 
@@ -127,6 +131,7 @@ class Fault:
     end_ns: int
     in_flight: Rows
     busy: int
+    unproven: int
     drained_ns: int
 
     @property
@@ -143,6 +148,11 @@ class Fault:
     def landed(self) -> bool:
         """The signal reached the victim, and its end was seen."""
         return self.signal.delivered and self.victim.exited is not None
+
+    @property
+    def tells(self) -> bool:
+        """It would have shown it if it had dropped a request: it landed on a busy victim, and each answer is proven to be whole."""
+        return self.landed and self.busy > 0 and not self.unproven
 
     @property
     def exit_s(self) -> float | None:
@@ -241,6 +251,33 @@ class Facts:
                 merged.append((begin, end))
         return tuple(merged)
 
+    def stalled_between(self, begin_ns: int, end_ns: int) -> bool:
+        """Whether the machine stalled at any time of this span."""
+        return any(begin <= end_ns and begin_ns <= end for begin, end in self.stalls)
+
+    @cached_property
+    def harness_stalls(self) -> tuple[tuple[str, float], ...]:
+        """Starts and stops during which the harness stood still for over `STALL_S` in all: which, and for how many seconds."""
+        lags = [(event.at_ns - event.lag_ns, event.at_ns) for event in self.events(Lagged)]
+        if not lags:
+            return ()
+        windows = [(f"the start of {life.replica}", life.spawned_ns, self._started_ns(life)) for life in self.lives.values()]
+        windows += [
+            (f"the stop of {fault.victim.replica}", fault.signal.at_ns, fault.victim.exited.at_ns if fault.victim.exited else fault.end_ns)
+            for fault in self.faults
+        ]
+        stood = [
+            (words, sum(end - begin for begin, end in lags if begin <= last and first <= end) / NS_PER_S)
+            for words, first, last in windows
+            if first
+        ]
+        return tuple((words, seconds) for words, seconds in stood if seconds > STALL_S)
+
+    def _started_ns(self, life: Life) -> int:
+        """When the start of ``life`` was over, one way or the other."""
+        ends = [life.healthy_ns, life.failed.at_ns if life.failed else 0, life.exited.at_ns if life.exited else 0]
+        return min((end for end in ends if end), default=self.end_ns)
+
     @cached_property
     def stalled(self) -> Mask:
         """Ops that timed out, or could not connect in time, while the machine stalled for at least half of their time."""
@@ -257,7 +294,7 @@ class Facts:
             total: Rows = np.where(place < 0, 0, before[place] + inside)
             return total
 
-        timed_out = [code for code, error in enumerate(attempts.errors) if "timedout" in error.lower() or "timeout" in error.lower()]
+        timed_out = [code for code, error in enumerate(attempts.errors) if is_timeout(error)]
         no_connection = (ops.outcome == CODE[Outcome.UNAVAILABLE]) & np.isin(attempts.error[ops.last], timed_out)
         late = self.closed & ((ops.outcome == CODE[Outcome.TIMEOUT]) | no_connection)
         mask: Mask = late & (2 * (stalled_until(ops.done_ns) - stalled_until(ops.invoke_ns)) >= ops.done_ns - ops.invoke_ns)
@@ -374,31 +411,72 @@ class Facts:
         ends += [victim.exited.at_ns] if victim.exited else [self.end_ns]
         ends += [heir.healthy_ns] if heir else []
         ends.append(signal.at_ns + round(max(0.0, signal.lag_s) * NS_PER_S))  # until then the router sends it requests
-        in_flight = self._in_flight(signal.replica, signal.at_ns)
+        in_flight = self._in_flight(signal, signal.at_ns, signal.until_ns)
         told_ns = self._told_ns(signal)
         attempts = self.history.attempts
-        answered = in_flight[attempts.reached[in_flight] == _ANSWERED]
+        answered = in_flight[(attempts.reached[in_flight] == Reached.ANSWERED) & ~np.isin(in_flight, self.unproven)]
+        busy = in_flight if told_ns == signal.at_ns else self._in_flight(signal, told_ns, told_ns)
+        unproven = np.intersect1d(self.unproven, self.by_replica.get(signal.replica, NO_ROWS))
         return Fault(
             number=number,
             signal=signal,
             victim=victim,
             replacement=heir,
-            killed=next((other for other in later if other.purpose == "grace-over"), None),
+            killed=next((other for other in later if other.purpose == "grace-over" and other.delivered), None),
             end_ns=max([signal.until_ns, *ends]),
             in_flight=in_flight,
-            busy=len(in_flight) if told_ns == signal.at_ns else len(self._in_flight(signal.replica, told_ns)),
+            busy=len(busy),
+            unproven=int(np.count_nonzero(attempts.done_ns[unproven] > told_ns)),
             drained_ns=int(attempts.done_ns[answered].max()) if len(answered) else 0,
         )
 
-    def _in_flight(self, replica: str, at_ns: int) -> Rows:
-        """Attempts on ``replica`` whose first byte had left at ``at_ns`` and whose end came later.
+    def _in_flight(self, signal: Signalled, at_ns: int, until_ns: int) -> Rows:
+        """Attempts on the victim that the app had still to answer when what happened between ``at_ns`` and ``until_ns`` happened.
 
-        ``at_ns`` is the instant before the system call: one that ended during it may have been ended by it.
+        ``at_ns`` is the instant before the system call: one that was cut during it may have been cut by it.
         """
-        attempts, rows = self.history.attempts, self.by_replica.get(replica, NO_ROWS)
-        sent, done = attempts.sent_ns[rows], attempts.done_ns[rows]
-        in_flight: Rows = rows[(sent > 0) & (sent <= at_ns) & ((done == 0) | (done > at_ns))]
+        attempts, rows = self.history.attempts, self.by_replica.get(signal.replica, NO_ROWS)
+        rows = rows[self._open(rows, at_ns)]
+        whole = attempts.reached[rows] == Reached.ANSWERED
+        nobody_left = signal.purpose == "kill" and self._to_everything(signal)
+        in_flight: Rows = rows[~whole | ((attempts.first_ns[rows] > until_ns) & (not nobody_left))]
         return in_flight
+
+    def _open(self, rows: Rows, at_ns: int) -> Mask:
+        """Which of these attempts had left at ``at_ns`` and had not ended."""
+        attempts = self.history.attempts
+        sent, done = attempts.sent_ns[rows], attempts.done_ns[rows]
+        mask: Mask = (sent > 0) & (sent <= at_ns) & ((done == 0) | (done > at_ns))
+        return mask
+
+    def _to_everything(self, signal: Signalled) -> bool:
+        """Whether a kill went to the descendants too; where only the main process was killed, workers may go on answering."""
+        steps = [step for step in self.scenario.steps for _ in range(step.repeat)]
+        step = steps[signal.step - 1] if 0 < signal.step <= len(steps) else None
+        return step is None or step.kill is None or step.kill.scope == "all"
+
+    @cached_property
+    def unproven(self) -> Rows:
+        """Attempts that were answered as expected, as far as anybody can know: see the head of this file."""
+        attempts = self.history.attempts
+        rows = np.flatnonzero(attempts.eof & (attempts.outcome == CODE[Outcome.OK]))
+        if not len(rows):
+            return NO_ROWS
+        expects = [request.expect for request in self.scenario.load.requests]
+        told = [number for number, expect in enumerate(expects) if expect.body is not None or expect.body_contains is not None]
+        rows = rows[~np.isin(attempts.request[rows], told)]
+        near = np.zeros(len(rows), dtype=np.bool_)
+        for life in self.lives.values():
+            mine = np.isin(rows, self.by_replica.get(life.replica, NO_ROWS))
+            for signal in life.signals:
+                near |= mine & self._open(rows, signal.at_ns)
+            if life.exited:
+                # What ended before the harness tore the replica down did not end by that.
+                before = [signal.at_ns for signal in life.signals if signal.purpose == "teardown"]
+                done = attempts.done_ns[rows]
+                with_exit = np.abs(done - life.exited.at_ns) <= SAME_MOMENT_S * NS_PER_S
+                near |= mine & with_exit & (done >= min(before, default=0))
+        return rows[near]
 
     def _told_ns(self, signal: Signalled) -> int:
         """The instant at which the victim had to be busy: when the router was told, if that was before the signal."""
@@ -408,7 +486,9 @@ class Facts:
         return max((at_ns for at_ns in told if at_ns <= signal.at_ns), default=signal.at_ns + round(signal.lag_s * NS_PER_S))
 
 
-_ANSWERED: Final = 5  # Reached.ANSWERED, as a column holds it
+def is_timeout(error: str) -> bool:
+    """Whether an errno name or exception type says that time ran out."""
+    return "timedout" in error.lower() or "timeout" in error.lower()
 
 
 def _first(events: list[Event], kind: type[E]) -> E | None:

@@ -1,6 +1,7 @@
 """How each metric of `harness.threshold.METRICS` is measured from a history.
 
-`samples` answers with an empty list where nothing could be measured, and with a zero only where there was something to count over: a
+A sampler gives all samples of its metric in its own unit (seconds, shares, counts), of one process type or of all together. It answers
+with an empty list where nothing could be measured, and with a zero only where there was something to count over: a
 run without a request has no dropped requests *and no proof of it*, so ``dropped_requests`` has no sample then. Metrics of requests
 belong to the process type that takes the load; of any other one they have no samples.
 """
@@ -14,15 +15,10 @@ import numpy as np
 
 from harness.checks.facts import Facts, Fault, Life
 from harness.clock import NS_PER_S
-from harness.history import CODE, History, LoadBegan
+from harness.history import CODE, Knocked, LoadBegan
 from harness.outcome import Outcome
 
 Sampler: TypeAlias = Callable[[Facts, str | None], list[float]]
-
-
-def samples(history: History, metric: str, process: str | None = None) -> list[float]:
-    """All samples of ``metric`` in its own unit (seconds, shares, counts), of one process type or of all together."""
-    return SAMPLERS[metric](Facts(history), process)
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------------
@@ -42,6 +38,16 @@ def _of_outcome(outcome: Outcome) -> Sampler:
 
     def sampler(facts: Facts, process: str | None) -> list[float]:
         return [float(facts.outcomes[outcome])] if _takes_load(facts, process) else []
+
+    return sampler
+
+
+def _blamed(outcome: Outcome) -> Sampler:
+    """Counts ops that ended with ``outcome``, but not what the machine is to blame for."""
+
+    def sampler(facts: Facts, process: str | None) -> list[float]:
+        blamed = (facts.history.ops.outcome == CODE[outcome]) & ~facts.stalled & ~facts.unsent
+        return [float(np.count_nonzero(blamed))] if _takes_load(facts, process) else []
 
     return sampler
 
@@ -161,6 +167,22 @@ def _survivors(facts: Facts, process: str | None) -> list[float]:
     return [float(len(survivors))] if ended else []
 
 
+def dropped_knocks(facts: Facts, fault: Fault) -> list[Knocked]:
+    """Knocks that were taken and then lost between a stop and the instant at which the router learned of it, in order.
+
+    One that hung was not surely lost, so one alone says nothing, nor does any that the machine stalled for.
+    """
+    until_ns = fault.signal.at_ns + round(fault.signal.lag_s * NS_PER_S)
+    knocks = [knock for knock in fault.victim.knocks if fault.signal.at_ns <= knock.at_ns < until_ns]
+    hung = [knock for knock in knocks if knock.result == "hung" and not facts.stalled_between(knock.at_ns, knock.done_ns)]
+    return [knock for knock in knocks if knock.result == "reset" or (len(hung) > 1 and knock in hung)]
+
+
+def _dropped_knocks(facts: Facts, process: str | None) -> list[float]:
+    lagging = [fault for fault in stops_of(facts, process) if fault.signal.lag_s > 0 and fault.victim.knocks]
+    return [float(sum(len(dropped_knocks(facts, fault)) for fault in lagging))] if lagging else []
+
+
 def _faults(facts: Facts, process: str | None) -> list[float]:
     return [float(sum(fault.landed for fault in faults_of(facts, process)))] if lives_of(facts, process) else []
 
@@ -177,14 +199,14 @@ SAMPLERS: Final[dict[str, Sampler]] = {
     "redirected_requests": _of_outcome(Outcome.REDIRECTED),
     "retried_requests": _of_outcome(Outcome.RETRIED),
     "stale_connections": _stale,
-    "unavailable_requests": _of_outcome(Outcome.UNAVAILABLE),
+    "unavailable_requests": _blamed(Outcome.UNAVAILABLE),
     "closed_requests": _of_outcome(Outcome.CLOSED),
     "truncated_answers": _of_outcome(Outcome.TRUNCATED),
     "wrong_answers": _of_outcome(Outcome.WRONG),
     "error_answers": _of_outcome(Outcome.ERROR),
     "rejected_answers": _of_outcome(Outcome.REJECTED),
-    "timeouts": _of_outcome(Outcome.TIMEOUT),
-    "unfinished_requests": _of_outcome(Outcome.UNFINISHED),
+    "timeouts": _blamed(Outcome.TIMEOUT),
+    "unfinished_requests": _blamed(Outcome.UNFINISHED),
     "error_rate": _error_rate,
     "requests_per_second": _requests_per_second,
     "response_time": _response_time,
@@ -200,6 +222,7 @@ SAMPLERS: Final[dict[str, Sampler]] = {
     "exit_status": _exit_status,
     "killed_after_grace": _killed_after_grace,
     "survivors": _survivors,
+    "dropped_knocks": _dropped_knocks,
     "died_by_itself": _died_by_itself,
     "failed_starts": _failed_starts,
     "faults": _faults,

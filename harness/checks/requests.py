@@ -14,10 +14,12 @@ from typing import Final
 import numpy as np
 
 from harness.checks import drops as names
-from harness.checks.causes import explain
+from harness.checks.causes import LISTENER_CURE, explain
 from harness.checks.drops import DropBook, Drops, book
-from harness.checks.facts import Facts, Fault
+from harness.checks.facts import SAME_MOMENT_S, Facts, Fault
+from harness.checks.metrics import dropped_knocks, stops_of
 from harness.checks.power import bound
+from harness.checks.refusals import refusals
 from harness.checks.wording import between, count, grouped, listed, offset, only, percent, some, span, tally
 from harness.clock import NS_PER_S
 from harness.history import CODE, OUTCOMES, History
@@ -26,6 +28,12 @@ from harness.verdict import Finding, Verdict
 
 CHECK: Final = "requests"
 METRIC: Final = "dropped_requests"
+
+PURPOSES: Final[dict[str, str]] = {"terminate": "termination", "scale": "stop of a scale-down", "kill": "kill"}
+"""What one fault of each purpose is called."""
+
+SURPLUS: Final = "SURPLUS"
+"""The error of an answer after which more bytes came than it had announced."""
 
 TITLES: Final[dict[str, str]] = {
     names.DROPPED_IN_FLIGHT: "{count} that {were} in flight at the signal {were} dropped",
@@ -55,7 +63,12 @@ def check(history: History) -> list[Finding]:
         *_cut_off(facts),
         *_kept(facts),
         *_outage(facts),
+        *_refused_without_fault(facts),
+        *_orphans(facts),
+        *_not_provable(facts),
+        *_surplus(facts),
         *_strength(facts, drops),
+        *_dropped_knocks(facts),
         *_listeners(facts),
     ]
 
@@ -181,6 +194,119 @@ def _with_first_failures(facts: Facts, finding: Finding) -> Finding:
     )
 
 
+def _refused_without_fault(facts: Facts) -> list[Finding]:
+    """Live replicas that refused a connection though nobody had touched them; that another one answered does not make it right."""
+    attempts, rows = facts.history.attempts, refusals(facts)
+    if not len(rows):
+        return []
+    replicas = Counter(attempts.replicas[code] for code in attempts.replica[rows].tolist())
+    began_ns = facts.history.header.started_ns
+    lines = [
+        f"{attempts.replicas[attempts.replica[row]]}: {attempts.errors[attempts.error[row]] or 'refused'}, "
+        f"{span((int(attempts.invoke_ns[row]) - began_ns) / NS_PER_S)} after the run began"
+        for row in rows[:5].tolist()
+    ]
+    return [
+        Finding(
+            check=CHECK,
+            name="refused-without-fault",
+            verdict=Verdict.FAIL,
+            title=f"{count(len(rows), 'connection')} {'was' if len(rows) == 1 else 'were'} refused by replicas that nobody had touched "
+            f"({listed(sorted(replicas))}); other replicas answered",
+            evidence=(tally((f"by {replica}", times) for replica, times in replicas.most_common()), *lines),
+            cure="Look for a server that reopens its listener, or workers that restart; its log may say. With one replica these are lost.",
+            metric="redirected_requests",
+            replica=only(replicas, ""),
+            count=len(rows),
+        )
+    ]
+
+
+def _orphans(facts: Facts) -> list[Finding]:
+    """Answers that came when the main process had been gone for a while."""
+    found = [(fault, late_s) for fault in facts.faults if (late_s := _answered_after_exit(facts, fault))]
+    if not found:
+        return []
+    total = sum(len(late_s) for _, late_s in found)
+    replicas = [fault.victim.replica for fault, _ in found]
+    were = "was" if total == 1 else "were"
+    lines = [
+        f"step {fault.signal.step}, {fault.victim.replica}: the main process was gone {span(fault.exit_s or 0.0)} after "
+        f"{fault.signal.signal}; {count(len(late_s), 'answer')} {between(min(late_s), max(late_s))} after that"
+        for fault, late_s in found
+    ]
+    return [
+        Finding(
+            check=CHECK,
+            name="answered-by-orphans",
+            verdict=Verdict.FAIL,
+            title=f"{count(total, 'request')} {were} answered after the main process had ended ({listed(replicas)})",
+            evidence=some(lines),
+            cause="The main process ended before its workers had answered; in a container they would have been cut.",
+            cure="Let the main process wait for its workers before it exits.",
+            metric="survivors",
+            replica=only(replicas, ""),
+            count=total,
+        )
+    ]
+
+
+def _answered_after_exit(facts: Facts, fault: Fault) -> list[float]:
+    """Seconds from the end of the main process to each later answer to what was in flight at a stop, but for what a stall held up."""
+    exited, attempts = fault.victim.exited, facts.history.attempts
+    if fault.is_kill or exited is None or fault.victim.survived:  # survivors are told as such
+        return []
+    answered = fault.in_flight[attempts.outcome[fault.in_flight] == CODE[Outcome.OK]]
+    after_ns = exited.at_ns + SAME_MOMENT_S * NS_PER_S
+    late = [done_ns for done_ns in attempts.done_ns[answered].tolist() if done_ns > after_ns]
+    return [(done_ns - exited.at_ns) / NS_PER_S for done_ns in late if not facts.stalled_between(exited.at_ns, done_ns)]
+
+
+def _not_provable(facts: Facts) -> list[Finding]:
+    """Answers whose end nothing but the end of the connection told, near a signal or an exit, which ends connections too."""
+    attempts, rows = facts.history.attempts, facts.unproven
+    if not len(rows):
+        return []
+    requests = Counter(names.request_name(facts, request) for request in attempts.request[rows].tolist())
+    replicas = Counter(attempts.replicas[code] for code in attempts.replica[rows].tolist())
+    one = len(rows) == 1
+    return [
+        Finding(
+            check=CHECK,
+            name="end-not-provable",
+            verdict=Verdict.UNKNOWN,
+            title=f"{count(len(rows), 'answer')} near a signal or an exit {'was' if one else 'were'} ended by nothing but the end of the "
+            f"connection: whole or cut, nobody knows",
+            evidence=(tally(requests.most_common()), tally((f"of {replica}", times) for replica, times in sorted(replicas.items()))),
+            cure="Write body or body_contains in the request's expect, or let the app send Content-Length.",
+            replica=only(replicas, ""),
+            count=len(rows),
+        )
+    ]
+
+
+def _surplus(facts: Facts) -> list[Finding]:
+    """Answers after which more bytes came than they had announced."""
+    attempts = facts.history.attempts
+    codes = [code for code, error in enumerate(attempts.errors) if error == SURPLUS]
+    rows = np.flatnonzero(np.isin(attempts.error, codes))
+    if not len(rows):
+        return []
+    requests = Counter(names.request_name(facts, request) for request in attempts.request[rows].tolist())
+    return [
+        Finding(
+            check=CHECK,
+            name="surplus-bytes",
+            verdict=Verdict.UNKNOWN,
+            title=f"more bytes than announced came after {count(len(rows), 'answer')}: where {'it ends' if len(rows) == 1 else 'they end'} "
+            "nobody knows",
+            evidence=(tally(requests.most_common()),),
+            cure="Content-Length is too small: let the server count the bytes of the body, not its characters.",
+            count=len(rows),
+        )
+    ]
+
+
 def _outage(facts: Facts) -> list[Finding]:
     """How long nobody, and how long one client, got an answer."""
     if not facts.outages:
@@ -199,11 +325,11 @@ def _outage(facts: Facts) -> list[Finding]:
 
 
 def _strength(facts: Facts, drops: DropBook) -> list[Finding]:
-    """For stops and for kills, when none of those that hit a busy replica dropped a request: how strong that is."""
+    """For each purpose, when none of the faults that hit a busy replica dropped a request: how strong that is."""
     findings = []
-    for kill, thing in ((False, "termination"), (True, "kill")):
-        trials = [fault for fault in facts.faults if fault.is_kill is kill and fault.landed and fault.busy]
-        hits = [fault for fault in facts.faults if fault.is_kill is kill and fault.number in drops.faults]
+    for purpose, thing in PURPOSES.items():
+        trials = [fault for fault in facts.faults if fault.kind == purpose and fault.tells]
+        hits = [fault for fault in facts.faults if fault.kind == purpose and fault.number in drops.faults]
         strength = bound(0, len(trials))
         if hits or strength is None:
             continue
@@ -221,6 +347,40 @@ def _strength(facts: Facts, drops: DropBook) -> list[Finding]:
             )
         )
     return findings
+
+
+def _dropped_knocks(facts: Facts) -> list[Finding]:
+    """New connections that were lost while the router did not yet know of the stop and so would have sent users there."""
+    found = [(fault, lost) for fault in stops_of(facts, None) if (lost := dropped_knocks(facts, fault))]
+    if not found:
+        return []
+    total = sum(len(lost) for _, lost in found)
+    replicas = [fault.victim.replica for fault, _ in found]
+    lines = []
+    for fault, lost in found:
+        results = tally(Counter(knock.result for knock in lost).most_common())
+        spread = f"{offset(fault.after_s(lost[0].at_ns))} to {offset(fault.after_s(lost[-1].done_ns))} after {fault.signal.signal}"
+        waiting = fault.victim.closed.backlog if fault.victim.closed else 0
+        lines.append(
+            f"step {fault.signal.step}, {fault.victim.replica}: {results}, {spread}, the router learned of it after "
+            f"{span(fault.signal.lag_s)}; {count(waiting, 'connection')} in the accept queue when the port was closed"
+        )
+    return [
+        Finding(
+            check=CHECK,
+            name="new-connections-dropped",
+            verdict=Verdict.FAIL,
+            title=f"{count(total, 'new connection')} after the signal {'was' if total == 1 else 'were'} taken and then lost, "
+            f"before the router knew of the stop ({listed(replicas)})",
+            evidence=some(lines),
+            cause="The port was open after the signal, but nobody served what connected to it.",
+            cure=LISTENER_CURE,
+            metric="dropped_knocks",
+            replica=only(replicas, ""),
+            step=only((fault.signal.step for fault, _ in found), -1),
+            count=total,
+        )
+    ]
 
 
 def _listeners(facts: Facts) -> list[Finding]:

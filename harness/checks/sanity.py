@@ -6,18 +6,21 @@ all is well the numbers are told all the same.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
-from harness.checks.facts import Facts, Fault
+from harness.checks.facts import Facts, Fault, is_timeout
 from harness.checks.wording import count, grouped, listed, percent, some, span, tally
 from harness.clock import NS_PER_S
 from harness.history import History, LoadBegan, LoadEnded, StepBegan, StepEnded
 from harness.verdict import Finding, Verdict
 
 CHECK: Final = "sanity"
+
+NO_CONTROL: Final = ", so stalls of the machine can't be told from the app's"
 
 NO_LOAD_CURE: Final = (
     "No user had anything to send while the run lasted: look at think_time and rate, and at logs/load.log in the run's folder."
@@ -29,6 +32,12 @@ LAG_S: Final = 0.5
 LATE_SHARE: Final = 0.01
 """The load process is saturated when it used ``BUSY_CPU`` of its core in more than ``BUSY_SHARE`` of its samples, when its loop lagged
 more than ``LAG_S`` once, or when more than ``LATE_SHARE`` of the arrivals of the open model began late."""
+
+CROWDED_SHARE: Final = 0.9
+"""When so many of the late arrivals had to wait for a free user, and the load process was well, the app was too slow and not the load."""
+
+CONTROL_UNTIL_S: Final = 1.0
+"""The control server has to have answered within so long of the load's last request."""
 
 BUSY_CURES: Final = (
     "Send more load (users or rate), use slower requests or a longer busy_within, or write when: any if an idle victim is what you mean."
@@ -44,6 +53,7 @@ def check(history: History) -> list[Finding]:
         *_ledger(facts),
         *_faults(facts),
         *_control(facts),
+        *_harness(facts),
         *_generator(facts),
     ]
 
@@ -239,7 +249,10 @@ def _control(facts: Facts) -> list[Finding]:
     if not len(facts.history.ops):
         return []
     if not controls:
-        return [_ill("control-missing", "the control sampler left no sample, so stalls of the machine can't be told from the app's")]
+        return [_ill("control-missing", f"the control sampler left no sample{NO_CONTROL}")]
+    if gaps := _control_gaps(facts):
+        cure = "Look at what ended or hindered the control server: a firewall, a limit of open files, a machine that is too busy."
+        return [_ill("control-missing", f"the control sampler has too little to say: {listed(gaps)}{NO_CONTROL}", cure=cure)]
     worst_s = max(control.done_ns - control.at_ns for control in controls) / NS_PER_S
     failures = sum(not control.ok for control in controls)
     stalls = facts.stalls
@@ -256,6 +269,35 @@ def _control(facts: Facts) -> list[Finding]:
     return [_ill("control-stalled", title, lines, cure="Run it on a quieter machine, or with less load.", count=hidden)]
 
 
+def _control_gaps(facts: Facts) -> list[str]:
+    """Why the samples don't cover the load; its end is its last request, for the sampler doesn't wait for what is still under way."""
+    controls = facts.history.controls
+    end_ns = int(facts.history.attempts.invoke_ns.max())
+    good = [control.done_ns for control in controls if control.ok]
+    gaps = []
+    if not good or end_ns - max(good) > CONTROL_UNTIL_S * NS_PER_S:
+        gaps.append(f"no answer in the last {span(CONTROL_UNTIL_S)} of the load")
+    if 2 * len(good) < len(controls):
+        gaps.append(f"{len(good)} of {count(len(controls), 'sample')} answered")
+    errors = [control.error for control in controls if not control.ok and control.done_ns <= end_ns and not is_timeout(control.error)]
+    if errors:
+        told = tally((error or "without an answer", times) for error, times in Counter(errors).most_common())
+        gaps.append(f"{count(len(errors), 'sample')} failed other than by time ({told})")
+    return gaps
+
+
+def _harness(facts: Facts) -> list[Finding]:
+    """What the harness saw late, it measured wrong."""
+    stalls = facts.harness_stalls
+    if not stalls:
+        return []
+    lines = [f"{span(seconds)} during {words}" for words, seconds in sorted(stalls, key=lambda stall: -stall[1])]
+    title = (
+        f"the harness itself stood still for {span(max(seconds for _, seconds in stalls))} while it timed {listed([w for w, _ in stalls])}"
+    )
+    return [_ill("harness-stalled", title, lines, cure="Run it on a quieter machine, or with less load.", count=len(stalls))]
+
+
 def _stall_words(facts: Facts, begin_ns: int, end_ns: int) -> str:
     after = span((begin_ns - facts.history.header.started_ns) / NS_PER_S)
     return f"{span((end_ns - begin_ns) / NS_PER_S)} from {after} after the run began"
@@ -270,7 +312,7 @@ def _generator(facts: Facts) -> list[Finding]:
         return [_ill("generator-missing", "the load did not say how it was, so nobody knows whether it kept up")]
     busy = sum(sample.cpu >= BUSY_CPU for sample in samples) / len(samples)
     lag_s = max(sample.lag_ns for sample in samples) / NS_PER_S
-    arrivals, late = sum(sample.arrivals for sample in samples), sum(sample.late for sample in samples)
+    arrivals, late, crowded = (sum(getattr(sample, name) for sample in samples) for name in ("arrivals", "late", "crowded"))
     used = percent(float(np.median([sample.cpu for sample in samples])))
     numbers = f"the load used {used} of a core (median), its loop lagged at most {span(lag_s)}"
     numbers += f", {late} of {count(arrivals, 'arrival')} began late" if arrivals else ""
@@ -279,10 +321,15 @@ def _generator(facts: Facts) -> list[Finding]:
         problems.append(f"it was at its limit in {percent(busy)} of its samples")
     if lag_s > LAG_S:
         problems.append(f"its loop lagged {span(lag_s)}")
-    if arrivals and late / arrivals > LATE_SHARE:
-        problems.append(f"{percent(late / arrivals)} of the arrivals began late")
     if unsent := int(np.count_nonzero(facts.unsent)):
         problems.append(f"it had no port, file or memory left to send {count(unsent, 'request')}")
+    if arrivals and late / arrivals > LATE_SHARE:
+        words = f"{percent(late / arrivals)} of the arrivals began late"
+        if not problems and crowded >= CROWDED_SHARE * late:
+            title = f"the app was too slow for the rate: {words}, since all users were waiting for answers"
+            cure = "Send less (rate), raise users if that many requests may be under way at once, or run more replicas."
+            return [_ill("app-too-slow-for-rate", title, [numbers], cure=cure)]
+        problems.append(words)
     if not problems:
         return [_well("generator-clean", numbers, count=len(samples))]
     title = f"the load could not keep up: {listed(problems)}"

@@ -35,7 +35,7 @@ class FaultRow(msgspec.Struct, frozen=True, kw_only=True):
         landed: How many reached their victim, of ``count``.
         busy: How many of those hit a replica with a request in flight.
         dropped: How many of the busy ones dropped a request.
-        bound: The rate behind ``dropped`` of ``busy``; None when none was busy.
+        bound: The rate behind ``dropped`` of those of ``busy`` whose answers are proven to be whole; None when there was none.
     """
 
     kind: str
@@ -198,7 +198,7 @@ def _fault_rows(facts: Facts, hits: frozenset[int]) -> tuple[FaultRow, ...]:
                 landed=sum(fault.landed for fault in mine),
                 busy=len(busy),
                 dropped=dropped,
-                bound=bound(dropped, len(busy)),
+                bound=bound(dropped, sum(fault.tells or fault.number in hits for fault in busy)),
             )
         )
     return tuple(rows)

@@ -7,6 +7,7 @@ healthy are failures; each is told once, under the name that says most.
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
@@ -16,6 +17,7 @@ import msgspec
 
 from harness.checks.facts import Facts, Fault, Life
 from harness.checks.metrics import SAMPLERS, lives_of, stops_of
+from harness.checks.power import bound
 from harness.checks.wording import count, listed, only, percent, some, span, tally
 from harness.clock import NS_PER_S
 from harness.history import History
@@ -65,19 +67,15 @@ def check(history: History) -> list[Finding]:
         *_died(facts),
         *_shell_findings(shells),
         *_killed(facts, told),
+        *_crashed(facts),
         *_survivors(facts, told),
         *_tables(table_of(facts)),
         *_stops(facts),
     ]
 
 
-def timing_table(history: History) -> tuple[PhaseRow, ...]:
-    """The statistics of each phase that was measured, by process type in the order of `PHASES`."""
-    return table_of(Facts(history))
-
-
 def table_of(facts: Facts) -> tuple[PhaseRow, ...]:
-    """As `timing_table`, for facts that are there already."""
+    """The statistics of each phase that was measured, by process type in the order of `PHASES`."""
     processes = dict.fromkeys(life.process for life in lives_of(facts, None))
     measured = ((process, phase, SAMPLERS[metric](facts, process)) for process in processes for phase, metric in PHASES.items())
     return tuple(
@@ -278,6 +276,40 @@ def _killed(facts: Facts, told: set[int]) -> list[Finding]:
     ]
 
 
+def _crashed(facts: Facts) -> list[Finding]:
+    """Stops that another signal than ours ended: the app broke while it stopped."""
+    faults = [fault for fault in stops_of(facts, None) if not fault.killed and _ended_by(fault) not in ("", fault.signal.signal)]
+    if not faults:
+        return []
+    lives = [fault.victim for fault in faults]
+    return [
+        Finding(
+            check=CHECK,
+            name="crashed-while-stopping",
+            verdict=Verdict.FAIL,
+            title=f"{_victims(faults)} did not end by {faults[0].signal.signal} but by {listed(sorted({_ended_by(f) for f in faults}))}",
+            evidence=some([_crash_proof(fault) for fault in faults]) + _logs(lives),
+            cause=_last_words(lives),
+            cure="Mend what breaks while the app stops; if it is meant to end so, write its exit_status in expect.",
+            metric="exit_status",
+            count=len(faults),
+            replica=only((life.replica for life in lives), ""),
+            step=only((fault.signal.step for fault in faults), -1),
+        )
+    ]
+
+
+def _ended_by(fault: Fault) -> str:
+    """The name of the signal that ended the victim, by its exit status; empty for none."""
+    number = fault.victim.exited.status - 128 if fault.victim.exited else 0
+    return next((each.name for each in signal.Signals if each.value == number), "")
+
+
+def _crash_proof(fault: Fault) -> str:
+    status = fault.victim.exited.status if fault.victim.exited else -1
+    return f"step {fault.signal.step}, {fault.victim.replica}: {_status(status)}, {span(fault.exit_s or 0.0)} after {fault.signal.signal}"
+
+
 def _went_on_serving(fault: Fault) -> bool:
     """The last knock before SIGKILL was served."""
     before = [knock for knock in fault.victim.knocks if fault.killed and knock.done_ns <= fault.killed.at_ns]
@@ -361,7 +393,7 @@ def _row_words(row: PhaseRow) -> str:
 
 
 def _stops(facts: Facts) -> list[Finding]:
-    """The share of the grace that stops used, how many ended by themselves, and with which exit status."""
+    """The share of the grace that stops used, how many ended by themselves, and with which exit status; each zero with its bound."""
     stops = [fault for fault in stops_of(facts, None) if fault.victim.exited]
     if not stops:
         return []
@@ -370,5 +402,20 @@ def _stops(facts: Facts) -> list[Finding]:
     shares = SAMPLERS["grace_share"](facts, None)
     used = f"; the longest used {percent(max(shares))} of its grace" if shares else ""
     title = f"{len(stops) - killed} of {count(len(stops), 'stop')} ended without SIGKILL{used}"
-    evidence = (tally(statuses.most_common()),)
-    return [Finding(check=CHECK, name="exit-statuses", verdict=Verdict.PASS, title=title, evidence=evidence, count=len(stops))]
+    strength = None if killed else bound(0, len(stops))
+    evidence = [tally(statuses.most_common())]
+    if strength:
+        evidence.append(f"0 of {count(len(stops), 'stop')} needed SIGKILL: at most {percent(strength.upper)} do, at 95 %")
+    statuses_told = Finding(
+        check=CHECK, name="exit-statuses", verdict=Verdict.PASS, title=title, evidence=tuple(evidence), count=len(stops), bound=strength
+    )
+    return [statuses_told, *_no_survivors(stops)]
+
+
+def _no_survivors(stops: Sequence[Fault]) -> list[Finding]:
+    """How strong it is that no stop left a process behind."""
+    strength = bound(0, len(stops))
+    if strength is None or any(fault.victim.survived for fault in stops):
+        return []
+    title = f"0 of {count(len(stops), 'stop')} left a process behind: at most {percent(strength.upper)} do, at 95 %"
+    return [Finding(check=CHECK, name="no-survivors", verdict=Verdict.PASS, title=title, count=len(stops), bound=strength)]

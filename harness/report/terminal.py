@@ -168,8 +168,9 @@ def _landed(faults: Sequence[FaultRow]) -> Text:
 
 def _strength(row: FaultRow) -> Text:
     if row.bound is None:
-        return Text(f"{row.kind} {clean(row.process)}: none landed on a busy replica, so nothing is known")
-    words = f"{row.dropped} of {row.busy} dropped a request"
+        why = "no answer near them is proven to be whole" if row.busy else "none landed on a busy replica"
+        return Text(f"{row.kind} {clean(row.process)}: {why}, so nothing is known")
+    words = f"{row.dropped} of {row.bound.trials} dropped a request"
     if row.dropped:
         return Text.assemble(f"{row.kind} {clean(row.process)}: ", (words, STYLES[Verdict.FAIL]))
     strength = f", so at most {percent(row.bound.upper)} do ({percent(row.bound.confidence)} sure)"

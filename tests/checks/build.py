@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from harness.checks.facts import Facts
+from harness.checks.metrics import SAMPLERS
 from harness.history import (
     AnyLine,
     Close,
@@ -23,6 +25,7 @@ from harness.history import (
     History,
     Invoke,
     Knocked,
+    Lagged,
     LoadBegan,
     LoadEnded,
     PhaseReached,
@@ -54,6 +57,11 @@ def at(ms: float) -> int:
     return ZERO_NS + round(ms * MS)
 
 
+def samples(history: History, metric: str, process: str | None = None) -> list[float]:
+    """All samples of ``metric``, of one process type or of all together."""
+    return SAMPLERS[metric](Facts(history), process)
+
+
 def instant(line: AnyLine) -> int:
     """When a run would have written ``line``."""
     if isinstance(line, Header):
@@ -75,13 +83,17 @@ class Story:
         expect: Sequence[str] = (),
         web: Mapping[str, Any] | None = None,
         others: Mapping[str, Any] | None = None,
+        expected: Mapping[str, Any] | None = None,
     ) -> None:
         self.scenario = Scenario.model_validate(
             {
                 "jetable": 1,
                 "name": "a story",
                 "target": {"web": {"command": ["app"], "replicas": 2, **(web or {})}, **(others or {})},
-                "load": {"process": "web", "requests": ["GET /items/{id}", {"POST /items": {"name": "x"}}]},
+                "load": {
+                    "process": "web",
+                    "requests": [{"request": "GET /items/{id}", "expect": expected or {}}, {"POST /items": {"name": "x"}}],
+                },
                 "steps": list(steps),
                 "expect": list(expect),
             }
@@ -397,6 +409,78 @@ def _not_landed(story: Story) -> None:
     story.exit("web.1", 699, 0)
 
 
+def _gone_in_time(story: Story) -> None:
+    """Its main process ended while the harness made up its mind to kill it."""
+    story.ask("web.1", 690, 760)
+    story.signal("web.1", 700, grace_s=1.0)
+    story.exit("web.1", 1699, 0)
+    story.signal("web.1", 1700, purpose="grace-over", in_flight=-1, delivered=False)
+
+
+def _crash(story: Story) -> None:
+    story.ask("web.1", 690, 760)
+    story.signal("web.1", 700)
+    story.exit("web.1", 780, 139, log=["draining", "Segmentation fault"])
+
+
+def _orphans(story: Story) -> None:
+    story.ask("web.1", 690, 800)
+    story.ask("web.1", 690, 740)
+    story.signal("web.1", 700)
+    story.exit("web.1", 703, 0)
+
+
+def _lagging(story: Story, *results: str) -> None:
+    """The router learns of the stop 200 ms after the signal; until then new connections end with ``results``."""
+    story.ask("web.1", 690, 760)
+    story.signal("web.1", 700, lag_s=0.2)
+    for number, result in enumerate(results):
+        story.knock("web.1", 705 + 20 * number, 706 + 20 * number, result)
+    story.close_listener("web.1", 905, backlog=2)
+    story.exit("web.1", 910, 0)
+    story.tell(Routed(at_ns=at(900), replica="web.1", open=False))
+
+
+def _ended_by_eof(story: Story) -> None:
+    story.ask("web.1", 695, 760, eof=True, request=0)
+    story.ask("web.1", 695, 750)
+    story.signal("web.1", 700)
+    story.exit("web.1", 780, 0)
+
+
+def _killed_at_the_end_of_an_answer(story: Story) -> None:
+    story.ask("web.1", 695, 702, eof=True, request=0)
+    story.attempts([("web.1", 695, 702, Outcome.CLOSED), ("web.2", 706, 715, Outcome.OK)])
+    story.signal("web.1", 700, purpose="kill")
+    story.exit("web.1", 701, 137)
+
+
+def _lag(story: Story, *lags: tuple[float, float]) -> Story:
+    """The harness stood still until each instant for so many milliseconds."""
+    story.tell(*(Lagged(at_ns=at(when), lag_ns=round(ms * MS)) for when, ms in lags))
+    return story
+
+
+def _refused(**options: Any) -> Story:
+    story = steady_run(**options)
+    story.attempts([("web.1", 700, 700.2, Outcome.REFUSED), ("web.2", 701, 708, Outcome.OK)])
+    return _recounted(story)
+
+
+def _surplus() -> Story:
+    story = steady_run()
+    story.ask("web.1", 700, 708, error="SURPLUS")
+    return _recounted(story)
+
+
+def _controls(*more: Control, until: float = 1200) -> Story:
+    """Control samples until then, and more of them."""
+    story = steady_run()
+    story.lines = [line for line in story.lines if not (isinstance(line, Control) and line.at_ns > at(until))]
+    story.lines += more
+    return story
+
+
 def _shell(story: Story) -> None:
     story.ask("web.1", 690, 720)
     story.signal("web.1", 700)
@@ -469,15 +553,16 @@ def _saturated() -> Story:
     return story
 
 
-def _late() -> Story:
+def _late(*, crowded: int = 0) -> Story:
     story = steady_run()
-    story.lines = [msgspec.structs.replace(line, late=3, arrivals=100) if isinstance(line, Generator) else line for line in story.lines]
+    late = {"late": 3, "crowded": crowded, "arrivals": 100}
+    story.lines = [msgspec.structs.replace(line, **late) if isinstance(line, Generator) else line for line in story.lines]
     return story
 
 
 def _stalled(outcome: Outcome) -> Story:
     story = steady_run()
-    story.lines.append(Control(at_ns=at(400), done_ns=at(900), ok=False))
+    story.lines.append(Control(at_ns=at(400), done_ns=at(900), ok=False, error="TimeoutError"))
     return _with(story, ("web.1", 380, 890, outcome))
 
 
@@ -511,8 +596,8 @@ def _problem() -> Story:
     return story
 
 
-def many_kills(outcome: Outcome, **options: Any) -> Story:
-    """Kills of one replica after the other, each busy."""
+def many_kills(outcome: Outcome, *, retried: bool = False, **options: Any) -> Story:
+    """Kills of one replica after the other, each busy; ``retried``: what they cut is answered elsewhere."""
     count = 6
     story = Story(({"steady": "500ms"}, {"kill": "oldest", "repeat": count}, {"steady": "500ms"}), **options)
     _begin(story)
@@ -521,7 +606,8 @@ def many_kills(outcome: Outcome, **options: Any) -> Story:
         begin, victim = 700 + 200 * number, f"web.{number + 1}" if number == 0 else f"web.{number + 2}"
         step = story.step(begin - 50, begin + 100, "kill oldest")
         story.load(victim, begin - 100, begin - 20, every=20)
-        story.ask(victim, begin - 5, begin + 1, outcome)
+        again = [("web.2", begin + 2, begin + 10, Outcome.OK)] if retried else []
+        story.attempts([(victim, begin - 5, begin + 1, Outcome.CLOSED if retried else outcome), *again])
         story.signal(victim, begin, purpose="kill", step=step)
         story.exit(victim, begin + 1, 137)
         story.start(f"web.{number + 3}", begin + 5, step=step, replaces=victim)
@@ -606,6 +692,25 @@ STORIES: dict[str, Callable[[], Story]] = {
     "fail--never-ready": lambda: _failed_start("never-healthy", "GET /healthz was answered with 503 (waited 1s)"),
     "fail--exited-at-start": lambda: _failed_start("exited", "it exited with status 1 before it was healthy"),
     "fail--port-taken": lambda: _failed_start("port-taken", "port 8000 is held by another program"),
+    "pass--exit-statuses--gone-at-the-end-of-its-grace": lambda: stop_run(_gone_in_time),
+    "fail--crashed-while-stopping": lambda: stop_run(_crash),
+    "pass--crashed-while-stopping--allowed": lambda: stop_run(_crash, expect=["exit_status in (0, 139)"]),
+    "pass--no-survivors": lambda: stop_run(clean_stop),
+    "fail--answered-by-orphans": lambda: stop_run(_orphans),
+    "fail--new-connections-dropped": lambda: stop_run(lambda story: _lagging(story, "served", "reset", "hung", "hung")),
+    "pass--listener-after-signal--one-hung": lambda: stop_run(lambda story: _lagging(story, "served", "hung", "rejected", "refused")),
+    "fail--refused-without-fault": _refused,
+    "pass--refused-without-fault--allowed": lambda: _refused(expect=["redirected_requests <= 1"]),
+    "pass--no-request-dropped--end-told-by-the-body": lambda: stop_run(_ended_by_eof, expected={"body_contains": "item"}),
+    "unknown--end-not-provable": lambda: stop_run(_ended_by_eof),
+    "unknown--end-not-provable--kill": lambda: stop_run(_killed_at_the_end_of_an_answer, **_KILL),
+    "unknown--surplus-bytes": _surplus,
+    "unknown--fault-on-idle--answered-before-the-kill": lambda: stop_run(lambda story: _kill(story, Outcome.OK), **_KILL),
+    "unknown--harness-stalled": lambda: _lag(stop_run(clean_stop), (725, 150), (775, 120)),
+    "unknown--expectation-unknown--harness-stalled": lambda: _lag(stop_run(clean_stop, expect=["shutdown_time max < 50ms"]), (775, 260)),
+    "unknown--app-too-slow-for-rate": lambda: _late(crowded=3),
+    "unknown--control-missing--ended-early": lambda: _controls(until=90),
+    "unknown--control-missing--refused": lambda: _controls(Control(at_ns=at(700), done_ns=at(701), ok=False, error="ECONNREFUSED")),
     "fail--expectation-failed": lambda: stop_run(clean_stop, expect=["shutdown_time max < 50ms"]),
     "fail--outage": lambda: stop_run(_unavailable),
     "unknown--expectation-unknown": lambda: steady_run(expect=["shutdown_time p(95) < 5s"]),

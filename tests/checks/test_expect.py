@@ -122,6 +122,17 @@ def test_a_default_says_that_it_is_one() -> None:
     assert finding(steady_run(expect=["dropped_requests == 0"]), "dropped_requests == 0").evidence == ()
 
 
+def test_a_time_that_a_harness_measured_while_it_stood_still_is_unknown_when_it_is_too_long() -> None:
+    text = "shutdown_time max < 50ms"
+    found = finding(STORIES["unknown--expectation-unknown--harness-stalled"](), text)
+    assert (found.name, found.verdict) == ("expectation-unknown", Verdict.UNKNOWN)
+    assert found.evidence == ("the harness stood still for 260 ms during the stop of web.1",)
+    held = STORIES["unknown--harness-stalled"]()
+    held.scenario = stopped("shutdown_time max < 90ms", "exit_status == 1").scenario
+    assert finding(held, "shutdown_time max < 90ms").verdict is Verdict.PASS
+    assert finding(held, "exit_status == 1").verdict is Verdict.FAIL
+
+
 def test_a_failed_expectation_stays_a_failure_beside_the_finding_that_explains_it() -> None:
     found = finding(STORIES["fail--dropped-in-flight"](), "dropped_requests == 0")
     assert (found.name, found.verdict, found.title) == ("expectation-failed", Verdict.FAIL, "dropped_requests == 0: 2")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.checks.facts import Facts, Fault
-from harness.history import PhaseReached, Routed
+from harness.history import Lagged, PhaseReached, Routed
 from harness.outcome import Outcome
-from tests.checks.build import STORIES, Story, at, clean_stop, steady_run, stop_run
+from tests.checks.build import MS, STORIES, Story, at, clean_stop, steady_run, stop_run
 
 
 def fault_of(story: Story) -> Fault:
@@ -20,7 +22,7 @@ def fault_of(story: Story) -> Fault:
 
 def test_a_life_holds_every_instant_of_a_replica() -> None:
     life = Facts(stop_run(clean_stop).history()).life("web.1")
-    assert (life.process, life.restart, life.failed, life.died_by_itself) == ("web", False, None, False)
+    assert (life.process, life.replaces, life.failed, life.died_by_itself) == ("web", "", None, False)
     assert [life.spawned_ns, life.running_ns, life.listening_ns, life.healthy_ns] == [at(5), at(7), at(45), at(55)]
     assert life.first_answer_ns == at(138)
     assert [signal.purpose for signal in life.signals] == ["terminate"]
@@ -40,10 +42,10 @@ def test_no_replica_belongs_to_the_process_type_that_takes_the_load() -> None:
     assert Facts(steady_run().history()).process_of("") == "web"
 
 
-def test_a_replacement_is_a_restart_and_ends_the_window_of_its_fault() -> None:
+def test_a_replacement_ends_the_window_of_its_fault() -> None:
     fault = fault_of(stop_run(clean_stop))
     assert fault.replacement is not None
-    assert (fault.replacement.replica, fault.replacement.restart) == ("web.3", True)
+    assert (fault.replacement.replica, fault.replacement.replaces) == ("web.3", "web.1")
     assert fault.end_ns == fault.replacement.healthy_ns == at(1850)
 
 
@@ -75,7 +77,8 @@ def test_while_the_router_still_sends_requests_the_window_is_open() -> None:
         (695.0, 760.0, 1),
         (699.95, 760.0, 0),  # its first byte left after the signal
         (699.9, 760.0, 1),  # its first byte left at the signal
-        (695.0, 700.02, 1),  # it ended during the system call, perhaps by it
+        (695.0, 700.2, 0),  # the first byte of its answer was there before the signal
+        (695.0, 700.3, 1),  # it came after the signal
         (695.0, 700.0, 0),
         (700.01, 760.0, 0),
     ],
@@ -89,6 +92,91 @@ def test_in_flight_is_what_was_sent_before_the_signal_and_ended_after_it(begin: 
 
     fault = fault_of(stop_run(stop))
     assert (len(fault.in_flight), fault.busy) == (in_flight, in_flight)
+
+
+def test_what_was_cut_while_the_signal_was_sent_was_in_flight() -> None:
+    def stop(story: Story) -> None:
+        story.ask("web.1", 695, 700.02, Outcome.TRUNCATED)
+        story.signal("web.1", 700)
+        story.exit("web.1", 780)
+
+    assert fault_of(stop_run(stop)).busy == 1
+
+
+@pytest.mark.parametrize(("scope", "busy"), [("all", 0), ("main", 1)])
+def test_what_was_answered_after_a_kill_of_everything_had_been_answered_before_it(scope: str, busy: int) -> None:
+    def kill(story: Story) -> None:
+        story.ask("web.1", 690, 705)
+        story.signal("web.1", 700, purpose="kill")
+        story.exit("web.1", 701, 137)
+
+    steps = ({"steady": "500ms"}, {"kill": {"replica": "oldest", "scope": scope}}, {"steady": "500ms"})
+    assert fault_of(stop_run(kill, steps=steps)).busy == busy
+
+
+def test_a_sigkill_that_came_too_late_killed_nobody() -> None:
+    assert fault_of(STORIES["pass--exit-statuses--gone-at-the-end-of-its-grace"]()).killed is None
+
+
+def unproven(begin: float, end: float, *, request: int = 0, **options: Any) -> int:
+    """How many answers that only the end of their connection ended are unproven; web.1 is signalled at 700 and gone at 800."""
+
+    def stop(story: Story) -> None:
+        story.ask("web.1", 690, 740)
+        story.ask("web.1", begin, end, eof=True, request=request)
+        story.signal("web.1", 700)
+        story.exit("web.1", 800)
+
+    return len(Facts(stop_run(stop, **options).history()).unproven)
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "times"),
+    [
+        (600, 650, 0),  # long before the signal
+        (690, 701, 1),  # in flight at it
+        (702, 740, 0),  # the process went on for a while
+        (702, 760, 1),  # it ended with the process
+        (702, 840, 1),
+        (702, 860, 0),
+    ],
+)
+def test_an_end_near_a_signal_or_an_exit_is_not_provable(begin: float, end: float, times: int) -> None:
+    assert unproven(begin, end) == times
+
+
+@pytest.mark.parametrize("expected", [{"body": "item"}, {"body_contains": "item"}])
+def test_an_answer_whose_body_is_known_proves_its_own_end(expected: dict[str, str]) -> None:
+    assert unproven(690, 760, expected=expected) == 0
+    assert unproven(690, 760, expected=expected, request=1) == 1
+
+
+def test_what_ended_before_the_run_was_torn_down_is_proven() -> None:
+    story = steady_run()
+    story.ask("web.1", 1180, 1209, eof=True, request=0)
+    assert len(Facts(story.history()).unproven) == 0
+
+
+def test_an_unproven_answer_is_not_drained_and_no_proof_of_anything() -> None:
+    fault = fault_of(STORIES["unknown--end-not-provable"]())
+    assert (fault.busy, fault.unproven, fault.tells, fault.drained_ns) == (2, 1, False, at(750))
+
+
+@pytest.mark.parametrize(
+    ("lags", "stalls"),
+    [
+        ([(725, 150), (775, 120)], [("the stop of web.1", pytest.approx(0.27))]),
+        ([(725, 150), (775, 90)], []),
+        ([(1600, 500)], []),  # nothing was being timed
+        ([(1820, 300)], [("the start of web.3", pytest.approx(0.3))]),
+    ],
+)
+def test_the_harness_stood_still_when_it_was_late_for_a_quarter_of_a_second_in_one_start_or_stop(
+    lags: list[tuple[float, float]], stalls: list[object]
+) -> None:
+    story = stop_run(clean_stop)
+    story.tell(*(Lagged(at_ns=at(when), lag_ns=round(ms * MS)) for when, ms in lags))
+    assert list(Facts(story.history()).harness_stalls) == stalls
 
 
 def test_an_attempt_that_nobody_saw_the_end_of_proves_nothing() -> None:

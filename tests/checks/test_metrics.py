@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from harness.checks.metrics import SAMPLERS, samples
+from harness.checks.metrics import SAMPLERS
 from harness.history import LoadBegan
 from harness.outcome import Outcome
 from harness.threshold import DEFAULT_THRESHOLDS, METRICS
-from tests.checks.build import STORIES, Story, clean_stop, steady_run, stop_run
+from tests.checks.build import STORIES, Story, clean_stop, samples, steady_run, stop_run
 
 OF_REQUESTS = [
     name
@@ -54,7 +54,7 @@ def test_kills_are_no_stops(metric: str) -> None:
 
 @pytest.mark.parametrize("threshold", DEFAULT_THRESHOLDS, ids=str)
 def test_a_clean_stop_meets_every_default(threshold: object) -> None:
-    history = stop_run(clean_stop).history()
+    history = STORIES["pass--listener-after-signal--one-hung"]().history()
     assert samples(history, str(threshold).split()[0]) == [0.0]
 
 
@@ -95,6 +95,11 @@ def test_a_clean_stop_meets_every_default(threshold: object) -> None:
         ("unknown--fault-on-idle", "busy_faults", [0.0]),
         ("unknown--fault-not-landed", "faults", [0.0]),
         ("pass--no-fault", "faults", [0.0]),
+        ("pass--faults-landed", "dropped_knocks", []),
+        ("fail--new-connections-dropped", "dropped_knocks", [3.0]),
+        ("unknown--control-stalled", "timeouts", [0.0]),
+        ("pass--exit-statuses--gone-at-the-end-of-its-grace", "killed_after_grace", [0.0]),
+        ("unknown--fault-on-idle--answered-before-the-kill", "busy_faults", [0.0]),
         ("pass--no-fault", "survivors", []),
         ("pass--no-fault", "outage_time", [0.0]),
     ],

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from harness.checks.requests import check
-from harness.history import Routed
+from harness.history import Control, Routed
 from harness.outcome import Outcome
 from harness.verdict import Finding, Verdict
-from tests.checks.build import STORIES, Story, clean_stop, many_kills, steady_run, stop_run
+from tests.checks.build import STORIES, Story, at, clean_stop, many_kills, steady_run, stop_run
 
 
 def findings(story: Story) -> dict[str, Finding]:
@@ -74,8 +74,99 @@ def test_a_zero_says_how_strong_it_is() -> None:
 
 
 def test_kills_and_stops_are_counted_by_themselves() -> None:
-    found = findings(many_kills(Outcome.OK))["no-request-dropped"]
+    story = many_kills(Outcome.OK, retried=True)
+    found = findings(story)["no-request-dropped"]
     assert found.title.startswith("0 of 6 kills dropped a request: at most 39.3 % do")
+
+
+def test_a_drop_of_one_purpose_takes_nothing_from_the_zero_of_another() -> None:
+    def stop(story: Story) -> None:
+        clean_stop(story)
+        story.ask("web.2", 1500, 1503, Outcome.CLOSED)
+        story.signal("web.2", 1501, purpose="scale")
+        story.exit("web.2", 1503)
+
+    found = [finding for finding in check(stop_run(stop).history()) if finding.name == "no-request-dropped"]
+    assert [finding.title for finding in found] == ["0 of 1 termination dropped a request: at most 95 % do, at 95 %"]
+
+
+@pytest.mark.parametrize("name", ["unknown--end-not-provable", "unknown--end-not-provable--kill"])
+def test_an_answer_that_may_have_been_cut_is_unknown_and_no_zero(name: str) -> None:
+    found = findings(STORIES[name]())
+    assert "no-request-dropped" not in found
+    assert (found["end-not-provable"].verdict, found["end-not-provable"].count) == (Verdict.UNKNOWN, 1)
+    assert found["end-not-provable"].evidence == ("1 GET /items/{id}", "1 of web.1")
+    assert "Content-Length" in found["end-not-provable"].cure
+
+
+def test_a_new_connection_that_is_lost_before_the_router_knows_is_a_failure() -> None:
+    found = findings(STORIES["fail--new-connections-dropped"]())["new-connections-dropped"]
+    assert (found.verdict, found.metric, found.replica, found.step, found.count) == (Verdict.FAIL, "dropped_knocks", "web.1", 2, 3)
+    (line,) = found.evidence
+    assert line == (
+        "step 2, web.1: 2 hung, 1 reset, +25.0 ms to +66.0 ms after SIGTERM, the router learned of it after 200 ms; "
+        "2 connections in the accept queue when the port was closed"
+    )
+
+
+def knocked(*results: str, lag_s: float = 0.2, stall: bool = False) -> bool:
+    """Whether new connections count as dropped."""
+
+    def stop(story: Story) -> None:
+        story.ask("web.1", 690, 760)
+        story.signal("web.1", 700, lag_s=lag_s)
+        for number, result in enumerate(results):
+            story.knock("web.1", 705 + 20 * number, 706 + 20 * number, result)
+        story.exit("web.1", 910)
+        if stall:
+            story.lines.append(Control(at_ns=at(650), done_ns=at(950), ok=True))
+
+    return "new-connections-dropped" in findings(stop_run(stop))
+
+
+def test_only_what_was_surely_lost_while_the_router_did_not_know_counts() -> None:
+    assert knocked("reset")
+    assert knocked("reset", stall=True)
+    assert knocked("hung", "hung")
+    assert not knocked("hung", "hung", stall=True)
+    assert not knocked("hung")
+    assert not knocked("rejected", "refused", "served")
+    assert not knocked("reset", "hung", "hung", lag_s=0.0)
+    assert not knocked("served", "reset", lag_s=0.02)
+
+
+def test_answers_after_the_end_of_the_main_process_are_those_of_orphans() -> None:
+    found = findings(STORIES["fail--answered-by-orphans"]())["answered-by-orphans"]
+    assert (found.verdict, found.metric, found.replica, found.count) == (Verdict.FAIL, "survivors", "web.1", 1)
+    assert found.evidence == ("step 2, web.1: the main process was gone 3.00 ms after SIGTERM; 1 answer +97.0 ms after that",)
+    assert "answered-by-orphans" not in findings(STORIES["fail--signal-swallowed-by-shell"]())
+
+
+def refused(story: Story, begin: float) -> bool:
+    story.attempts([("web.2", begin, begin + 0.2, Outcome.REFUSED), ("web.1", begin + 1, begin + 8, Outcome.OK)])
+    return "refused-without-fault" in findings(story)
+
+
+def test_a_live_replica_that_refuses_without_a_fault_is_a_failure() -> None:
+    found = findings(STORIES["fail--refused-without-fault"]())["refused-without-fault"]
+    assert (found.verdict, found.metric, found.replica, found.count) == (Verdict.FAIL, "redirected_requests", "web.1", 1)
+    assert found.evidence == ("1 by web.1", "web.1: ECONNREFUSED, 700 ms after the run began")
+    assert refused(steady_run(), 700)
+
+
+def test_near_a_start_a_stop_or_a_death_nobody_asks_why_a_connection_was_refused() -> None:
+    assert not refused(steady_run(), 300)  # web.2 was published at 57
+    for begin in (300, 650, 720, 1000, 1790, 2200):
+        assert not refused(stop_run(clean_stop), begin), begin
+    assert refused(stop_run(clean_stop), 2400)
+    assert not refused(STORIES["fail--died-by-itself"](), 710)
+    assert "refused-without-fault" not in findings(STORIES["pass--redirected"]())
+
+
+def test_more_bytes_than_announced_are_unknown() -> None:
+    found = findings(STORIES["unknown--surplus-bytes"]())["surplus-bytes"]
+    assert (found.verdict, found.count, found.metric) == (Verdict.UNKNOWN, 1, "")
+    assert "Content-Length is too small" in found.cure
 
 
 @pytest.mark.parametrize(

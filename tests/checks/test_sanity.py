@@ -5,12 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from harness.checks.metrics import samples
 from harness.checks.sanity import check
 from harness.history import Control, Generator, LoadEnded, Signalled
 from harness.outcome import Outcome
 from harness.verdict import Finding, Verdict
-from tests.checks.build import MS, ONE_KILL, STORIES, Story, at, clean_stop, steady_run, stop_run
+from tests.checks.build import MS, ONE_KILL, STORIES, Story, at, clean_stop, samples, steady_run, stop_run
 
 
 def findings(story: Story) -> dict[str, Finding]:
@@ -185,6 +184,51 @@ def test_a_load_at_its_limit_still_counts(change: dict[str, float]) -> None:
     story = steady_run()
     story.lines = [msgspec.structs.replace(line, **change) if isinstance(line, Generator) else line for line in story.lines]
     assert ills(story) == set()
+
+
+def test_late_arrivals_that_waited_for_users_are_the_app_s_doing() -> None:
+    found = findings(STORIES["unknown--app-too-slow-for-rate"]())["app-too-slow-for-rate"]
+    assert found.verdict is Verdict.UNKNOWN
+    assert found.title == "the app was too slow for the rate: 3 % of the arrivals began late, since all users were waiting for answers"
+
+
+@pytest.mark.parametrize("change", [{"crowded": 2}, {"crowded": 3, "cpu": 0.99}, {"crowded": 3, "lag_ns": 501 * MS}])
+def test_late_arrivals_of_a_load_that_was_not_well_are_its_own(change: dict[str, float]) -> None:
+    story = steady_run()
+    late = {"late": 3, "arrivals": 100, **change}
+    story.lines = [msgspec.structs.replace(line, **late) if isinstance(line, Generator) else line for line in story.lines]
+    assert ills(story) == {"generator-saturated"}
+
+
+@pytest.mark.parametrize(
+    ("ok", "error", "missing"),
+    [
+        ((500, 600, 1090), "", False),
+        ((30,), "", True),  # none in the last second
+        ((500, 600), "ETIMEDOUT", False),
+        ((500,), "ETIMEDOUT", False),
+        ((), "TimeoutError", True),
+        ((500, 600), "ECONNREFUSED", True),
+        ((500, 600), "FIN", True),
+    ],
+)
+def test_control_samples_must_cover_the_load_and_be_answered(ok: tuple[float, ...], error: str, *, missing: bool) -> None:
+    story = steady_run().without(Control)
+    story.lines += [Control(at_ns=at(when), done_ns=at(when + 1), ok=True) for when in ok]
+    if error:
+        story.lines.append(Control(at_ns=at(700), done_ns=at(900), ok=False, error=error))
+    assert ("control-missing" in ills(story)) is missing
+
+
+def test_what_ended_the_last_control_sample_with_the_load_is_no_failure_of_it() -> None:
+    story = steady_run()
+    story.lines.append(Control(at_ns=at(1150), done_ns=at(1190), ok=False, error="GreenletExit"))
+    assert "control-missing" not in ills(story)
+
+
+def test_a_harness_that_stood_still_says_so() -> None:
+    found = findings(STORIES["unknown--harness-stalled"]())["harness-stalled"]
+    assert found.title == "the harness itself stood still for 270 ms while it timed the stop of web.1"
 
 
 def test_one_busy_sample_of_five_is_forgiven() -> None:

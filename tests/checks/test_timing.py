@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.checks.timing import check, timing_table
+from harness.checks.facts import Facts
+from harness.checks.timing import check, table_of
 from harness.history import PhaseReached, Spawned
 from harness.verdict import Finding, Verdict
 from tests.checks.build import STORIES, Story, at, clean_stop, steady_run, stop_run
@@ -19,7 +20,7 @@ def failures(story: Story) -> list[Finding]:
 
 
 def test_the_table_has_a_row_for_each_phase_that_was_measured() -> None:
-    rows = timing_table(stop_run(clean_stop).history())
+    rows = table_of(Facts(stop_run(clean_stop).history()))
     assert [(row.process, row.begin, row.phase, row.count) for row in rows] == [
         ("web", "spawned", "running", 3),
         ("web", "spawned", "listening", 3),
@@ -33,7 +34,7 @@ def test_the_table_has_a_row_for_each_phase_that_was_measured() -> None:
 
 
 def test_the_table_is_by_process_type() -> None:
-    rows = timing_table(STORIES["unknown--fault-on-idle--no-load-there"]().history())
+    rows = table_of(Facts(STORIES["unknown--fault-on-idle--no-load-there"]().history()))
     assert {(row.process, row.phase): row.count for row in rows if row.phase == "exited"} == {("worker", "exited"): 1}
 
 
@@ -45,7 +46,7 @@ def test_statistics_are_over_all_replicas_of_a_process_type() -> None:
             Spawned(at_ns=at(0), step=0, replica=life, process="api", command="api"),
             PhaseReached(at_ns=at(number * 100), replica=life, phase="running"),
         )
-    row = next(row for row in timing_table(story.history()) if row.process == "api")
+    row = next(row for row in table_of(Facts(story.history())) if row.process == "api")
     assert (row.phase, row.count) == ("running", 11)
     assert (row.median_s, row.p95_s, row.max_s) == pytest.approx((0.6, 1.05, 1.1))
 
@@ -56,7 +57,14 @@ def test_phases_are_told_as_lines_of_a_table() -> None:
     assert found["stop-phases"].title == "1 stop: web exited after 80.0 ms (median), 80.0 ms (longest)"
     assert found["stop-phases"].evidence[-1] == "web signalled → exited: 1 time, median 80.0 ms, p95 80.0 ms, max 80.0 ms"
     assert found["exit-statuses"].title == "1 of 1 stop ended without SIGKILL; the longest used 0.8 % of its grace"
-    assert found["exit-statuses"].evidence == ("1 with exit status 0",)
+    assert found["exit-statuses"].evidence == (
+        "1 with exit status 0",
+        "0 of 1 stop needed SIGKILL: at most 95 % do, at 95 %",
+    )
+    assert found["no-survivors"].title == "0 of 1 stop left a process behind: at most 95 % do, at 95 %"
+    for zero in (found["exit-statuses"], found["no-survivors"]):
+        assert zero.bound is not None
+        assert (zero.bound.hits, zero.bound.trials) == (0, 1)
 
 
 def test_a_stop_that_goes_on_serving_has_ignored_the_signal() -> None:
@@ -77,6 +85,28 @@ def test_a_stop_that_stopped_serving_and_did_not_end_has_not_ignored_the_signal(
 
     (found,) = failures(stop_run(hang))
     assert (found.name, found.cause) == ("killed-after-grace", "The stop that SIGTERM began did not come to its end.")
+
+
+def test_a_stop_that_another_signal_ended_is_a_crash() -> None:
+    (found,) = failures(STORIES["fail--crashed-while-stopping"]())
+    assert (found.name, found.metric, found.replica, found.step) == ("crashed-while-stopping", "exit_status", "web.1", 2)
+    assert found.title == "web.1 did not end by SIGTERM but by SIGSEGV"
+    assert found.cause == "The last line of web.1's log: Segmentation fault"
+
+
+@pytest.mark.parametrize("status", [0, 1, 128, 143, 255, -1])
+def test_an_exit_status_that_speaks_of_no_other_signal_is_no_crash(status: int) -> None:
+    def stop(story: Story) -> None:
+        story.ask("web.1", 690, 760)
+        story.signal("web.1", 700)
+        story.exit("web.1", 780, status)
+
+    assert failures(stop_run(stop)) == []
+
+
+def test_what_was_killed_or_left_something_behind_has_no_bound_of_that() -> None:
+    assert findings(STORIES["fail--killed-after-grace"]())["exit-statuses"].bound is None
+    assert "no-survivors" not in findings(STORIES["fail--survivors"]())
 
 
 def test_survivors_are_listed_with_pid_command_and_port() -> None:
