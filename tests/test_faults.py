@@ -1,14 +1,22 @@
-"""Which replica a step means."""
+"""Which replica a step means, and how it is stopped."""
 
 from __future__ import annotations
+
+import math
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.clock import Dice
+from harness import faults
+from harness.clock import Dice, FakeClock
 from harness.engines.base import Replica
 from harness.faults import StepProblemError, choose
+from harness.fleet import StopOrder
+from harness.scenario import Restart, RollingRestart, Scenario, Terminate
+from harness.stage import Stage
+from harness.units import Duration
 
 
 def replicas(count: int) -> list[Replica]:
@@ -43,3 +51,156 @@ def test_a_place_that_is_not_taken_is_a_problem_of_the_step() -> None:
 def test_any_reaches_every_replica_in_the_long_run() -> None:
     dice = Dice(3)
     assert {choose(replicas(4), "any", dice)[0].name for _ in range(200)} == {"web.1", "web.2", "web.3", "web.4"}
+
+
+# --- how a step says that a replica is to be stopped
+
+
+def scenario(**changes: object) -> Scenario:
+    """Two process types, of which web takes the load; ``changes`` are keys of the file."""
+    written: dict[str, object] = {
+        "jetable": 1,
+        "name": "x",
+        "target": {
+            "web": {"command": "app", "stop_signal": "SIGINT", "stop_grace_period": "7s"},
+            "worker": {"command": "work", "stop_signal": "SIGQUIT"},
+        },
+        "load": {"requests": ["GET /"]},
+        "steps": [{"steady": "1s"}],
+    }
+    return Scenario.model_validate(written | changes)
+
+
+def graceful(options: Terminate | Restart | RollingRestart, process: str = "web", **changes: object) -> StopOrder:
+    victim = Replica(name=f"{process}.1", process=process, host="127.0.0.1", port=1, pid=1, at_ns=1, running_ns=1)
+    return faults._graceful(scenario(**changes), victim, options, purpose="terminate")
+
+
+@pytest.mark.parametrize("kind", [Terminate, Restart, RollingRestart])
+def test_a_graceful_stop_is_that_of_its_process_type(kind: type[Terminate | Restart | RollingRestart]) -> None:
+    order = graceful(kind())
+    assert (order.signal, order.grace_s, order.purpose) == ("SIGINT", 7.0, "terminate")
+    assert not order.everything
+    assert graceful(kind(when="any"), "worker").signal == "SIGQUIT"
+    assert graceful(kind(when="any"), "worker").grace_s == 10.0
+
+
+@pytest.mark.parametrize("kind", [Terminate, Restart, RollingRestart])
+def test_a_graceful_stop_wants_a_busy_victim_unless_any_will_do(kind: type[Terminate | Restart | RollingRestart]) -> None:
+    assert graceful(kind()).wants_busy
+    assert not graceful(kind(when="any")).wants_busy
+    assert graceful(kind(busy_within=Duration.parse("250ms"))).busy_within_s == 0.25
+
+
+def test_a_replica_that_takes_no_load_is_never_wanted_busy() -> None:
+    assert not graceful(Terminate(), "worker").wants_busy
+    assert graceful(Terminate(), "worker", load={"process": "worker", "requests": ["GET /"]}).wants_busy
+
+
+@pytest.mark.parametrize(
+    ("routing", "options", "lag_s"),
+    [
+        ({}, {}, 0.0),
+        ({"endpoint_lag": "2s"}, {}, 2.0),
+        ({"drain": "3s"}, {}, -3.0),
+        ({"endpoint_lag": "2s"}, {"endpoint_lag": "500ms"}, 0.5),
+        ({"endpoint_lag": "2s"}, {"drain": "1s"}, -1.0),
+        ({"drain": "3s"}, {"endpoint_lag": "0s"}, 0.0),
+    ],
+)
+def test_the_router_learns_of_a_stop_as_the_step_says_or_else_the_scenario(
+    routing: dict[str, str], options: dict[str, str], lag_s: float
+) -> None:
+    order = graceful(Terminate.model_validate(options), routing=routing)
+    assert order.lag_s == lag_s
+    assert math.copysign(1, order.lag_s) == (1 if lag_s >= 0 else -1)
+
+
+class RecordedFleet:
+    """A fleet that only writes down what it is asked for."""
+
+    def __init__(self, count: int) -> None:
+        self.replicas = {"web": replicas(count), "worker": workers(count)}
+        self.calls: list[str] = []
+        self.orders: list[StopOrder] = []
+
+    def up(self, process: str) -> list[Replica]:
+        return list(self.replicas[process])
+
+    def start(self, process: str, *, replaces: str = "", port: int = 0) -> None:
+        self.calls.append(f"start {process} for {replaces}" + (f" at {port}" if port else ""))
+
+    def start_many(self, process: str, count: int) -> None:
+        self.calls.append(f"start {count} {process}")
+
+    def stop(self, victim: Replica, order: StopOrder) -> None:
+        self.calls.append(f"stop {victim.name}")
+        self.orders.append(order)
+
+
+def workers(count: int) -> list[Replica]:
+    return [
+        Replica(name=f"worker.{number}", process="worker", host="127.0.0.1", port=0, pid=number, at_ns=number, running_ns=number)
+        for number in range(1, count + 1)
+    ]
+
+
+def do(step: dict[str, object], count: int = 2) -> RecordedFleet:
+    """Do one step of a file on ``count`` replicas of each process type."""
+    whole = scenario(steps=[step])
+    fleet, unused = RecordedFleet(count), cast("Any", None)
+    stage = Stage(
+        scenario=whole,
+        clock=FakeClock(),
+        dice=Dice(1),
+        engine=unused,
+        load=unused,
+        record=unused,
+        background=unused,
+        tell=unused,
+        note=unused,
+    )
+    (only,) = whole.steps
+    faults.STEPS[only.kind](stage, cast("Any", fleet), only.options)
+    return fleet
+
+
+def test_a_kill_is_sudden_and_hits_everything_unless_it_says_main() -> None:
+    fleet = do({"kill": "oldest"})
+    (order,) = fleet.orders
+    assert (order.signal, order.grace_s, order.everything, order.wants_busy) == ("SIGKILL", 0.0, True, True)
+    assert not do({"kill": {"replica": 1, "scope": "main"}}).orders[0].everything
+    assert not do({"kill": {"replica": 1, "when": "any"}}).orders[0].wants_busy
+    assert do({"kill": {"replica": 1, "busy_within": "1s", "endpoint_lag": "2s"}}).orders[0].lag_s == 2.0
+    assert fleet.calls == ["stop web.1", "start web for web.1"]
+
+
+def test_a_restart_takes_the_port_again_and_a_termination_does_not() -> None:
+    assert do({"restart": "newest"}).calls == ["stop web.2", "start web for web.2 at 20002"]
+    assert do({"terminate": "newest"}).calls == ["stop web.2", "start web for web.2"]
+
+
+def test_a_rolling_restart_goes_from_the_oldest_in_the_order_that_is_wanted() -> None:
+    stop_first = ["stop web.1", "start web for web.1", "stop web.2", "start web for web.2"]
+    assert do({"rolling_restart": None}).calls == stop_first
+    start_first = ["start web for web.1", "stop web.1", "start web for web.2", "stop web.2"]
+    assert do({"rolling_restart": {"order": "start-first"}}).calls == start_first
+
+
+def test_scaling_starts_what_is_missing_and_stops_the_newest() -> None:
+    assert do({"scale": {"web": 5}}).calls == ["start 3 web"]
+    assert do({"scale": {"web": 2}}).calls == []
+    down = do({"scale": {"web": 1}}, count=3)
+    assert down.calls == ["stop web.3", "stop web.2"]
+    assert {(order.purpose, order.signal, order.wants_busy) for order in down.orders} == {("scale", "SIGINT", True)}
+
+
+def test_scaling_down_what_takes_no_load_waits_for_no_request() -> None:
+    down = do({"scale": {"worker": 1}})
+    assert down.calls == ["stop worker.2"]
+    assert [(order.signal, order.wants_busy) for order in down.orders] == [("SIGQUIT", False)]
+
+
+def test_a_step_on_nothing_is_a_problem_of_the_step() -> None:
+    with pytest.raises(StepProblemError, match="no replica of web was up"):
+        do({"terminate": "any"}, count=0)

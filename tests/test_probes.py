@@ -1,4 +1,4 @@
-"""What a knock on a real listener tells."""
+"""What a knock on a real listener tells, and when a replica counts as healthy."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from harness.engines.base import Replica
-from harness.probes import knock
+from harness.clock import NS_PER_S, FakeClock
+from harness.engines.base import Engine, Exit, Listening, Replica
+from harness.history import PhaseReached
+from harness.probes import LOOK_EVERY_S, NotHealthyError, knock, wait_healthy
+from harness.scenario import Healthcheck
+from harness.stage import Stage
+from harness.units import Duration
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
@@ -73,3 +82,184 @@ def test_a_knock_on_a_closed_port_is_refused() -> None:
 def test_a_knock_that_nobody_answers_hangs() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:  # accepted by the kernel, never by anybody else
         assert knock(replica(listener.getsockname()[1]), "/") == "hung"
+
+
+# --- waiting until a replica is healthy
+
+
+class Stub:
+    """An engine that sees what a script says; one reading each, the last one for ever."""
+
+    name = "stub"
+
+    def __init__(
+        self, *, listening: list[Listening | None] | None = None, matches: list[bool] | None = None, exit: Exit | None = None
+    ) -> None:
+        self.seen = listening if listening is not None else [Listening(open=True)]
+        self.matches = matches if matches is not None else [False]
+        self.gone = gone
+        self.patterns: list[str] = []
+
+    def wait_exit(self, replica: Replica, timeout_s: float) -> Exit | None:
+        return self.gone
+
+    def listening(self, replica: Replica) -> Listening | None:
+        return self.seen.pop(0) if len(self.seen) > 1 else self.seen[0]
+
+    def log_matches(self, replica: Replica, pattern: str) -> bool:
+        self.patterns.append(pattern)
+        return self.matches.pop(0) if len(self.matches) > 1 else self.matches[0]
+
+
+class Wait:
+    """One call of `wait_healthy` on a fake clock, with what it recorded and raised."""
+
+    def __init__(self, engine: Stub, healthcheck: object, at: Replica) -> None:
+        self.clock = FakeClock(start_ns=at.at_ns)
+        self.events: list[PhaseReached] = []
+        self.error: NotHealthyError | None = None
+        unused: Any = None
+        stage = Stage(
+            scenario=unused,
+            clock=self.clock,
+            dice=unused,
+            engine=cast("Engine", engine),
+            load=unused,
+            record=lambda event: self.events.append(cast("PhaseReached", event)),
+            background=unused,
+            tell=unused,
+            note=unused,
+        )
+        try:
+            wait_healthy(stage, at, Healthcheck.model_validate(healthcheck))
+        except NotHealthyError as error:
+            self.error = error
+
+    @property
+    def phases(self) -> list[str]:
+        return [event.phase for event in self.events]
+
+    @property
+    def why(self) -> tuple[str, str]:
+        """The reason and the detail of what was raised."""
+        assert self.error is not None, self.phases
+        return self.error.reason, self.error.detail
+
+
+def test_a_log_that_never_matches_is_never_healthy() -> None:
+    waited = Wait(Stub(matches=[False]), {"log": "ready", "start_period": "2s"}, replica(1))
+    assert waited.why == ("never-healthy", "no line of its log matched 'ready' (waited 2s)")
+    assert waited.phases == []
+
+
+def test_a_log_that_matches_is_healthy() -> None:
+    engine = Stub(matches=[False, False, True])
+    waited = Wait(engine, {"log": "ready|started", "start_period": "2s"}, replica(1))
+    assert waited.error is None
+    assert waited.phases == ["healthy"]
+    assert engine.patterns == ["ready|started"] * 3
+
+
+def test_a_replica_that_listens_is_recorded_so_before_it_is_healthy() -> None:
+    waited = Wait(Stub(listening=[Listening(open=False)] * 5 + [Listening(open=True)]), "tcp", replica(1))
+    assert waited.error is None
+    assert waited.phases == ["listening", "healthy"]
+    listening, healthy = waited.events
+    assert replica(1).at_ns < listening.at_ns <= healthy.at_ns
+
+
+def test_what_only_has_to_run_is_healthy_at_once_and_is_not_asked_for_its_port() -> None:
+    waited = Wait(Stub(listening=[Listening(open=False)]), "running", replica(1))
+    assert waited.error is None
+    assert waited.phases == ["healthy"]
+
+
+@pytest.mark.parametrize("status", [500, 503, 404])
+def test_a_health_check_that_is_answered_with_an_error_is_never_healthy_and_its_status_is_told(status: int) -> None:
+    with web_server(status) as port:
+        waited = Wait(Stub(), {"http": "/healthz", "start_period": "50ms"}, replica(port))
+    assert waited.why == ("never-healthy", f"GET /healthz was answered with {status} (waited 50ms)")
+    assert waited.phases == ["listening"]
+
+
+@pytest.mark.parametrize("status", [200, 204, 302, 399])
+def test_a_health_check_that_is_answered_well_is_healthy_and_redirects_are_not_followed(status: int) -> None:
+    with web_server(status) as port:
+        waited = Wait(Stub(), "/healthz", replica(port))
+    assert waited.error is None
+    assert waited.phases == ["listening", "healthy"]
+
+
+def test_a_health_check_without_an_answer_is_never_healthy() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        waited = Wait(Stub(), {"http": "/healthz", "start_period": "20ms"}, replica(taken.getsockname()[1]))
+    reason, detail = waited.why
+    assert reason == "never-healthy"
+    assert detail.startswith("GET /healthz got no answer: Connect")
+
+
+def test_no_proxy_of_the_environment_stands_before_a_replica(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with web_server(200) as port:
+        assert Wait(Stub(), "/healthz", replica(port)).error is None
+
+
+def test_a_port_that_somebody_else_holds_is_told_at_once() -> None:
+    waited = Wait(Stub(listening=[Listening(open=False, taken_by="nginx (pid 12)")]), "/healthz", replica(8000))
+    assert waited.why == ("port-taken", "port 8000 is held by another program: nginx (pid 12)")
+    assert waited.clock.now_ns() == replica(8000).at_ns
+
+
+def test_a_replica_that_ended_before_it_was_healthy_is_told_with_its_status() -> None:
+    waited = Wait(Stub(gone=Exit(at_ns=1, status=3)), "/healthz", replica(1))
+    assert waited.why == ("exited", "it exited with status 3 before it was healthy")
+
+
+@given(st.integers(min_value=1, max_value=2_000), st.integers(min_value=0, max_value=10**12))
+def test_the_wait_ends_with_the_start_period_counted_from_the_start_of_the_replica(period_ms: int, at_ns: int) -> None:
+    started = Replica(name="web.1", process="web", host="127.0.0.1", port=1, pid=0, at_ns=at_ns, running_ns=at_ns)
+    waited = Wait(Stub(listening=[Listening(open=False)]), {"tcp": True, "start_period": f"{period_ms}ms"}, started)
+    assert waited.why == ("never-healthy", f"its port was never open (waited {Duration.parse(f'{period_ms}ms')})")
+    took_ns = waited.clock.now_ns() - at_ns
+    assert period_ms * 10**6 <= took_ns <= period_ms * 10**6 + round(2 * LOOK_EVERY_S * NS_PER_S)
+
+
+def test_health_is_asked_for_no_more_often_than_the_interval() -> None:
+    engine = Stub(matches=[False])
+    Wait(engine, {"log": "ready", "interval": "100ms", "start_period": "1s"}, replica(1))
+    assert 9 <= len(engine.patterns) <= 11
+
+
+def test_where_the_engine_cant_see_a_port_it_is_tried() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert Wait(Stub(listening=[None]), "tcp", replica(listener.getsockname()[1])).phases == ["listening", "healthy"]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        waited = Wait(Stub(listening=[None]), {"tcp": True, "start_period": "20ms"}, replica(taken.getsockname()[1]))
+    assert waited.why[0] == "never-healthy"
+
+
+@contextmanager
+def web_server(status: int) -> Iterator[int]:
+    """A server that answers each request with ``status``, on a thread of its own."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *words: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as listening:
+        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        yield listening.server_address[1]
+        listening.shutdown()
+        thread.join(10)
