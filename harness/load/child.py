@@ -30,9 +30,11 @@ from gevent.event import Event
 from locust.env import Environment
 
 from harness.clock import NS_PER_S, Dice
-from harness.history import Control, Generator, LedgerWriter, LoadBegan, LoadEnded
+from harness.errors import ExitCode, JetableError
+from harness.history import Control, Generator, LoadBegan, LoadEnded
 from harness.load import table
 from harness.load.client import Client, Exchange, Expect
+from harness.load.ledger import Ledger
 from harness.load.locust_user import make_user_class
 from harness.load.spec import Orders
 from harness.load.table import Router, Table, lone_route
@@ -40,7 +42,6 @@ from harness.load.user import Crowd
 
 GO: Final = b"g"
 STOP: Final = b"s"
-STOP_AT_ONCE: Final = b"x"
 
 _STDIN: Final = 0
 _BEAT_S: Final = 0.01
@@ -59,7 +60,12 @@ def main(arguments: list[str]) -> int:
         orders = msgspec.json.decode(file.read(), type=Orders)
     logging.basicConfig(stream=sys.stderr, level=logging.ERROR, format="%(name)s: %(message)s")
     _allow_many_files()
-    return _Load(shared, orders).run()
+    try:
+        load = _Load(shared, orders)
+    except JetableError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return load.run()
 
 
 def _allow_many_files() -> None:
@@ -75,7 +81,7 @@ class _Load:
         self._spec = orders.load
         self._words = shared.words
         self._control_port = orders.control_port
-        self._ledger = LedgerWriter(Path(orders.ledger))
+        self._ledger = Ledger(Path(orders.ledger))
         start = Dice(self._spec.seed).fork("router").integer(0, 1 << 20)
         self._crowd: Crowd = Crowd(self._spec, Router(shared, start=start), self._ledger, shared.words)
         self._environment = Environment(user_classes=[make_user_class(self._crowd, self._fail)], catch_exceptions=False)
@@ -83,18 +89,23 @@ class _Load:
         self._stop = Event()
         self._at_once = False
         self._problem = ""
+        self._exit_code = 0
 
     def run(self) -> int:
         """Wait for the word to begin, send until the word to end."""
         gevent.signal_handler(signal.SIGTERM, self._end)
         self._spawn(self._listen)
         self._go.wait(self._spec.longest_s)
-        if not self._stop.is_set():
-            self._send()
-        self._ledger.close()
-        if self._problem:
-            sys.stderr.write(self._problem)
-        return 1 if self._problem else 0
+        try:
+            try:
+                if not self._stop.is_set():
+                    self._send()
+            finally:
+                self._ledger.close()
+        except JetableError as error:
+            self._fail(error)
+        sys.stderr.write(self._problem)
+        return self._exit_code
 
     def _send(self) -> None:
         runner = self._environment.create_local_runner()
@@ -118,9 +129,14 @@ class _Load:
 
     def _spawn(self, body: Callable[[], None]) -> Greenlet:
         """Run ``body`` beside the users; a defect in it ends the load."""
-        greenlet = gevent.spawn(body)
-        greenlet.link_exception(lambda failed: self._fail(failed.exception))
-        return greenlet
+
+        def guarded() -> None:
+            try:
+                body()
+            except Exception as error:  # noqa: BLE001  handed on: the load ends with it
+                self._fail(error)
+
+        return gevent.spawn(guarded)
 
     def _drain(self) -> None:
         """Let what is under way end in time; write down what does not as unfinished."""
@@ -131,7 +147,6 @@ class _Load:
         self._wait_for_ops(_CANCEL_S, patient=False)
 
     def _wait_for_ops(self, longest_s: float, *, patient: bool) -> None:
-
         deadline_ns = time.monotonic_ns() + round(longest_s * NS_PER_S)
         while self._crowd.open_ops and not (self._at_once and patient) and time.monotonic_ns() < deadline_ns:
             gevent.sleep(0.001)
@@ -159,7 +174,8 @@ class _Load:
     def _watch_itself(self) -> None:
         """Measure how late the loop is and what it costs, so that a generator that can't keep up is not taken for a slow app."""
         crowd = self._crowd
-        began_ns, cpu_s, late, arrivals, lag_ns = time.monotonic_ns(), time.process_time(), 0, 0, 0
+        began_ns, cpu_s, lag_ns = time.monotonic_ns(), time.process_time(), 0
+        late, crowded, arrivals = crowd.late, crowd.crowded, crowd.arrivals
         ending = False
         while not ending:
             before_ns = time.monotonic_ns()
@@ -178,10 +194,12 @@ class _Load:
                     lag_ns=lag_ns,
                     cpu=round((used_s - cpu_s) * NS_PER_S / max(1, now_ns - began_ns), 4),
                     late=crowd.late - late,
+                    crowded=crowd.crowded - crowded,
                     arrivals=crowd.arrivals - arrivals,
                 )
             )
-            began_ns, cpu_s, late, arrivals, lag_ns = now_ns, used_s, crowd.late, crowd.arrivals, 0
+            began_ns, cpu_s, lag_ns = now_ns, used_s, 0
+            late, crowded, arrivals = crowd.late, crowd.crowded, crowd.arrivals
 
     def _ask_control_server(self) -> None:
         """Ask a server that does nothing, over the same code and the same wire, on new and on kept connections in turn."""
@@ -197,12 +215,19 @@ class _Load:
             at_ns = time.monotonic_ns()
             route.reserve()
             clients[0].exchange(route, request, expect, seen)
-            self._ledger.append(Control(at_ns=at_ns, done_ns=seen.done_ns, ok=seen.as_expected))
+            error = "" if seen.as_expected else seen.error or "STATUS"
+            self._ledger.append(Control(at_ns=at_ns, done_ns=seen.done_ns, ok=seen.as_expected, error=error))
             gevent.sleep(_CONTROL_S)
 
     def _fail(self, error: BaseException) -> None:
-        """A defect of the load itself: end at once with its traceback in the log, rather than send on with holes in the books."""
-        self._problem = self._problem or "".join(traceback.format_exception(error))
+        """The load can't go on: end at once with the reason in the log, rather than send on with holes in the books.
+
+        What a person can mend is said in a sentence; anything else is a defect and has a traceback.
+        """
+        if not self._problem:
+            mendable = isinstance(error, JetableError)
+            self._problem = f"{error}\n" if mendable else "".join(traceback.format_exception(error))
+            self._exit_code = error.exit_code if isinstance(error, JetableError) else ExitCode.INTERNAL
         self._at_once = True
         self._end()
 

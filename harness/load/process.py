@@ -81,16 +81,17 @@ class ProcessLoad:
         """Let the load process send; returns when it does.
 
         Raises:
-            MachineError: It ended, or was not ready within 30 seconds; the message ends with its log.
+            MachineError: It ended, or was not ready within 30 seconds; the message ends with the last line of its log.
         """
         self.prepare()
         self._say(_GO)
         deadline_ns = self._clock.now_ns() + round(START_S * NS_PER_S)
         while not self._table.words[table.SENDING]:
-            if not self.alive() or self._clock.now_ns() > deadline_ns:
-                what = f"was not ready within {START_S:.0f} s" if self.alive() else "ended before it began"
+            ended = self._ended()
+            if ended or self._clock.now_ns() > deadline_ns:
+                what = f"the {ended} ended before the load began" if ended else f"the load process was not ready within {START_S:.0f} s"
                 self._kill()
-                raise MachineError(f"the load process {what}; its log ({self._log}) ends with:\n{self._log_tail()}")
+                raise MachineError(f"{what} (its log: {self._log}): {self._last_words()}")
             self._clock.sleep(_POLL_S)
 
     def publish(self, replica: str, host: str, port: int) -> None:
@@ -137,8 +138,8 @@ class ProcessLoad:
         return self._control.pid if self._control is not None else 0
 
     def alive(self) -> bool:
-        """False when the load process has ended although nobody stopped it."""
-        return self._stopped or (self._child is not None and self._child.poll() is None)
+        """False when the load process or the control server has ended although nobody stopped it."""
+        return self._stopped or (self._child is not None and not self._ended())
 
     def stop(self, *, at_once: bool = False) -> None:
         """End the load in order, or ``at_once``; what does not end in time is killed. Safe to call at any moment, and again."""
@@ -150,6 +151,11 @@ class ProcessLoad:
             except subprocess.TimeoutExpired:
                 self._child.kill()
         self._kill()
+
+    def _ended(self) -> str:
+        """What has ended already, in words; empty while both processes run."""
+        both = {"load process": self._child, "control server": self._control}
+        return next((name for name, process in both.items() if process is not None and process.poll() is not None), "")
 
     def _spawn(self, module: str, descriptors: list[int]) -> subprocess.Popen[bytes]:
         """Start a module of this package in a session of its own, so that Ctrl-C does not reach it."""
@@ -186,11 +192,13 @@ class ProcessLoad:
                 process.kill()
             process.wait()
 
-    def _log_tail(self) -> str:
+    def _last_words(self) -> str:
+        """The last line of the log that is not empty: the load process ends with the reason."""
         try:
-            return self._log.read_bytes()[-_LOG_BYTES:].decode(errors="replace").strip() or "(nothing)"
+            lines = self._log.read_bytes()[-_LOG_BYTES:].decode(errors="replace").split("\n")
         except OSError as error:
             return f"({error.strerror})"
+        return next((line.strip() for line in reversed(lines) if line.strip()), "(nothing)")
 
 
 def _import_path() -> dict[str, str]:

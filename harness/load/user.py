@@ -113,13 +113,13 @@ class Crowd:
     """All users of a load: what they share, and the books of what they do.
 
     ``begun``, ``invoked`` and ``closed`` count ops and attempts, ``open_ops`` those under way, ``arrivals`` and ``late`` the arrivals of
-    the open model.
+    the open model, and ``crowded`` those of the late ones that would have begun in time had a user been idle.
     """
 
     def __init__(self, spec: LoadSpec, router: Router, ledger: Ledger, words: memoryview[int]) -> None:
         self.spec = spec
         self.clients: list[Client] = []
-        self.invoked = self.closed = self.begun = self.open_ops = self.arrivals = self.late = 0
+        self.invoked = self.closed = self.begun = self.open_ops = self.arrivals = self.late = self.crowded = 0
         self.stopping = False
         self._cancelled = False
         self._router = router
@@ -129,7 +129,7 @@ class Crowd:
         self._weights = list(accumulate(request.weight for request in spec.requests))
         self._dice = Dice(spec.seed).fork("load")
         self._idle: list[User] = []
-        self._overdue: deque[int] = deque()
+        self._overdue: deque[tuple[int, bool]] = deque()
 
     def new_user(self) -> User:
         """A user with connections of its own, for the greenlet that calls this."""
@@ -157,19 +157,21 @@ class Crowd:
             if self._idle:
                 self._idle.pop().take(due_ns)
             else:
-                self._overdue.append(due_ns)
+                self._overdue.append((due_ns, -ahead_ns <= LATE_NS))
 
     def leave_overdue(self) -> None:
         """The load is over: arrivals for which nobody was idle in time count as late, although they never began."""
-        never = sum(_now_ns() - due_ns > LATE_NS for due_ns in self._overdue)
+        never = sum(_now_ns() - due_ns > LATE_NS for due_ns, _ in self._overdue)
         self._overdue.clear()
         self.arrivals += never
         self.late += never
+        self.crowded += never
 
     def wait_arrival(self, user: User) -> int:
         """The instant at which the op that ``user`` is to begin now was due."""
         if self._overdue:
-            due_ns = self._overdue.popleft()
+            due_ns, was_in_time = self._overdue.popleft()
+            self.crowded += was_in_time and _now_ns() - due_ns > LATE_NS
         else:
             self._idle.append(user)
             due_ns = get_hub().switch()

@@ -252,15 +252,89 @@ def test_a_load_that_ends_by_itself_is_not_alive(tmp_path: Path) -> None:
 
 
 def test_a_load_that_cannot_begin_says_why_with_its_log(tmp_path: Path) -> None:
-    why = r"(?s)ended before it began.*load\.log.*unknown placeholder"
+    why = r"^the load process ended before the load began \(its log: \S+/load\.log\): .*unknown placeholder.*$"
     with load_of(tmp_path, requests=(RequestSpec(method="GET", path="/{nonsense}"),)) as load, pytest.raises(MachineError, match=why):
         load.start()
 
 
 def test_a_ledger_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "ops.jsonl").mkdir()
-    with load_of(tmp_path) as load, pytest.raises(MachineError, match="IsADirectoryError"):
+    with load_of(tmp_path) as load, pytest.raises(MachineError, match=r"can't write \S+/ops\.jsonl: Is a directory; free space, or"):
         load.start()
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Processes that are started meanwhile can make no larger file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_load_without_room_for_its_ledger_says_so_in_one_sentence(tmp_path: Path) -> None:
+    with load_of(tmp_path) as load:
+        with largest_file(1 << 20):
+            load.prepare()
+        with pytest.raises(MachineError) as told:
+            load.start()
+    sentence = f"can't write {tmp_path / 'ops.jsonl'}: File too large; free space, or name another folder with --reports"
+    assert str(told.value) == f"the load process ended before the load began (its log: {tmp_path / 'load.log'}): {sentence}"
+    assert (tmp_path / "load.log").read_text() == f"{sentence}\n"
+
+
+def test_a_control_server_that_ends_before_the_load_begins_is_told(tmp_path: Path) -> None:
+    with load_of(tmp_path) as load:
+        load.prepare()
+        os.kill(load.control_pid, signal.SIGKILL)
+        until(lambda: not load.alive())
+        with pytest.raises(MachineError, match=r"^the control server ended before the load began .*: \(nothing\)$"):
+            load.start()
+
+
+def test_a_control_server_that_ends_meanwhile_ends_the_trust_in_the_load_and_its_silence_is_on_record(tmp_path: Path) -> None:
+    with load_of(tmp_path) as load:
+        load.start()
+        path = tmp_path / "ops.jsonl"
+        until(lambda: b'"ok":true' in path.read_bytes())
+        assert load.alive()
+        os.kill(load.control_pid, signal.SIGKILL)
+        until(lambda: not load.alive())
+        until(lambda: b"ECONNREFUSED" in path.read_bytes())
+        load.stop()
+    controls = lines_of(ledger(tmp_path), Control)
+    assert {control.error for control in controls if control.ok} == {""}
+    failed = [control.error for control in controls if not control.ok]
+    assert "ECONNREFUSED" in failed
+    assert set(failed) <= {"ECONNREFUSED", "ECONNRESET", "FIN"}
+
+
+def test_a_control_server_that_stands_still_is_on_record(tmp_path: Path) -> None:
+    with load_of(tmp_path) as load:
+        load.start()
+        path = tmp_path / "ops.jsonl"
+        until(lambda: b'"ok":true' in path.read_bytes())
+        os.kill(load.control_pid, signal.SIGSTOP)
+        until(lambda: b'"ok":false' in path.read_bytes())
+        assert load.alive()
+        os.kill(load.control_pid, signal.SIGCONT)
+        load.stop()
+    assert "TIMEOUT" in {control.error for control in lines_of(ledger(tmp_path), Control) if not control.ok}
+
+
+def test_a_load_process_that_stands_still_notices_and_says_for_how_long(tmp_path: Path) -> None:
+    with load_of(tmp_path) as load:
+        load.start()
+        path = tmp_path / "ops.jsonl"
+        until(lambda: b'"generator"' in path.read_bytes())
+        os.kill(load.pid, signal.SIGSTOP)
+        goes_on = time.monotonic() + 0.6
+        until(lambda: time.monotonic() > goes_on)
+        os.kill(load.pid, signal.SIGCONT)
+        until(lambda: any(sample.lag_ns > 300_000_000 for sample in lines_of(ledger(tmp_path), Generator)))
+        load.stop()
 
 
 def test_the_header_is_written_by_the_harness_alone(tmp_path: Path) -> None:
@@ -277,17 +351,15 @@ def test_the_harness_imports_neither_locust_nor_gevent() -> None:
 
 
 def test_a_ledger_that_can_grow_no_more_ends_the_load_and_says_so(tmp_path: Path) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with CountingServer() as server, load_of(tmp_path) as load:
         load.publish("web.1", "127.0.0.1", server.port)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (6 << 20, hard))
-        try:
-            load.start()
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        with largest_file(6 << 20):
+            load.prepare()
+        load.start()
         until(lambda: not load.alive())
         seen = set(server.seen)
     lines = ledger(tmp_path)
-    assert "File too large" in (tmp_path / "load.log").read_text()
+    sentence = f"can't write {tmp_path / 'ops.jsonl'}: File too large; free space, or name another folder with --reports"
+    assert (tmp_path / "load.log").read_text() == f"{sentence}\n"
     assert not lines_of(lines, LoadEnded)
     assert seen <= {(line.op, line.n) for line in lines_of(lines, Invoke)}

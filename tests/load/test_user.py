@@ -324,7 +324,7 @@ def test_arrivals_that_find_no_idle_user_are_late_and_never_left_out() -> None:
     with Server(slow) as server, world(rate_per_s=500.0, users=2) as (w, _):
         w.publish(server.port)
         play(w, ops=8)
-    assert w.crowd.late > 0
+    assert w.crowd.crowded == w.crowd.late > 0
     dues = sorted(set(w.books.history().attempts.due_ns.tolist()))
     assert {later - sooner for sooner, later in pairwise(dues)} == {2_000_000}
 
@@ -341,7 +341,22 @@ def test_arrivals_that_nobody_was_idle_for_until_the_end_count_as_late() -> None
         begun = w.crowd.arrivals
         w.crowd.leave_overdue()
     assert begun == 1
-    assert w.crowd.late >= 10  # those of the first tenth of a second, at the least, were over a tenth late
+    assert w.crowd.crowded == w.crowd.late >= 10  # those of the first tenth of a second, at the least, were over a tenth late
+
+
+@pytest.mark.slow
+def test_arrivals_that_are_late_because_this_process_stood_still_are_not_crowded() -> None:
+    def stand_still() -> None:
+        goes_on = time.monotonic() + 0.3
+        while time.monotonic() < goes_on:
+            pass
+
+    with CountingServer() as server, world(rate_per_s=100.0, users=2) as (w, _):
+        w.publish(server.port)
+        gevent.spawn_later(0.05, stand_still)
+        play(w, ops=45)
+    assert w.crowd.late >= 10
+    assert w.crowd.crowded <= w.crowd.late // 2, "those that were due near its end may have met the crowd of the others"
 
 
 def play(w: World, *, ops: int, arrivals_s: float = 0.0) -> None:
