@@ -93,7 +93,7 @@ class Stub:
     name = "stub"
 
     def __init__(
-        self, *, listening: list[Listening | None] | None = None, matches: list[bool] | None = None, exit: Exit | None = None
+        self, *, listening: list[Listening | None] | None = None, matches: list[bool] | None = None, gone: Exit | None = None
     ) -> None:
         self.seen = listening if listening is not None else [Listening(open=True)]
         self.matches = matches if matches is not None else [False]
