@@ -8,11 +8,16 @@ belongs together by every trace there is, as no single one is enough:
 * the session (left by a daemon),
 * the parent (lost when it ends before its child),
 * having been seen as a member before.
+
+A daemon can shed the first three within a millisecond. But while an `Adoption` is open, whatever descends from this process stays
+connected with it: who loses its parent becomes a child of this process. `Births` shows each new process soon enough that little can
+happen to it unseen, and costs next to nothing while nothing is born.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import threading
@@ -26,6 +31,9 @@ from harness.errors import MachineError
 _STAT_BYTES: Final = 2048
 _ENVIRON_BYTES: Final = 1 << 17
 _COMMAND_CHARS: Final = 200
+_LOADAVG_BYTES: Final = 256
+_MOST_BIRTHS: Final = 500
+"""With more than so many new numbers, a look at all processes is no dearer."""
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _PR_GET_CHILD_SUBREAPER: Final = 37
@@ -204,6 +212,42 @@ def ancestors(table: Table, pid: int) -> set[int]:
         proc = table.procs.get(pid)
         pid = proc.parent if proc is not None else 0
     return found
+
+
+def is_thread(pid: int) -> bool:
+    """Whether this number is that of a thread other than the first of its process: ``/proc`` shows them alike."""
+    try:
+        os.close(os.pidfd_open(pid))
+    except OSError as error:
+        return error.errno in (errno.EINVAL, errno.ENOENT)  # the latter since Linux 6.9
+    return False
+
+
+class Births:
+    """Shows the processes that were born since the last look, of the whole machine, at the price of one small read.
+
+    The kernel gives numbers in order and tells the last one it gave, in ``/proc/loadavg`` (proc(5)). Threads get numbers, too.
+    """
+
+    def __init__(self) -> None:
+        self._seen = _newest_pid()
+        self._newest = self._seen
+
+    def look(self) -> list[Proc] | None:
+        """The new processes and threads that are still there, oldest first, until `done` is called; None: too many, look at all."""
+        self._newest = _newest_pid()
+        if not 0 <= self._newest - self._seen <= _MOST_BIRTHS:  # below zero: the numbers have begun anew
+            return None
+        return [proc for pid in range(self._seen + 1, self._newest + 1) if (proc := look(pid)) is not None]
+
+    def done(self) -> None:
+        """What the last look showed is dealt with."""
+        self._seen = self._newest
+
+
+def _newest_pid() -> int:
+    words = _read("/proc/loadavg", _LOADAVG_BYTES).split()
+    return int(words[-1]) if words else 0
 
 
 def namespace(pid: int) -> str:

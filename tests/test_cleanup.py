@@ -324,6 +324,21 @@ def test_after_sigkill_of_the_harness_nothing_is_left(run_id: str, tmp_path: Pat
     eventually(lambda: not any(map(has_group, pids)), GONE_WITHIN_S)
 
 
+@pytest.mark.slow
+@pytest.mark.live
+def test_after_sigkill_of_the_harness_no_daemon_is_left_that_shed_every_trace(run_id: str, tmp_path: Path, started: ExitStack) -> None:
+    started.callback(proctable.Adoption().close)
+    harness = killed_harness(started, run_id, tmp_path, "--", "--leave", "wiped", "--leave", "leading")
+    lines = read_until(harness.stdout, "ready")
+    text = "".join(log.read_text() for log in (tmp_path / "logs").glob("web.*.log"))
+    strays = [int(line.split()[2]) for line in text.splitlines() if line.startswith("left ")]
+    assert len(strays) == 4
+    eventually(lambda: set(strays) <= set(marks.recorded(marks.scratch_folder(run_id))))
+    harness.kill()
+    eventually(lambda: not any(map(is_alive, strays)), GONE_WITHIN_S)
+    assert_nothing_is_left(run_id, strays, int(lines[0].split()[1]))
+
+
 def has_group(group: int) -> bool:
     """Whether anybody is in a process group, as the kernel tells it, which misses nobody; zombies that came to us are taken first."""
     try:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -79,6 +80,40 @@ def test_a_name_with_spaces_and_parentheses_is_read(tmp_path_factory: pytest.Tem
         child.kill()
     assert found is not None
     assert (found.name, found.parent) == ("a) (b", os.getpid())
+
+
+def test_births_are_shown_until_they_are_dealt_with() -> None:
+    births = proctable.Births()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        for _ in range(2):
+            assert child.pid in [proc.pid for proc in births.look() or ()]
+        births.done()
+        assert child.pid not in [proc.pid for proc in births.look() or ()]
+        child.kill()
+
+
+@pytest.mark.parametrize("newest", [99, 100 + 501])
+def test_numbers_that_begin_anew_or_are_many_ask_for_a_look_at_all(monkeypatch: pytest.MonkeyPatch, newest: int) -> None:
+    monkeypatch.setattr(proctable, "_newest_pid", lambda: 100)
+    births = proctable.Births()
+    assert births.look() == []
+    monkeypatch.setattr(proctable, "_newest_pid", lambda: newest)
+    assert births.look() is None
+    births.done()
+    assert births.look() == []
+
+
+def test_a_thread_is_told_from_a_process() -> None:
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait, args=(10,))
+    thread.start()
+    try:
+        assert thread.native_id is not None
+        assert proctable.is_thread(thread.native_id)
+        assert not proctable.is_thread(os.getpid())
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_a_signal_goes_to_the_very_process_that_was_seen() -> None:

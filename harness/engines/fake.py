@@ -125,7 +125,7 @@ class FakeEngine:
         at_ns = self._clock.now_ns()
         with self._lock:
             life = self._lives[replica.name]
-            delivered = life.exit is None or bool(everything and life.children)
+            delivered = life.exit is None
             if everything and signal == "SIGKILL":
                 life.children = ()
             if life.exit is None and signal == "SIGKILL":

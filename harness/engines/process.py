@@ -10,6 +10,10 @@ The order at an exit is fixed:
 2. the logs thread takes what is left in the pipe, so the last lines are there (a descendant that holds the pipe open delays nothing);
 3. ``on_exit`` is called;
 4. `ProcessEngine.wait_exit` returns.
+
+A descendant belongs to its replica by mark, session or parent, see `harness.proctable`. A daemon that has shed all three is a *stray*. It
+is a child of this process by then, as every orphan among its descendants is; what else this process has for children, the load, the
+watchdog or what a program around Jetable started, are *outsiders* and never touched. `ProcessEngine._verdict` tells them apart.
 """
 
 from __future__ import annotations
@@ -22,8 +26,8 @@ import signal as signals
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -37,13 +41,16 @@ from harness.errors import MachineError, UsageError
 from harness.history import Process
 from harness.keptlog import KeptLog
 from harness.loop import Loop
-from harness.proctable import Adoption, Kinship, Proc, Table
+from harness.proctable import Adoption, Births, Kinship, Proc, Table
 from harness.sockets import Listener, ListenTable, PortClaim, claim_port, holders, socket_inodes
 
 HOST: Final = "127.0.0.1"
 CLOSE_WITHIN_S: Final = 5.0
 LOOK_AFTER_EVERY_S: Final = 1.0
-"""How often descendants are looked for, so that a daemon is still known when it has shed every trace later."""
+"""How often all processes are looked at."""
+
+GLANCE_EVERY_S: Final = 0.04
+"""How often new processes are looked at, so that a daemon is known, and on the list of the watchdog, before it has shed every trace."""
 
 _PIPE_BYTES: Final = 1 << 20
 _READ_BYTES: Final = 1 << 16
@@ -51,6 +58,10 @@ _LAST_READS: Final = 64
 """After an exit at most so many reads of the pipe, four times what it holds: a chatty descendant could fill it for ever."""
 
 _SIGNAL_ROUNDS: Final = 20
+_EXEC_S: Final = 0.001
+_NO_ENVIRONMENT: Final = b"\0"
+"""What `harness.proctable.Table.environment` tells of a process that has none, or none that we may read."""
+
 _STRANGER_FOR_NS: Final = NS_PER_S // 10
 _KEPT_CLAIMS: Final = 200
 """Ports of so many replicas that ended stay claimed, so that no other replica takes one to which somebody still sends."""
@@ -70,7 +81,8 @@ class _Stranger:
 class _Life:
     """A replica and what the engine holds of it. ``lock`` guards ``pidfd``, ``reaped`` and ``known``.
 
-    ``settled``: its main process ended and left nothing behind, so the number of its session may become a stranger's.
+    ``settled``: its main process ended and left nothing behind, so the number of its session may become a stranger's. ``touched_ns``:
+    when it was last started or signalled, or ended.
     """
 
     replica: Replica
@@ -80,6 +92,7 @@ class _Life:
     pipe: int
     log: KeptLog
     marks: tuple[bytes, ...]
+    touched_ns: int
     lock: threading.Lock = field(default_factory=threading.Lock)
     over: threading.Event = field(default_factory=threading.Event)
     exit: Exit | None = None
@@ -106,10 +119,17 @@ class ProcessEngine:
         self._free_claims: list[int] = []
         self._closed = False
         self._handlers = _replace_ignored_signals()
+        self._births = Births()
+        self._sorting = threading.Lock()
+        self._outsiders = _own_descendants()
+        self._guessed: dict[int, _Life] = {}
+        self._spawning = 0
+        self._spawned = 0
+        self._next_look_ns = 0
         self._adoption = Adoption()
         self._table = ListenTable()
         self._exits = Loop("jetable-exits", context.clock)
-        self._logs = Loop("jetable-logs", context.clock, tick=self._look_after, tick_s=LOOK_AFTER_EVERY_S)
+        self._logs = Loop("jetable-logs", context.clock, tick=self._tick, tick_s=GLANCE_EVERY_S)
 
     @staticmethod
     def check(spec: ReplicaSpec) -> None:
@@ -128,14 +148,15 @@ class ProcessEngine:
         if self._closed:
             raise MachineError(f"{spec.name} can't be started: the engine is closed")
         port = self._claim(spec.port)
-        try:
-            life = self._spawn(spec, port)
-        except BaseException:
-            self._release(port)
-            raise
-        with self._lock:
-            if not self._closed:
-                self._lives[spec.name] = self._unsettled[spec.name] = life
+        with self._in_spawn():
+            try:
+                life = self._spawn(spec, port)
+            except BaseException:
+                self._release(port)
+                raise
+            with self._lock:
+                if not self._closed:
+                    self._lives[spec.name] = self._unsettled[spec.name] = life
         if spec.name not in self._lives:
             self._abandon(life)
             raise MachineError(f"{spec.name} was started while the engine closed")
@@ -150,11 +171,11 @@ class ProcessEngine:
             number = signals.Signals[signal]
         except KeyError:
             raise UsageError(f"{signal} is no signal of this machine; write its full name, such as SIGTERM") from None
-        at_ns = self._context.clock.now_ns()
+        at_ns = life.touched_ns = self._context.clock.now_ns()
         delivered = self._signal_main(life, number, group=everything)
         until_ns = self._context.clock.now_ns()
         if everything:
-            delivered = self._signal_descendants(life, number, in_group=delivered) or delivered
+            self._signal_descendants(life, number, in_group=delivered)
         return Sent(at_ns=at_ns, until_ns=until_ns, delivered=delivered)
 
     def wait_exit(self, replica: Replica, timeout_s: float) -> Exit | None:
@@ -270,7 +291,7 @@ class ProcessEngine:
             os.close(writer)
         replica = Replica(name=spec.name, process=spec.process, host=HOST, port=port, pid=process.pid, at_ns=at_ns, running_ns=running_ns)
         needles = (marks.needle(marks.RUN, self._context.run_id), marks.needle(marks.REPLICA, spec.name))
-        return _Life(replica=replica, process=process, main=main, pidfd=pidfd, pipe=reader, log=log, marks=needles)
+        return _Life(replica=replica, process=process, main=main, pidfd=pidfd, pipe=reader, log=log, marks=needles, touched_ns=running_ns)
 
     def _take_hold(self, process: subprocess.Popen[bytes]) -> tuple[Proc, int]:
         """Put a new process on the run's list, for the watchdog, and open its pidfd."""
@@ -307,6 +328,7 @@ class ProcessEngine:
         status = _status(result)
         life.process.returncode = status  # so that Popen neither waits for a pid that is no longer its own nor warns
         life.exit = Exit(at_ns=at_ns, status=status)
+        life.touched_ns = at_ns
         self._logs.call(partial(self._announce, life))
 
     def _announce(self, life: _Life) -> None:
@@ -337,14 +359,39 @@ class ProcessEngine:
         life.log.write(data)
         return True
 
-    def _look_after(self) -> None:
-        """Learn who the descendants are while their traces are fresh, and take the zombies that were adopted."""
+    def _tick(self) -> None:
+        now_ns = self._context.clock.now_ns()
+        if now_ns >= self._next_look_ns:
+            self._next_look_ns = now_ns + round(LOOK_AFTER_EVERY_S * NS_PER_S)
+            self._look_after()
+        elif self._lives:
+            self._glance()
+
+    def _glance(self) -> None:
+        """Learn who the new processes are while their traces are fresh; whose parents were seen is never in doubt."""
+        spawned = self._spawned
+        born = self._births.look()
         with self._lock:
-            lives = list(self._unsettled.values())
-        if not lives:
+            if self._spawning or self._spawned != spawned:
+                return  # a new main process may be among them that is not known as one yet: the next look shows the same again
+        self._births.done()
+        if born is None:
+            self._look_after()
             return
-        over = {life.replica.name for life in lives if life.over.is_set()}
+        for proc in born:
+            with self._sorting:
+                life = self._family_of(proc)
+            if life is not None:
+                self._remember(life, [proc])
+
+    def _look_after(self) -> None:
+        """Learn who the descendants are, and take the zombies that were adopted."""
+        if not self._lives:
+            return
+        over = {life.replica.name for life in self._unsettled_lives() if life.over.is_set()}
         table = proctable.scan()
+        self._sort(table)
+        lives = self._unsettled_lives()
         for life in lives:
             if not self._members(life, table) and life.replica.name in over:
                 life.settled = True
@@ -355,20 +402,159 @@ class ProcessEngine:
 
     def _members(self, life: _Life, table: Table) -> list[Proc]:
         """The replica's living processes other than its main one; adopted zombies are taken on the way."""
+        self._sort(table)
         with life.lock:
             leaders = {} if life.settled else {life.main.pid: life.main.started}
             kin = Kinship(marks=life.marks, leaders=leaders, known=life.known, since=life.main.started)
             found = proctable.family(table, kin, never={os.getpid()})
-            found.pop(life.main.pid, None)
-            strays = [proc for proc in found.values() if proc.alive and proc.session != life.main.pid and proc.pid not in life.known]
-            life.known |= {proc.pid: proc.started for proc in found.values()}
-        if not self._closed:
-            for proc in strays:
-                marks.record_process(self._context.scratch, proc)
+        found.pop(life.main.pid, None)
+        self._remember(life, found.values())
         for proc in found.values():
             if not proc.alive and proc.parent == os.getpid():
                 self._reap(proc)
         return [proc for proc in found.values() if proc.alive]
+
+    def _remember(self, life: _Life, procs: Collection[Proc]) -> None:
+        """From now on these belong to the replica whatever they do, for the watchdog as well."""
+        with life.lock:
+            fresh = [proc for proc in procs if life.known.get(proc.pid) != proc.started]
+            life.known |= {proc.pid: proc.started for proc in fresh}
+        if not self._closed:
+            for proc in fresh:
+                if proc.alive:
+                    marks.record_process(self._context.scratch, proc)
+
+    # Strays and outsiders
+
+    @contextmanager
+    def _in_spawn(self) -> Iterator[None]:
+        """Until a new main process is known as one, it could be taken for a stray or an outsider."""
+        with self._lock:
+            self._spawning += 1
+            self._spawned += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._spawning -= 1
+
+    def _family_of(self, proc: Proc) -> _Life | None:
+        """The replica that a newborn belongs to, if any."""
+        if proc.parent == os.getpid():
+            return None if proctable.is_thread(proc.pid) else self._sort_child(Table(procs={proc.pid: proc}), proc)
+        for life in self._unsettled_lives():
+            started = life.main.started if proc.parent == life.main.pid else life.known.get(proc.parent)
+            if started is not None and _is_still(proc.parent, started):
+                return None if proctable.is_thread(proc.pid) else life
+        outsider = self._outsiders.get(proc.parent)
+        if outsider is not None and _is_still(outsider.pid, outsider.started):
+            self._outsiders[proc.pid] = proc
+        return None
+
+    def _sort(self, table: Table) -> None:
+        """Find the strays among the children of this process, and remember each as that of a replica."""
+        own = os.getpid()
+        with self._sorting:
+            with self._lock:
+                if self._spawning:
+                    return
+                mains = {life.main.pid: life.main.started for life in self._lives.values()}
+            outsiders = Kinship(known={pid: proc.started for pid, proc in self._outsiders.items()})
+            self._outsiders = proctable.family(table, outsiders, never={own, *mains})
+            for proc in table.procs.values():
+                if proc.parent == own and mains.get(proc.pid) != proc.started:
+                    life = self._sort_child(table, proc)
+                    if life is not None:
+                        self._remember(life, [proc])
+
+    def _sort_child(self, table: Table, proc: Proc) -> _Life | None:
+        """The replica that a child of this process belongs to; None for main processes and outsiders, and while it can't be told."""
+        lives = self._unsettled_lives()
+        if any(proc.pid == life.main.pid or life.known.get(proc.pid) == proc.started for life in lives):
+            return None
+        for life in lives:
+            if proc.session == life.main.pid or (proc.session != proc.pid and proc.session in life.known):
+                return life
+        is_stray = self._verdict(table, proc)
+        if is_stray is None:
+            return None
+        named = self._lives.get(marks.value_of(table.environment(proc.pid), marks.REPLICA)) if is_stray else None
+        found = named or (self._guess(proc) if is_stray else None)
+        if found is None:
+            self._outsiders[proc.pid] = proc
+            return None
+        if named is None:
+            self._guessed[proc.pid] = found
+        with self._lock:
+            self._unsettled[found.replica.name] = found
+        return found
+
+    def _verdict(self, table: Table, proc: Proc) -> bool | None:
+        """Whether a child of this process is a stray (True) or an outsider (False); None: it can't be told (yet).
+
+        1. What is in the session of this process, or of an outsider, is an outsider: a session can be left, but none can be entered.
+        2. A mark of this run and of a replica makes a stray, a mark of a run alone an outsider, such as the load.
+        3. Who neither leads its session nor has ours was not forked by this process, but left by a replica's descendant.
+        4. Who leads its session may be either. What this process starts has at least its environment; a stray has lost its own.
+        """
+        known = self._outsiders.get(proc.pid)
+        if known is not None and known.started == proc.started:
+            return False
+        if proc.session in {os.getsid(0), *(other.session for other in self._outsiders.values())}:
+            return False
+        environment = table.environment(proc.pid) if proc.alive else b""
+        run_id = marks.value_of(environment, marks.RUN)
+        if run_id:
+            return run_id == self._context.run_id and bool(marks.value_of(environment, marks.REPLICA))
+        return True if proc.session != proc.pid else self._verdict_on_leader(proc, environment)
+
+    def _verdict_on_leader(self, proc: Proc, environment: bytes) -> bool | None:
+        if environment in (b"", _NO_ENVIRONMENT):  # so it is for a moment in the middle of an exec, and at the end
+            self._context.clock.sleep(_EXEC_S)
+            now = proctable.look(proc.pid)
+            environment = Table(procs={}).environment(proc.pid)
+            if now is None or now.started != proc.started or not now.alive or environment != _NO_ENVIRONMENT:
+                return None
+        return not self._is_like_ours(environment)
+
+    def _is_like_ours(self, environment: bytes) -> bool:
+        """Whether it holds all that this process hands on, and was not made for a replica."""
+        if environment == Table(procs={}).environment(os.getpid()):
+            return True  # forked, not executed yet
+        handed_on = {os.fsencode(f"{name}={value}") for name, value in marks.unmarked_environment().items()}
+        made_for_replica = marks.needle("TMPDIR", str(self._context.scratch)) in environment
+        return bool(handed_on) and not made_for_replica and handed_on <= set(environment.split(b"\0"))
+
+    def _guess(self, proc: Proc) -> _Life | None:
+        """The replica that a stray most probably comes from: whose port it holds, else the one to which something happened last."""
+        lives = [life for life in self._unsettled_lives() if life.main.started <= proc.started] or [
+            life for life in list(self._lives.values()) if life.main.started <= proc.started
+        ]
+        inodes = socket_inodes(proc.pid) or frozenset()
+        ports = {listener.port for listener in self._table.listeners() or () if listener.inode in inodes} if inodes else set()
+        holding = [life for life in lives if life.replica.port in ports]
+        return max(holding or lives, key=lambda life: life.touched_ns, default=None)
+
+    def _unsettled_lives(self) -> list[_Life]:
+        with self._lock:
+            return list(self._unsettled.values())
+
+    def _claim_stray(self, life: _Life, listener: Listener) -> bool:
+        """Whether a stray that was guessed to be another replica's holds this one's port; it is this one's from now on."""
+        for pid, other in list(self._guessed.items()):
+            proc = proctable.look(pid)
+            if proc is None or proc.started != other.known.get(pid):
+                self._guessed.pop(pid, None)
+                continue
+            if other.replica.port == life.replica.port or proc.started < life.main.started:
+                continue
+            if listener.inode in (socket_inodes(pid) or ()):
+                self._guessed[pid] = life
+                with other.lock:
+                    other.known.pop(pid, None)
+                self._remember(life, [proc])
+                return True
+        return False
 
     def _reap(self, zombie: Proc) -> None:
         """Wait for an adopted descendant, and for nobody else: the pid may have been waited for and used again meanwhile."""
@@ -397,8 +583,8 @@ class ProcessEngine:
                 return False
             return True
 
-    def _signal_descendants(self, life: _Life, number: signals.Signals, *, in_group: bool) -> bool:
-        """Signal all descendants once each, until two looks in a row find no new one; whether any was signalled.
+    def _signal_descendants(self, life: _Life, number: signals.Signals, *, in_group: bool) -> None:
+        """Signal all descendants once each, until two looks in a row find no new one.
 
         ``in_group``: those in the main process's own group have it already.
         """
@@ -417,7 +603,6 @@ class ProcessEngine:
             else:
                 for proc in fresh:
                     proctable.send(proc, number)
-        return bool(done)
 
     # Ports
 
@@ -438,7 +623,7 @@ class ProcessEngine:
         main = table.same(life.main.pid, life.main.started)
         if main is not None and main.alive:
             own.insert(0, main)
-        if any(_holds(proc, listener) for proc in own):
+        if any(_holds(proc, listener) for proc in own) or self._claim_stray(life, listener):
             life.own_sockets.add(listener.inode)
             return None
         life.strangers[listener.inode] = _Stranger(at_ns=now_ns, holder=_holder_of(listener))
@@ -460,8 +645,8 @@ class ProcessEngine:
                 left |= {proc.pid: proc for proc in self._members(life, table)}
             alive = [proc for proc in left.values() if proc.alive]
             proctable.kill(alive, table)
-            quiet = 0 if alive else quiet + 1
-            if alive:
+            quiet = 0 if alive or self._spawning else quiet + 1
+            if quiet == 0:
                 self._context.clock.sleep(0.002)
 
     def _abandon(self, life: _Life) -> None:
@@ -558,6 +743,17 @@ def _holds(proc: Proc, listener: Listener) -> bool:
         return listener.inode in inodes
     now = proctable.look(proc.pid)
     return now is not None and now.alive
+
+
+def _own_descendants() -> dict[int, Proc]:
+    table = proctable.scan()
+    found = proctable.family(table, Kinship(known={os.getpid(): table.procs[os.getpid()].started}))
+    return {proc.pid: proc for proc in found.values() if proc.pid != os.getpid()}
+
+
+def _is_still(pid: int, started: int) -> bool:
+    proc = proctable.look(pid)
+    return proc is not None and proc.started == started
 
 
 def _holder_of(listener: Listener) -> str:

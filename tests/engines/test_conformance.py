@@ -198,6 +198,16 @@ def test_a_signal_to_one_that_is_gone_is_not_delivered(stage: Stage) -> None:
     assert not stage.engine.signal(replica, "SIGKILL", everything=True).delivered
 
 
+def test_a_signal_to_everything_is_delivered_when_the_main_process_got_it_and_not_when_only_descendants_did(stage: Stage) -> None:
+    replica = stage.up("leaves")
+    assert stage.engine.signal(replica, "SIGTERM").delivered
+    stage.engine.wait_exit(replica, WITHIN_S)
+    assert stage.engine.descendants(replica)
+    assert not stage.engine.signal(replica, "SIGKILL", everything=True).delivered
+    stage.eventually(lambda: not stage.engine.descendants(replica))
+    assert stage.engine.signal(stage.up("leaves"), "SIGKILL", everything=True).delivered
+
+
 def test_a_signal_that_does_not_exist_is_refused(stage: Stage) -> None:
     replica = stage.up("obeys")
     with pytest.raises(UsageError, match="SIGNAL"):
@@ -212,7 +222,7 @@ def test_descendants_that_outlive_a_replica_are_seen_and_can_be_killed(stage: St
     survivors = stage.engine.descendants(replica)
     assert len(survivors) == 2
     assert all(process.pid != replica.pid and process.command for process in survivors)
-    assert stage.engine.signal(replica, "SIGKILL", everything=True).delivered
+    stage.engine.signal(replica, "SIGKILL", everything=True)
     stage.eventually(lambda: not stage.engine.descendants(replica))
 
 

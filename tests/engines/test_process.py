@@ -279,6 +279,97 @@ def test_a_replica_that_overwrote_its_environment_keeps_its_descendants(engine: 
     assert len(engine.descendants(replica)) == 1
 
 
+@pytest.mark.parametrize("kind", ["wiped", "leading"])
+def test_a_daemon_that_shed_every_trace_is_a_survivor_of_its_replica_and_does_not_outlive_the_engine(make: Make, kind: str) -> None:
+    engine = make()
+    replica = up(engine, "web.1", "--leave", kind)
+    other = up(engine, "web.2")
+    stray = left_pid(engine, replica, kind)
+    assert proctable.scan().environment(stray) == b"\0"
+    engine.signal(replica, "SIGKILL")
+    engine.wait_exit(replica, WITHIN_S)
+    assert [process.pid for process in engine.descendants(replica)] == [stray]
+    assert engine.descendants(other) == ()
+    engine.close()
+    assert not is_alive(stray)
+
+
+@pytest.mark.parametrize("kind", ["wiped", "leading"])
+def test_a_daemon_that_shed_every_trace_is_soon_on_the_list_of_the_watchdog(engine: ProcessEngine, tmp_path: Path, kind: str) -> None:
+    engine._next_look_ns = CLOCK.now_ns() + 3600 * NS_PER_S  # only what a glance at the new processes shows
+    replica = up(engine, "web.1", "--leave", kind)
+    stray = left_pid(engine, replica, kind)
+    eventually(lambda: stray in marks.recorded(tmp_path / "one"))
+
+
+def test_a_stray_that_nobody_saw_come_goes_to_the_replica_to_which_something_happened_last(make: Make) -> None:
+    engine = make()
+    engine._glance = lambda: None  # type: ignore[method-assign]  # as if the machine had been too busy
+    first, second = up(engine, "web.1"), up(engine, "web.2", "--leave", "leading")
+    stray = left_pid(engine, second, "leading")
+    assert [process.pid for process in engine.descendants(second)] == [stray]
+    assert engine.descendants(first) == ()
+
+
+def test_a_stray_that_holds_the_port_is_no_stranger_even_when_it_was_taken_for_anothers(make: Make) -> None:
+    engine = make()
+    engine._glance = lambda: None  # type: ignore[method-assign]  # as if the machine had been too busy
+    replica, other = up(engine, "web.1", "--leave", "holder"), up(engine, "web.2")
+    stray = left_pid(engine, replica, "holder")
+    engine._lives["web.1"].known.clear()
+    proc = proctable.look(stray)
+    assert proc is not None
+    engine._guessed[stray] = engine._lives["web.2"]
+    engine._remember(engine._lives["web.2"], [proc])
+    seen = engine.listening(replica)
+    assert seen is not None
+    assert seen.open
+    assert seen.taken_by == ""
+    assert [process.pid for process in engine.descendants(replica)] == [stray]
+    assert engine.descendants(other) == ()
+
+
+def test_a_stray_that_holds_the_port_keeps_it_open_and_is_told_as_a_listening_survivor(engine: ProcessEngine) -> None:
+    replica = up(engine, "web.1", "--leave", "holder")
+    engine.signal(replica, "SIGKILL")
+    engine.wait_exit(replica, WITHIN_S)
+    seen = engine.listening(replica)
+    assert seen is not None
+    assert seen.open
+    assert seen.taken_by == ""
+    (survivor,) = engine.descendants(replica)
+    assert survivor.listening
+
+
+def test_what_the_program_around_the_engine_started_is_never_touched(make: Make, tmp_path: Path) -> None:
+    run_id = f"test-{tmp_path.name}-one"
+    plain = marks.unmarked_environment()
+
+    def bystander(environment: dict[str, str], *, own_session: bool) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(["/bin/sleep", "60"], env=environment, start_new_session=own_session)
+        stack.callback(process.wait)
+        stack.callback(process.kill)
+        return process
+
+    with ExitStack() as stack:
+        before = bystander({}, own_session=True)
+        engine = make()
+        replica = up(engine, "web.1", "--leave", "wiped")
+        bystanders = [
+            before,
+            bystander(plain | marks.mark_environment(run_id), own_session=True),  # as the load
+            bystander(plain, own_session=True),
+            bystander(plain | {"MORE": "1"}, own_session=True),
+            bystander({}, own_session=False),
+        ]
+        engine._look_after()
+        assert [process.pid for process in engine.descendants(replica)] == [left_pid(engine, replica, "wiped")]
+        engine.signal(replica, "SIGKILL", everything=True)
+        engine.close()
+        assert [process.poll() for process in bystanders] == [None] * 5
+        assert not set(marks.recorded(tmp_path / "one")) & {process.pid for process in bystanders}
+
+
 def test_a_descendant_that_ended_is_none_and_no_zombie_of_it_stays(engine: ProcessEngine) -> None:
     replica = up(engine, "web.1", "--leave", "daemon")
     daemon = left_pid(engine, replica, "daemon")

@@ -16,7 +16,15 @@ from pathlib import Path
 from types import FrameType
 
 LIFE_S = 60
-KINDS = ("child", "daemon", "forgetful", "hopping")
+KINDS = ("child", "daemon", "forgetful", "hopping", "wiped", "leading", "holder")
+WIPED = """
+import os, signal, socket, sys
+held = socket.create_server(("127.0.0.1", int(sys.argv[2]))) if sys.argv[2] else None
+os.write(int(sys.argv[1]), b"%d" % os.getpid())
+os.close(int(sys.argv[1]))
+while True:
+    signal.pause()
+"""
 
 
 def main() -> None:
@@ -55,15 +63,21 @@ def _options() -> argparse.Namespace:
 
 
 def _leave(kind: str) -> None:
-    """Start a descendant and wait until it is what it should be."""
+    """Start a descendant and wait until it is what it should be.
+
+    child, forgetful and hopping stay children; the others are daemons. A wiped one has neither mark nor session nor parent left, a
+    leading one leads its session besides, and a holder listens on PORT besides.
+    """
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reader)
-        if kind in ("daemon", "forgetful"):
+        if kind in ("daemon", "forgetful", "wiped", "holder"):
             os.setsid()
-        if kind == "daemon" and os.fork() > 0:
+        if kind not in ("child", "forgetful", "hopping") and os.fork() > 0:
             os._exit(0)
+        if kind in ("wiped", "leading", "holder"):
+            _become_wiped(kind, writer)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.alarm(LIFE_S)
         if kind == "forgetful":
@@ -77,9 +91,23 @@ def _leave(kind: str) -> None:
     os.close(writer)
     descendant = os.read(reader, 20).decode()
     os.close(reader)
-    if kind == "daemon":
+    if kind not in ("child", "forgetful", "hopping"):
         os.waitpid(pid, 0)
     _say(f"left {kind} {descendant}")
+
+
+def _become_wiped(kind: str, writer: int) -> None:
+    """Go on without anything of what a replica is known by; the alarm stays."""
+    if kind == "leading":
+        os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.alarm(LIFE_S)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for fd in range(3):
+        os.dup2(nothing, fd)
+    os.set_inheritable(writer, True)  # noqa: FBT003  it takes no keyword
+    port = os.environ["PORT"] if kind == "holder" else ""
+    os.execve(sys.executable, [sys.executable, "-I", "-S", "-c", WIPED, str(writer), port], {})  # noqa: S606  there is none to want
 
 
 def _hop() -> None:
