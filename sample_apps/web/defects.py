@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -176,16 +177,82 @@ def crashes() -> GunicornSettings:
     return {"when_ready": when_ready}
 
 
+def some_errors() -> GunicornSettings:
+    """Plants: every 10th answer (but no health check) is a 500. To be found: answers with an error, with no fault near."""
+
+    def plant(app: Flask) -> None:
+        from flask import request  # noqa: PLC0415  Flask belongs in the workers, which patch the process first
+
+        numbers = count(1)
+
+        @app.before_request
+        def fail() -> ResponseReturnValue | None:
+            return ({"error": "planted"}, 500) if request.path != "/healthz" and next(numbers) % 10 == 0 else None
+
+    return _on_app(plant)
+
+
+def drops_kept_connections() -> GunicornSettings:
+    """Plants: for 1.5 s after SIGTERM new connections are served, and kept-alive ones are closed at their next request.
+
+    To be found: requests on reused connections that met the closing of them.
+    """
+
+    def pre_request(worker: Any, request: Any) -> None:
+        if not worker.alive and request.req_number > 1:
+            raise StopIteration  # gunicorn's way to say: close this connection
+
+    return {"post_worker_init": _linger_long, "pre_request": pre_request}
+
+
+def drops_new_connections() -> GunicornSettings:
+    """Plants: for 1.5 s after SIGTERM kept-alive connections are served as ever, and new ones are closed at their first request.
+
+    To be found: new connections that were taken and lost, whether or not a user happened to open one.
+    """
+
+    def post_worker_init(worker: Any) -> None:
+        worker.signalled = False
+
+        def begin(_signal: int, _frame: object) -> None:
+            worker.signalled = True
+            signal.setitimer(signal.ITIMER_REAL, _LONG_LINGER_S)
+
+        signal.signal(signal.SIGTERM, begin)
+        signal.signal(signal.SIGALRM, worker.handle_exit)
+
+    def pre_request(worker: Any, request: Any) -> None:
+        if worker.signalled and request.req_number == 1:
+            raise StopIteration  # as above
+
+    return {"post_worker_init": post_worker_init, "pre_request": pre_request}
+
+
+def crashes_while_stopping() -> GunicornSettings:
+    """Plants: at the end of a stop that lost nothing SIGSEGV ends the app. To be found: a stop that another signal ended."""
+
+    def on_exit(_master: object) -> None:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        signal.signal(signal.SIGSEGV, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    return {"on_exit": on_exit}
+
+
 DEFECTS: dict[str, Callable[[], GunicornSettings]] = {
     "accepts-then-drops": accepts_then_drops,
     "crashes": crashes,
+    "crashes-while-stopping": crashes_while_stopping,
     "cuts-bodies": cuts_bodies,
     "dies-on-sigterm": dies_on_sigterm,
+    "drops-kept-connections": drops_kept_connections,
+    "drops-new-connections": drops_new_connections,
     "errors-while-draining": errors_while_draining,
     "ignores-sigterm": ignores_sigterm,
     "leaves-child": leaves_child,
     "never-ready": never_ready,
     "slow-start": slow_start,
+    "some-errors": some_errors,
     "wrong-answers": wrong_answers,
 }
 

@@ -724,3 +724,52 @@ def test_crashes_exits_by_itself_and_says_why_in_its_last_line(start: Start) -> 
     app = start(DEFECT="crashes")
     assert app.exit_status() == 3
     assert "crashed (planted): exit with status 3" in app.text().splitlines()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_some_errors_answers_500_every_tenth_time_but_to_no_health_check(start: Start) -> None:
+    app = start(DEFECT="some-errors").wait_until_healthy()
+    told = []
+    for _ in range(20):
+        told.append(ask(app.port, "/items/x")[0])
+        assert ask(app.port, "/healthz") == (200, b"ok")
+    assert told == 2 * ([200] * 9 + [500])
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_drops_kept_connections_closes_them_and_serves_new_ones(start: Start) -> None:
+    app = start(DEFECT="drops-kept-connections").wait_until_healthy()
+    with connected(app.port) as busy, connected(app.port) as kept:
+        exchange(kept, "/echo/x")
+        stream = Stream(busy, chunks=5)
+        app.terminate()
+        assert stream.is_answered_whole()
+        assert ask(app.port, "/echo/x") == (200, b"x")
+        assert is_dropped(lambda: exchange(kept, "/echo/x"))
+    assert app.exit_status() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_drops_new_connections_closes_them_and_serves_those_that_are_kept(start: Start) -> None:
+    app = start(DEFECT="drops-new-connections").wait_until_healthy()
+    with connected(app.port) as kept:
+        exchange(kept, "/echo/x")
+        app.terminate()
+        wait_until(lambda: is_dropped(lambda: ask(app.port, "/echo/x")))
+        assert exchange(kept, "/echo/x") == (200, b"x")
+        assert exchange(kept, "/echo/x") == (200, b"x")
+    assert app.exit_status() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_crashes_while_stopping_answers_what_is_in_flight_and_ends_by_sigsegv(start: Start) -> None:
+    app = start(DEFECT="crashes-while-stopping").wait_until_healthy()
+    with connected(app.port) as connection:
+        stream = Stream(connection, chunks=4)
+        app.terminate()
+        assert stream.is_answered_whole()
+    assert app.exit_status() == -signal.SIGSEGV
