@@ -3,8 +3,8 @@
 A *life* is all that is known of one replica. A *fault* is one stop that a step ordered, with its window: from the signal until its
 replacement was healthy, or until the victim and all that it left behind was gone. A request is *in flight* at a fault when its first
 byte had left before the signal and the app surely had it still to answer. An answer whose first byte was there before the signal may have
-been whole in a buffer of the kernel already, and all that was answered after SIGKILL to everything was: neither counts. What was cut or
-never answered does.
+been whole in a buffer of the kernel already, unless it ended later than the load can have been late to read it; all that was answered
+after SIGKILL to everything was: neither counts. What was cut or never answered does.
 
 Where nothing but the end of the connection tells the end of an answer, an app that dies ends it too. Such an answer around a signal or an
 exit is *unproven* unless the scenario says what its body must hold.
@@ -438,9 +438,21 @@ class Facts:
         attempts, rows = self.history.attempts, self.by_replica.get(signal.replica, NO_ROWS)
         rows = rows[self._open(rows, at_ns)]
         whole = attempts.reached[rows] == Reached.ANSWERED
-        nobody_left = signal.purpose == "kill" and self._to_everything(signal)
-        in_flight: Rows = rows[~whole | ((attempts.first_ns[rows] > until_ns) & (not nobody_left))]
+        if signal.purpose == "kill" and self._to_everything(signal):
+            cut: Rows = rows[~whole]
+            return cut
+        after = (attempts.first_ns[rows] > until_ns) | (attempts.done_ns[rows] - self._lag_ns(attempts.done_ns[rows]) > until_ns)
+        in_flight: Rows = rows[~whole | after]
         return in_flight
+
+    def _lag_ns(self, at_ns: Rows) -> Rows:
+        """How late the load can have been at each instant to read what had come: the worst lag of the sample that covers it."""
+        samples = self.history.generator
+        until = np.array([sample.at_ns for sample in samples], dtype=np.int64)
+        unknown = np.iinfo(np.int64).max // 2
+        lags = np.array([*(sample.lag_ns for sample in samples), unknown], dtype=np.int64)
+        found: Rows = lags[np.searchsorted(until, at_ns)]
+        return found
 
     def _open(self, rows: Rows, at_ns: int) -> Mask:
         """Which of these attempts had left at ``at_ns`` and had not ended."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.checks.facts import Facts, Fault
-from harness.history import Lagged, PhaseReached, Routed
+from harness.history import Generator, Lagged, PhaseReached, Routed
 from harness.outcome import Outcome
 from tests.checks.build import MS, STORIES, Story, at, clean_stop, steady_run, stop_run
 
@@ -92,6 +93,19 @@ def test_in_flight_is_what_was_sent_before_the_signal_and_ended_after_it(begin: 
 
     fault = fault_of(stop_run(stop))
     assert (len(fault.in_flight), fault.busy) == (in_flight, in_flight)
+
+
+@pytest.mark.parametrize(("lag_ms", "busy"), [(2, 1), (15, 1), (17, 0)])
+def test_the_rest_of_an_answer_that_the_load_cannot_have_read_so_late_came_after_the_signal(lag_ms: int, busy: int) -> None:
+    def stop(story: Story) -> None:
+        story.ask("web.1", 640, 716, first_ns=at(650))
+        story.signal("web.1", 700)
+        story.exit("web.1", 780)
+
+    story = stop_run(stop)
+    story.lines = [msgspec.structs.replace(line, lag_ns=lag_ms * MS) if isinstance(line, Generator) else line for line in story.lines]
+    assert fault_of(story).busy == busy
+    assert fault_of(story.without(Generator)).busy == 0
 
 
 def test_what_was_cut_while_the_signal_was_sent_was_in_flight() -> None:
