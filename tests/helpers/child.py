@@ -47,7 +47,7 @@ def main() -> None:
     if options.exit is not None:
         os._exit(options.exit)
     while True:
-        signal.pause()
+        time.sleep(0.02)  # not pause(): a signal right before it would be handled only after the next one
 
 
 def _options() -> argparse.Namespace:
