@@ -509,7 +509,9 @@ class ProcessEngine:
         return True if proc.session != proc.pid else self._verdict_on_leader(proc, environment)
 
     def _verdict_on_leader(self, proc: Proc, environment: bytes) -> bool | None:
-        if environment in (b"", _NO_ENVIRONMENT):  # so it is for a moment in the middle of an exec, and at the end
+        if not proc.alive:
+            return None
+        if environment == _NO_ENVIRONMENT:  # so it is for a moment in the middle of an exec, and at the end
             self._context.clock.sleep(_EXEC_S)
             now = proctable.look(proc.pid)
             environment = Table(procs={}).environment(proc.pid)
