@@ -20,7 +20,7 @@ QUICKSTART = sorted((ROOT / "scenarios/quickstart").glob("*.yaml"))
 KNOWN_BAD = sorted((ROOT / "scenarios/known-bad").glob("*.yaml"))
 BOUND_S = 120
 
-UNKNOWN = {"generator-too-slow", "idle-victim"}
+UNKNOWN = {"idle-victim", "rate-too-high"}
 """Scenarios that show why a run proves nothing."""
 
 BESIDE: dict[str, set[str]] = {
