@@ -114,8 +114,8 @@ load:
   requests:
     - GET /items/{id}
     - PUT /items/{uuid}: {name: "{uuid}"}    # a JSON body
+    - request: GET /slow?ms=200              # long enough to be in flight when a fault comes
       weight: 2
-    - GET /slow?ms=100                       # long enough to be in flight when a fault comes
 steps:
   - steady: 2s
   - terminate: {replica: each}               # SIGTERM, grace, SIGKILL at its end; then a replacement
