@@ -283,7 +283,7 @@ class Route:
         fence()
         if words[self._state] == self._published:
             return True
-        words[self.way] -= 1
+        self.release()
         return False
 
     def release(self) -> None:

@@ -494,14 +494,17 @@ def test_what_came_while_this_process_stood_still_past_the_time_out_counts(
         assert (route in impatient._connections) == (seen.ending is Ending.ANSWERED and not seen.eof)
 
 
-def test_a_stream_without_an_end_times_out(impatient: Client) -> None:
-    def pour(connection: socket.socket) -> None:
-        server.read(connection)
-        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-        while True:
-            connection.sendall(b"x" * 100_000)
+def test_a_stream_without_an_end_times_out_although_there_is_always_more(impatient: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = iter([b"HTTP/1.1 200 OK\r\n\r\n"] + [b"x"] * 1000)
 
-    with Server(pour) as server, gevent.Timeout(5):
+    class Bottomless(_socket.socket):
+        """Has another piece whenever somebody looks after the time-out."""
+
+        def recv(self, size: int, flags: int = 0) -> bytes:
+            return next(pieces)
+
+    monkeypatch.setattr(_socket, "socket", Bottomless)
+    with answering(b"", then=servers.hang) as server:
         seen = attempt(impatient, route_to(server.port))
     assert outcome(seen)[0] is Outcome.TIMEOUT
     assert seen.reached is Reached.BODY

@@ -245,6 +245,17 @@ def test_the_open_model_keeps_its_rate(tmp_path: Path) -> None:
     assert all(invoke.at_ns >= invoke.due_ns for invoke in invokes)
 
 
+def test_arrivals_for_which_no_user_was_idle_are_told_apart_in_the_samples(tmp_path: Path) -> None:
+    with answering(b"", then=servers.hang) as server, load_of(tmp_path, rate_per_s=200.0, users=2, timeout_s=0.5) as load:
+        load.publish("web.1", "127.0.0.1", server.port)
+        load.start()
+        until(lambda: load.begun >= 4)
+        load.stop()
+    samples = lines_of(ledger(tmp_path), Generator)
+    assert 0 < sum(sample.crowded for sample in samples) <= sum(sample.late for sample in samples)
+    assert all(sample.crowded <= sample.late <= sample.arrivals for sample in samples)
+
+
 def test_a_load_that_ends_by_itself_is_not_alive(tmp_path: Path) -> None:
     with load_of(tmp_path, longest_s=0.2) as load:
         load.start()
