@@ -132,7 +132,8 @@ class Signalled(Line, frozen=True, tag="signalled"):
         purpose: ``terminate``, ``kill``, ``scale``, ``grace-over`` (SIGKILL at the end of the grace), ``survivor`` or ``teardown``.
         delivered: False when the replica's main process was already gone.
         wants_busy: The step demands that a request is in flight on the victim.
-        in_flight: Requests in flight on the victim as the load told it at ``at_ns``; -1 when it gets no load.
+        in_flight: Requests that awaited the first byte of their answer from the victim, as the load told it at ``at_ns``, or when the
+            router was told before; -1 when it gets no load.
         grace_s: What the scenario grants before SIGKILL; 0 for a kill.
         lag_s: The router learns of it so many seconds after the signal; negative: before it.
     """

@@ -32,7 +32,7 @@ class Load(Protocol):
         ...
 
     def in_flight(self, replica: str) -> int:
-        """Requests that have been sent to ``replica`` and are not answered yet."""
+        """Requests that have been sent to ``replica`` and of whose answer no byte has come yet."""
         ...
 
     def sent(self, replica: str) -> int:

@@ -278,7 +278,8 @@ class Client:
     def exchange(self, route: Route, request: bytes, expect: Expect, seen: Exchange) -> None:
         """Send ``request`` to ``route``, on which it was reserved, and write into ``seen`` what happened; never raises an `OSError`.
 
-        The reservation turns into one *in flight* when the whole request has left, and both are gone when this returns.
+        The reservation turns into one *in flight* when the whole request has left; that is over when the first byte of the answer comes,
+        and both are gone when this returns.
         """
         words, under_way = route.words, route.way
         connection: _Connection | None = None
@@ -294,7 +295,7 @@ class Client:
             words[route.flight] += 1
             words[route.way] -= 1
             under_way = route.flight
-            self._receive(connection, seen, broken)
+            self._receive(route, connection, seen, broken)
             seen.done_ns = _now_ns()
             seen.ending = Ending.ANSWERED
         except OSError as error:
@@ -309,7 +310,8 @@ class Client:
         finally:
             if not seen.done_ns:
                 seen.done_ns = _now_ns()
-            words[under_way] -= 1
+            if not seen.first_ns:
+                words[under_way] -= 1
             self._timer.stop()
             if connection is not None:
                 self._settle(route, connection, expect, seen)
@@ -398,7 +400,7 @@ class Client:
             rest = rest[sent:]
         return None
 
-    def _receive(self, connection: _Connection, seen: Exchange, broken: OSError | None) -> None:
+    def _receive(self, route: Route, connection: _Connection, seen: Exchange, broken: OSError | None) -> None:
         sock, io = connection.sock, connection.io
         problem: Exception | None = broken
         looks = _LAST_LOOKS
@@ -424,6 +426,7 @@ class Client:
             if not seen.rx:
                 seen.first_ns = _now_ns()
                 seen.reached = Reached.HEADERS
+                route.words[route.flight] -= 1  # what the app has begun to answer may be over by the time that anybody looks
             seen.rx += len(data)
             connection.feed(data)
             if connection.headers_whole:

@@ -21,6 +21,7 @@ before b, and b waits for 4. So after b everything that will ever reach the repl
 flight* (which grows before *on the way* shrinks, so that no request is ever in neither). This is Dekker's handshake; it needs a full
 memory barrier between 2 and 3 and between a and b, because a processor may let a load overtake an earlier store: see `fence`.
 
+*In flight* shrinks with the first byte of an answer: what the app has begun to answer may be over before anybody can act on it.
 *Sent* only grows, and before *in flight* does: who finds something in flight at two instants and *sent* unchanged between them has seen
 one lasting request, not many short ones.
 """
