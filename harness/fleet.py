@@ -36,6 +36,8 @@ SETTLE_S: Final = 1.0
 
 ON_THE_WAY_S: Final = 0.25
 POLL_S: Final = 0.00002
+PATIENT_NS: Final = 250_000_000
+SEVERAL: Final = 3
 LASTING_NS: Final = 5_000_000
 """What has been in flight for so long will be for another few microseconds."""
 
@@ -211,7 +213,12 @@ class Fleet:
             self._stage.engine.wait_exit(victim, -order.lag_s)  # one that dies by itself while it drains need not be waited for
             return self._signal(victim, order, in_flight=in_flight)
         if order.lag_s > 0 or order.grace_s == 0:
-            sent = self._signal(victim, order, in_flight=self._await_busy(victim, deadline_ns))
+            while True:
+                self._await_busy(victim, deadline_ns)
+                in_flight = load.in_flight(victim.name)  # asked again: this thread may have had to wait for its turn
+                if in_flight > 0 or clock.now_ns() >= deadline_ns or self._is_gone(victim):
+                    break
+            sent = self._signal(victim, order, in_flight=in_flight)
             if order.lag_s == 0:
                 self._withdraw(victim)
             return sent
@@ -260,18 +267,22 @@ class Fleet:
     def _await_busy(self, victim: Replica, deadline_ns: int) -> int:
         """Wait until something is in flight on the victim, at most until ``deadline_ns``; returns how much is.
 
-        A request that is about to be answered would be gone before the signal arrives. So this waits for one that was sent just now, or
-        for a time in which something was in flight and nothing new was sent: that one lasts.
+        A request that is about to be answered would be gone before the signal arrives. So this waits for one that lasts: nothing new was
+        sent for a while, and something is in flight all the same; or for several at once. A load that has neither for a quarter of a
+        second is one of short requests: then one that was sent just now must do.
         """
         load, clock = self._stage.load, self._stage.clock
         since_ns, before = clock.now_ns(), load.sent(victim.name)
+        patient_until_ns = since_ns + PATIENT_NS
         while True:
             in_flight, sent, now_ns = load.in_flight(victim.name), load.sent(victim.name), clock.now_ns()
-            if in_flight > 0 and (sent > before or now_ns - since_ns > LASTING_NS):
+            fresh = sent > before and now_ns >= patient_until_ns
+            lasting = now_ns - since_ns > LASTING_NS
+            if in_flight > 0 and (fresh or lasting or in_flight >= SEVERAL):
                 return in_flight
             if now_ns >= deadline_ns or self._is_gone(victim):
                 return in_flight
-            if in_flight == 0:
+            if in_flight == 0 or sent > before:
                 since_ns = now_ns
             before = sent
             clock.sleep(POLL_S)

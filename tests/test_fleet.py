@@ -116,15 +116,15 @@ def stop(load: ScriptedLoad, process: str = "web", **changes: object) -> Play:
 
 
 def test_the_signal_waits_until_nothing_is_on_the_way_and_something_is_in_flight() -> None:
-    play = stop(ScriptedLoad(in_flight=[0, 0, 1], on_the_way=[2, 1, 0]))
+    play = stop(ScriptedLoad(in_flight=[0, 0, 3], on_the_way=[2, 1, 0]))
     (signal,) = play.of("terminate")
-    assert signal.in_flight == 1
+    assert signal.in_flight == 3
     assert play.load.readings["on_the_way"] == [0]
     assert play.load.calls == ["publish web.1", "withdraw web.1", "forget web.1"]
 
 
 def test_a_victim_that_is_idle_once_it_is_withdrawn_is_published_again_and_awaited_again() -> None:
-    play = stop(ScriptedLoad(in_flight=[0, 1, 0, 0, 1], on_the_way=[0]))
+    play = stop(ScriptedLoad(in_flight=[0, 3, 0, 0, 3], on_the_way=[0]))
     assert play.load.calls == ["publish web.1", "withdraw web.1", "publish web.1", "withdraw web.1", "forget web.1"]
     assert [event.open for event in play.events if isinstance(event, Routed)] == [True, False]
 
@@ -202,6 +202,21 @@ def test_requests_that_come_and_go_are_not_taken_for_one_that_lasts() -> None:
     play.fleet.stop(victim, order(busy_within_s=5.0))
     lasted_ns = play.of("terminate")[0].at_ns - began_ns
     assert 5_000_000 <= lasted_ns < 10_000_000  # nothing new was sent for five milliseconds: that one lasts
+
+
+def test_a_load_of_short_requests_is_signalled_on_one_that_was_sent_just_now() -> None:
+    play = Play(ScriptedLoad(in_flight=[1], on_the_way=[0], fresh=True))
+    victim = play.fleet.start("web")
+    began_ns = play.clock.now_ns()
+    play.fleet.stop(victim, order(busy_within_s=5.0))
+    assert play.of("terminate")[0].at_ns - began_ns == pytest.approx(NS_PER_S / 4, rel=0.05)
+
+
+def test_a_kill_asks_once_more_before_it_strikes() -> None:
+    load = ScriptedLoad(in_flight=[3, 0, 3, 3], on_the_way=[0])
+    play = stop(load, purpose="kill", signal="SIGKILL", grace_s=0.0, everything=True)
+    assert play.of("kill")[0].in_flight == 3
+    assert load.readings["in_flight"] == [3]
 
 
 def test_one_that_dies_while_it_drains_died_by_itself() -> None:
