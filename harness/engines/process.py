@@ -171,12 +171,11 @@ class ProcessEngine:
             number = signals.Signals[signal]
         except KeyError:
             raise UsageError(f"{signal} is no signal of this machine; write its full name, such as SIGTERM") from None
-        at_ns = life.touched_ns = self._context.clock.now_ns()
-        delivered = self._signal_main(life, number, group=everything)
-        until_ns = self._context.clock.now_ns()
+        sent = self._signal_main(life, number, group=everything)
+        life.touched_ns = sent.at_ns
         if everything:
-            self._signal_descendants(life, number, in_group=delivered)
-        return Sent(at_ns=at_ns, until_ns=until_ns, delivered=delivered)
+            self._signal_descendants(life, number, in_group=sent.delivered)
+        return sent
 
     def wait_exit(self, replica: Replica, timeout_s: float) -> Exit | None:
         """Wait until the main process has ended and ``on_exit`` has been called, at most ``timeout_s``; 0 asks without waiting."""
@@ -568,22 +567,25 @@ class ProcessEngine:
 
     # Signals
 
-    def _signal_main(self, life: _Life, number: signals.Signals, *, group: bool) -> bool:
-        """Signal the main process, with its process group if wanted; False when it had ended before.
+    def _signal_main(self, life: _Life, number: signals.Signals, *, group: bool) -> Sent:
+        """Signal the main process, with its process group if wanted; the instants are those right before and after the system call.
 
         While it is not waited for, its pid and its group can't be anybody else's.
         """
+        now_ns = self._context.clock.now_ns
         with life.lock:
+            at_ns = now_ns()
             try:
                 if life.reaped or os.waitid(os.P_PIDFD, life.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-                    return False
+                    return Sent(at_ns=at_ns, until_ns=now_ns(), delivered=False)
+                at_ns = now_ns()
                 if group:
                     os.killpg(life.main.pid, number)
                 else:
                     signals.pidfd_send_signal(life.pidfd, number)
+                return Sent(at_ns=at_ns, until_ns=now_ns(), delivered=True)
             except (ProcessLookupError, ChildProcessError):
-                return False
-            return True
+                return Sent(at_ns=at_ns, until_ns=now_ns(), delivered=False)
 
     def _signal_descendants(self, life: _Life, number: signals.Signals, *, in_group: bool) -> None:
         """Signal all descendants once each, until two looks in a row find no new one.
