@@ -84,10 +84,6 @@ class Dice:
         """A number in [0, 1)."""
         return self._random.random()
 
-    def exponential(self, rate: float) -> float:
-        """A waiting time of a Poisson process of ``rate`` arrivals a unit of time."""
-        return self._random.expovariate(rate)
-
     def bits(self, count: int) -> int:
         """A whole number of ``count`` random bits."""
         return self._random.getrandbits(count)
