@@ -95,6 +95,8 @@ class Spawned(Line, frozen=True, tag="spawned"):
 class PhaseReached(Line, frozen=True, tag="phase"):
     """A replica reached a phase: ``running``, ``listening``, ``healthy``; after a signal ``stopped-listening``.
 
+    An engine with a runtime between itself and the command also tells ``created`` (the runtime had made the replica) and ``started`` (its
+    first process existed) before ``running``, and ``removed`` at the end.
     ``backlog`` is the number of connections that waited in the accept queue when it was last seen listening.
     """
 
@@ -163,7 +165,8 @@ class Knocked(Line, frozen=True, tag="knocked"):
 class Exited(Line, frozen=True, tag="exited"):
     """A replica's main process ended; ``status`` is its exit status, 128+N when signal N ended it, -1 when it can't be known.
 
-    ``commanded`` is false when the harness had sent it no signal. ``log`` holds its last lines.
+    ``commanded`` is false when the harness had sent it no signal. ``log`` holds its last lines. ``oom``: for want of memory the kernel
+    killed it, or one of its processes. ``lost``: the engine went away, and nobody knows whether the replica would have ended.
     """
 
     at_ns: int
@@ -171,6 +174,8 @@ class Exited(Line, frozen=True, tag="exited"):
     status: int
     commanded: bool
     log: tuple[str, ...] = ()
+    oom: bool = False
+    lost: bool = False
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,6 +193,87 @@ class Survived(Line, frozen=True, tag="survived"):
     replica: str
     after_ns: int
     processes: tuple[Process, ...]
+
+
+class Contained(Line, frozen=True, tag="contained"):
+    """What holds a replica, told once it runs by an engine with containers.
+
+    ``main`` is the command line of process 1; ``uid`` its user's number, -1 when it can't be seen; ``init``: the engine's own init is
+    process 1, as the scenario asked.
+    """
+
+    at_ns: int
+    replica: str
+    container: str
+    image: str
+    main: str
+    uid: int = -1
+    init: bool = False
+
+
+class Zombies(Line, frozen=True, tag="zombies"):
+    """Processes of a replica that had ended and that nobody waited for, not even ``after_ns`` after they were first seen so."""
+
+    at_ns: int
+    replica: str
+    after_ns: int
+    processes: tuple[Process, ...]
+
+
+class CutOff(Line, frozen=True, tag="cut-off"):
+    """Processes that still ran when process 1 of their container ended, so that the kernel killed them (pid_namespaces(7))."""
+
+    at_ns: int
+    replica: str
+    processes: tuple[Process, ...]
+
+
+class Wrote(Line, frozen=True, tag="wrote"):
+    """What a replica changed in its own filesystem, outside volumes: ``A /app/x`` added, ``C`` changed, ``D`` deleted.
+
+    ``paths`` holds the first of ``count`` in all, files only where a folder's content tells as much.
+    """
+
+    at_ns: int
+    replica: str
+    paths: tuple[str, ...]
+    count: int
+
+
+class OomKilled(Line, frozen=True, tag="oom-killed"):
+    """The kernel killed a process of a replica for want of memory; ``limit_bytes`` is what the replica might have, 0 for no limit."""
+
+    at_ns: int
+    replica: str
+    limit_bytes: int = 0
+
+
+class Disturbed(Line, frozen=True, tag="disturbed"):
+    """The harness took something away from a replica: its time (``pause``), its ``network`` or its ``memory``.
+
+    ``at_ns``, ``until_ns``, ``delivered``, ``wants_busy`` and ``in_flight`` are as in `Signalled`.
+    """
+
+    at_ns: int
+    until_ns: int
+    step: int
+    replica: str
+    what: str
+    delivered: bool = True
+    wants_busy: bool = False
+    in_flight: int = -1
+    detail: str = ""
+
+
+class Restored(Line, frozen=True, tag="restored"):
+    """The replica has it back since some instant between ``at_ns`` and ``until_ns``; ``delivered`` is false when it was gone by then."""
+
+    at_ns: int
+    until_ns: int
+    step: int
+    replica: str
+    what: str
+    delivered: bool = True
 
 
 class Lagged(Line, frozen=True, tag="lagged"):
@@ -309,6 +395,13 @@ Event: TypeAlias = (
     | Knocked
     | Exited
     | Survived
+    | Contained
+    | Zombies
+    | CutOff
+    | Wrote
+    | OomKilled
+    | Disturbed
+    | Restored
     | Lagged
     | Note
     | RunEnded

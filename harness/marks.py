@@ -24,6 +24,11 @@ OWNER: Final = "JETABLE_OWNER"
 REPLICA: Final = "JETABLE_REPLICA"
 PREFIX: Final = "JETABLE_"
 
+LABEL_RUN: Final = "jetable.run"
+LABEL_OWNER: Final = "jetable.owner"
+LABEL_REPLICA: Final = "jetable.replica"
+"""The same marks as labels on containers, networks, volumes and images. The owner's has pid namespace and boot beside it."""
+
 FOLDER_PREFIX: Final = "jetable-"
 OWNER_FILE: Final = "owner"
 PIDS_FILE: Final = "pids"
@@ -45,6 +50,14 @@ def mark_environment(run_id: str, replica: str = "") -> dict[str, str]:
     if replica:
         marks[REPLICA] = replica
     return marks
+
+
+def mark_labels(run_id: str, replica: str = "") -> dict[str, str]:
+    """The labels that mark a thing of a container engine as part of a run that this process owns."""
+    labels = {LABEL_RUN: run_id, LABEL_OWNER: f"{owner()} {proctable.namespace(os.getpid())} {boot_id()}"}
+    if replica:
+        labels[LABEL_REPLICA] = replica
+    return labels
 
 
 def unmarked_environment() -> dict[str, str]:

@@ -7,13 +7,14 @@ needs one that the engine lacks is refused before anything starts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from harness.clock import Clock
-from harness.history import Process
+from harness.history import Event, Process
+from harness.scenario import ProcessType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,10 +24,12 @@ class ReplicaSpec:
     Attributes:
         name: The replica's name, unique in the run: ``web.1``.
         process: Its process type: ``web``.
-        argv: The command, with the placeholders ``{python} {port} {scratch} {replica}`` still in it.
+        argv: The command, with the placeholders ``{python} {port} {scratch} {replica}`` still in it; empty: the image's own.
         environment: Added to the engine's own, placeholders still in it.
-        working_dir: Where it runs.
+        working_dir: Where it runs, on this machine.
         port: The port to use again (a restart in place), or 0 for a free one.
+        host: The address to use again, with ``port``; empty for any.
+        declared: All that the scenario says of its process type, for an engine to which a command is not enough.
     """
 
     name: str
@@ -35,13 +38,17 @@ class ReplicaSpec:
     environment: Mapping[str, str]
     working_dir: Path
     port: int = 0
+    host: str = ""
+    declared: ProcessType | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replica:
     """A replica that was started. ``at_ns`` is the instant before it was asked for, ``running_ns`` when its command ran.
 
-    ``pid`` is its main process as seen from here, 0 when it is not visible.
+    ``pid`` is its main process as seen from here, 0 when it is not visible. An engine with a runtime between itself and the command
+    also tells ``created_ns``, when the runtime had made the replica, and ``started_ns``, when its first process existed; 0 where there is no
+    such thing. ``command`` is what really runs and ``stop_signal`` what its image asks for; empty: as the scenario says.
     """
 
     name: str
@@ -51,6 +58,10 @@ class Replica:
     pid: int
     at_ns: int
     running_ns: int
+    created_ns: int = 0
+    started_ns: int = 0
+    command: str = ""
+    stop_signal: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +75,16 @@ class Sent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
-    """A replica's main process ended at ``at_ns`` with ``status`` (128+N for signal N, -1 when it can't be known)."""
+    """A replica's main process ended at ``at_ns`` with ``status`` (128+N for signal N, -1 when it can't be known).
+
+    ``oom``: the kernel killed it, or one of its processes, for want of memory. ``lost``: the engine itself went away, and nobody can tell
+    whether the replica would have ended.
+    """
 
     at_ns: int
     status: int
+    oom: bool = False
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +109,9 @@ class EngineContext:
         scratch: A folder for temporary files of the replicas; it goes with the run.
         logs: A folder for ``<replica>.log``.
         on_exit: Called from any thread, once for each replica, as soon as its main process has ended.
+        record: Writes a fact about a replica that only this engine can know to the history; from any thread.
+        note: Says a line to the person who watches, and keeps it for the reports.
+        tell: Shows a line of what is done right now, such as the output of a build.
     """
 
     run_id: str
@@ -99,6 +119,9 @@ class EngineContext:
     scratch: Path
     logs: Path
     on_exit: Callable[[Replica, Exit], None]
+    record: Callable[[Event], None] = lambda _event: None
+    note: Callable[[str], None] = lambda _text: None
+    tell: Callable[[str], None] = lambda _text: None
 
 
 class EngineClass(Protocol):
@@ -168,4 +191,66 @@ class TellsHealth(Protocol):
 
     def healthy(self, replica: Replica) -> bool:
         """Whether a health probe would succeed now."""
+        ...
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """An engine that has something to do before the first start, such as building images."""
+
+    def prepare(self, specs: Sequence[ReplicaSpec]) -> None:
+        """Get everything ready for replicas such as these, one of each process type.
+
+        Raises:
+            KeyOfScenarioError: What the scenario asks for can't be had.
+            MachineError: The machine can't do it.
+        """
+        ...
+
+
+@runtime_checkable
+class CanBeLost(Protocol):
+    """An engine that can go away while replicas run."""
+
+    def lost(self) -> str:
+        """Empty while it is there, else a sentence that says what happened to it, with the cure."""
+        ...
+
+
+@runtime_checkable
+class Pauses(Protocol):
+    """An engine that can stop a replica's clock: nothing of it runs between `pause` and `resume`."""
+
+    def pause(self, replica: Replica) -> Sent:
+        """Freeze all of its processes; ``delivered`` is false when it was gone."""
+        ...
+
+    def resume(self, replica: Replica) -> Sent:
+        """Let them go on; one that is gone, or not paused, is no error."""
+        ...
+
+
+@runtime_checkable
+class CutsNetwork(Protocol):
+    """An engine that can take a replica off the network and put it back at the same address."""
+
+    def cut(self, replica: Replica) -> Sent:
+        """Take it off; ``delivered`` is false when it was gone."""
+        ...
+
+    def reconnect(self, replica: Replica) -> Sent:
+        """Put it back; one that is gone, or not cut off, is no error."""
+        ...
+
+
+@runtime_checkable
+class LimitsMemory(Protocol):
+    """An engine that can change how much memory a replica may have while it runs."""
+
+    def squeeze(self, replica: Replica, limit_bytes: int) -> Sent:
+        """Lower its limit, which may make the kernel kill processes of it; ``delivered`` is false when it was gone."""
+        ...
+
+    def release(self, replica: Replica) -> Sent:
+        """Give it back the limit that it was started with; one that is gone is no error."""
         ...

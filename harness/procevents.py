@@ -1,0 +1,163 @@
+"""What the kernel tells of processes the moment it happens: the proc connector.
+
+The kernel multicasts a line for every fork, exec and exit over a netlink socket, with the instant on CLOCK_MONOTONIC and, at an exit, the
+status (``linux/cn_proc.h``). So the end of a process that is nobody's child here, such as process 1 of a container, is known to the
+microsecond and with its status, and so is the end of its descendants. It needs CAP_NET_ADMIN in the first user and pid namespace; where
+that is missing `ProcEvents.open` says so, and who asks must do without.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+import threading
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, Self
+
+_NETLINK_CONNECTOR: Final = 11
+_CN_IDX_PROC: Final = 1
+_CN_VAL_PROC: Final = 1
+_LISTEN: Final = 1
+_NLMSG_DONE: Final = 3
+_SOL_NETLINK_BYTES: Final = 4 << 20
+_HEADER: Final = struct.Struct("=IHHII")
+_CONNECTOR: Final = struct.Struct("=IIIIHH")
+_EVENT: Final = struct.Struct("=IIQ")
+_FORK: Final = struct.Struct("=IIII")
+_EXEC: Final = struct.Struct("=II")
+_EXIT: Final = struct.Struct("=IIII")
+_PROC_EVENT_FORK: Final = 0x1
+_PROC_EVENT_EXEC: Final = 0x2
+_PROC_EVENT_EXIT: Final = 0x80000000
+_KEPT: Final = 20_000
+"""So many processes are remembered, the latest."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Past:
+    """What happened to one process: instants in nanoseconds of CLOCK_MONOTONIC, 0 for never seen.
+
+    ``status`` is its exit status, 128+N for signal N; ``signalled`` says which of the two.
+    """
+
+    forked_ns: int = 0
+    executed_ns: int = 0
+    ended_ns: int = 0
+    status: int = -1
+    signalled: bool = False
+
+
+class ProcEvents:
+    """A thread that reads the connector and remembers what happened to which process. Safe from several threads."""
+
+    def __init__(self, connector: socket.socket) -> None:
+        self._connector = connector
+        self._lock = threading.Lock()
+        self._pasts: OrderedDict[int, Past] = OrderedDict()
+        self._overrun = False
+        self._wake_reader, self._wake_writer = os.pipe()
+        self._thread = threading.Thread(target=self._read, name="jetable-procevents", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def open(cls) -> Self | None:
+        """Begin to listen; None where the kernel does not let us."""
+        family = getattr(socket, "AF_NETLINK", None)
+        if family is None:
+            return None
+        connector = None
+        try:
+            connector = socket.socket(family, socket.SOCK_DGRAM, _NETLINK_CONNECTOR)
+            with suppress(OSError):  # more than usual, so that nothing is lost while this thread waits for its turn
+                connector.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_RCVBUFFORCE", 33), _SOL_NETLINK_BYTES)
+            connector.bind((0, _CN_IDX_PROC))
+            connector.send(_order(_LISTEN))
+            if not _hears_itself(connector):
+                connector.close()
+                return None
+        except OSError:
+            if connector is not None:
+                connector.close()
+            return None
+        return cls(connector)
+
+    def past(self, pid: int) -> Past:
+        """What is known of a process by now. Of a pid that was used twice, the later one."""
+        with self._lock:
+            found = self._pasts.get(pid)
+            return Past() if found is None else Past(**{name: getattr(found, name) for name in Past.__slots__})
+
+    @property
+    def whole(self) -> bool:
+        """False when events were lost since the beginning: then something unseen proves nothing."""
+        return not self._overrun
+
+    def close(self) -> None:
+        """Stop listening; a second call does nothing. What is known stays known."""
+        if self._wake_writer < 0:
+            return
+        os.write(self._wake_writer, b".")
+        self._thread.join()
+        os.close(self._wake_writer)
+        os.close(self._wake_reader)
+        self._wake_writer = -1
+        self._connector.close()
+
+    def _read(self) -> None:
+        while True:
+            ready, _, _ = select.select([self._connector.fileno(), self._wake_reader], [], [])
+            if self._wake_reader in ready:
+                return
+            try:
+                message = self._connector.recv(1 << 16)
+            except OSError:  # ENOBUFS: the kernel had to drop some
+                self._overrun = True
+                continue
+            self._take(message)
+
+    def _take(self, message: bytes) -> None:
+        at = _HEADER.size + _CONNECTOR.size
+        if len(message) < at + _EVENT.size:
+            return
+        what, _cpu, at_ns = _EVENT.unpack_from(message, at)
+        at += _EVENT.size
+        with self._lock:
+            if what == _PROC_EVENT_FORK:
+                _, _, pid, thread_group = _FORK.unpack_from(message, at)
+                if pid == thread_group:
+                    self._pasts.pop(pid, None)
+                    self._of(pid).forked_ns = at_ns
+            elif what == _PROC_EVENT_EXEC:
+                _, thread_group = _EXEC.unpack_from(message, at)
+                self._of(thread_group).executed_ns = at_ns
+            elif what == _PROC_EVENT_EXIT:
+                pid, thread_group, code, _ = _EXIT.unpack_from(message, at)
+                if pid == thread_group:
+                    past = self._of(pid)
+                    past.ended_ns = at_ns
+                    past.signalled = bool(code & 0x7F)
+                    past.status = 128 + (code & 0x7F) if code & 0x7F else (code >> 8) & 0xFF
+
+    def _of(self, pid: int) -> Past:
+        past = self._pasts.get(pid)
+        if past is None:
+            past = self._pasts[pid] = Past()
+            if len(self._pasts) > _KEPT:
+                self._pasts.popitem(last=False)
+        return past
+
+
+def _order(operation: int) -> bytes:
+    body = struct.pack("=I", operation)
+    connector = _CONNECTOR.pack(_CN_IDX_PROC, _CN_VAL_PROC, 0, 0, len(body), 0) + body
+    return _HEADER.pack(_HEADER.size + len(connector), _NLMSG_DONE, 0, 0, 0) + connector
+
+
+def _hears_itself(connector: socket.socket) -> bool:
+    """Whether the kernel acknowledges: in a pid namespace of its own it takes the order and stays silent."""
+    ready, _, _ = select.select([connector], [], [], 0.5)
+    return bool(ready)
