@@ -47,8 +47,8 @@ class Replica:
     """A replica that was started. ``at_ns`` is the instant before it was asked for, ``running_ns`` when its command ran.
 
     ``pid`` is its main process as seen from here, 0 when it is not visible. An engine with a runtime between itself and the command
-    also tells ``created_ns``, when the runtime had made the replica, and ``started_ns``, when its first process existed; 0 where there is no
-    such thing. ``command`` is what really runs and ``stop_signal`` what its image asks for; empty: as the scenario says.
+    also tells ``created_ns``, when the runtime had made the replica, and ``started_ns``, when its first process existed; 0 where there
+    is no such thing. ``command`` is what really runs and ``stop_signal`` what its image asks for; empty: as the scenario says.
     """
 
     name: str
