@@ -27,6 +27,8 @@ from harness.clock import NS_PER_S
 from harness.history import (
     CODE,
     OUTCOMES,
+    Contained,
+    CutOff,
     Event,
     Exited,
     History,
@@ -34,6 +36,7 @@ from harness.history import (
     Lagged,
     LoadBegan,
     LoadEnded,
+    OomKilled,
     PhaseReached,
     Routed,
     RunEnded,
@@ -41,6 +44,8 @@ from harness.history import (
     Spawned,
     StartFailed,
     Survived,
+    Wrote,
+    Zombies,
 )
 from harness.outcome import OWN_TROUBLE, Outcome, Reached
 from harness.scenario import Scenario
@@ -63,18 +68,44 @@ SAME_MOMENT_S: Final = 0.05
 """What ends within this time of a process ended with it."""
 
 
+OF_A_REPLICA: Final = (
+    Spawned,
+    PhaseReached,
+    StartFailed,
+    Routed,
+    Signalled,
+    Knocked,
+    Exited,
+    Survived,
+    Contained,
+    Zombies,
+    CutOff,
+    Wrote,
+    OomKilled,
+)
+"""Events that tell something of a `Life`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Life:
     """All that is known of one replica. Instants are nanoseconds, 0 for what never happened.
 
     Attributes:
+        created_ns: The runtime between the engine and the command had made it; 0 where there is no such runtime.
+        started_ns: Its first process existed.
         first_answer_ns: The first whole answer as expected that it gave to the load.
+        removed_ns: The runtime had removed it.
         signals: Every signal that it was sent, in order.
         closed: Its listener was seen closed after a signal.
         exited: How its main process ended.
         failed: Why it never got healthy.
         survived: Descendants that outlived it.
         knocks: What its listener did after a signal.
+        contained: What holds it, where a container does.
+        zombies: Processes that had ended and that nobody waited for.
+        cut_off: Processes that the end of process 1 killed.
+        wrote: What it changed in its own filesystem.
+        oom_kills: Each time that the kernel killed a process of it for want of memory.
     """
 
     replica: str
@@ -83,21 +114,39 @@ class Life:
     step: int = -1
     replaces: str = ""
     spawned_ns: int = 0
+    created_ns: int = 0
+    started_ns: int = 0
     running_ns: int = 0
     listening_ns: int = 0
     healthy_ns: int = 0
     first_answer_ns: int = 0
+    removed_ns: int = 0
     signals: tuple[Signalled, ...] = ()
     closed: PhaseReached | None = None
     exited: Exited | None = None
     failed: StartFailed | None = None
     survived: tuple[Survived, ...] = ()
     knocks: tuple[Knocked, ...] = ()
+    contained: Contained | None = None
+    zombies: tuple[Zombies, ...] = ()
+    cut_off: CutOff | None = None
+    wrote: Wrote | None = None
+    oom_kills: tuple[OomKilled, ...] = ()
+
+    @property
+    def app_began_ns(self) -> int:
+        """The instant from which the app's own phases count: what a runtime takes to make and start its container is not the app's."""
+        return (self.created_ns and self.running_ns) or self.spawned_ns
+
+    @property
+    def lost(self) -> bool:
+        """The engine went away, so that nobody knows how it would have ended."""
+        return self.exited is not None and self.exited.lost
 
     @property
     def died_by_itself(self) -> bool:
         """Its main process ended although nobody had signalled it, after it had started well."""
-        return self.exited is not None and not self.exited.commanded and self.failed is None
+        return self.exited is not None and not self.exited.commanded and not self.exited.lost and self.failed is None
 
     @property
     def last_log_line(self) -> str:
@@ -353,7 +402,7 @@ class Facts:
         """Every replica that the history names, in the order of its first event."""
         events: dict[str, list[Event]] = defaultdict(list)
         for event in self.history.events:
-            if isinstance(event, Spawned | PhaseReached | StartFailed | Routed | Signalled | Knocked | Exited | Survived):
+            if isinstance(event, OF_A_REPLICA):
                 events[event.replica].append(event)
         return {replica: self._life(replica, mine) for replica, mine in events.items()}
 
@@ -379,16 +428,24 @@ class Facts:
             step=spawned.step if spawned else -1,
             replaces=spawned.replaces if spawned else "",
             spawned_ns=spawned.at_ns if spawned else 0,
+            created_ns=instants.get("created", 0),
+            started_ns=instants.get("started", 0),
             running_ns=instants.get("running", 0),
             listening_ns=instants.get("listening", 0),
             healthy_ns=instants.get("healthy", 0),
             first_answer_ns=self._first_answer_ns(replica),
+            removed_ns=instants.get("removed", 0),
             signals=tuple(event for event in events if isinstance(event, Signalled)),
             closed=reached.get("stopped-listening"),
             exited=_first(events, Exited),
             failed=_first(events, StartFailed),
             survived=tuple(event for event in events if isinstance(event, Survived)),
             knocks=tuple(event for event in events if isinstance(event, Knocked)),
+            contained=_first(events, Contained),
+            zombies=tuple(event for event in events if isinstance(event, Zombies)),
+            cut_off=_first(events, CutOff),
+            wrote=_first(events, Wrote),
+            oom_kills=tuple(event for event in events if isinstance(event, OomKilled)),
         )
 
     def _first_answer_ns(self, replica: str) -> int:
