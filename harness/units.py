@@ -1,7 +1,7 @@
-"""Durations and rates as a scenario spells them: ``250ms``, ``1m30s``, ``400/s``.
+"""Durations, rates and sizes as a scenario spells them: ``250ms``, ``1m30s``, ``400/s``, ``64m``.
 
-A bare number is refused, because nobody can tell whether 10 means seconds or milliseconds. Both types are exact: a duration is a
-whole number of nanoseconds, and text made from either reads back as the same value.
+A bare number is refused, because nobody can tell whether 10 means seconds or milliseconds. All of them are exact: a duration is a
+whole number of nanoseconds, a size one of bytes, and text made from any reads back as the same value.
 """
 
 from __future__ import annotations
@@ -23,14 +23,18 @@ NS_PER_UNIT: Final = {"h": 3_600_000_000_000, "m": 60_000_000_000, "s": 1_000_00
 SECONDS_PER_UNIT: Final = {"s": 1, "m": 60, "h": 3600}
 LONGEST_NS: Final = 24 * NS_PER_UNIT["h"]
 HIGHEST_RATE_PER_S: Final = 1_000_000.0
+BYTES_PER_UNIT: Final = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+MOST_BYTES: Final = 1 << 50
 
 _NUMBER = r"\d{1,18}(?:\.\d{1,9})?"
 _DURATION = re.compile("".join(rf"(?:({_NUMBER}){unit}(?![a-z]))?" for unit in NS_PER_UNIT), re.ASCII)
 _RATE = re.compile(rf"({_NUMBER}) ?/ ?(s|m|h)", re.ASCII)
+_BYTES = re.compile(rf"({_NUMBER})(b|[kmg]b?)", re.ASCII | re.IGNORECASE)
 _BARE_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?", re.ASCII)
 
 DURATION_PATTERN: Final = rf"^(?=\d)(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s)?(?:{_NUMBER}ms)?(?:{_NUMBER}us)?(?:{_NUMBER}ns)?$"
 RATE_PATTERN: Final = rf"^{_NUMBER} ?/ ?[smh]$"
+BYTES_PATTERN: Final = rf"^{_NUMBER}([bB]|[kmgKMG][bB]?)$"
 
 
 @dataclass(frozen=True, slots=True, order=True, kw_only=True)
@@ -136,6 +140,33 @@ class Rate:
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """Text of the shape of a rate."""
         return {"type": "string", "pattern": RATE_PATTERN}
+
+
+def parse_bytes(written: object) -> int:
+    """The number of bytes that ``written`` spells as the Compose specification does: ``64m``, ``1.5g``, ``512kb``.
+
+    Raises:
+        MistakeError: It is not a size above zero; the message says how to write one.
+    """
+    if isinstance(written, int | float) and not isinstance(written, bool):
+        raise MistakeError(f"needs a unit: write {written}m or {written}b")
+    if not isinstance(written, str):
+        raise MistakeError(f"must be a size such as 64m or 1g, not {shown(written)}")
+    if _BARE_NUMBER.fullmatch(written):
+        raise MistakeError(f"needs a unit: write {written}m or {written}b")
+    match = _BYTES.fullmatch(written)
+    if match is None:
+        raise MistakeError(f"{quoted(written)} is not a size; write it as 512k, 64m or 1g")
+    count = round(Decimal(match[1]) * BYTES_PER_UNIT[match[2][0].lower()])
+    if not 0 < count <= MOST_BYTES:
+        raise MistakeError(f"{written} is not a size above zero and up to {bytes_text(MOST_BYTES)}")
+    return count
+
+
+def bytes_text(count: int) -> str:
+    """``count`` bytes as a scenario spells them, in the largest unit that makes them a whole number: ``64m``."""
+    unit = next(unit for unit in reversed(BYTES_PER_UNIT) if count % BYTES_PER_UNIT[unit] == 0)
+    return f"{count // BYTES_PER_UNIT[unit]}{unit}"
 
 
 def _needs_unit(number: str) -> str:

@@ -1,4 +1,4 @@
-"""Durations and rates."""
+"""Durations, rates and sizes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.units import DURATION_PATTERN, LONGEST_NS, RATE_PATTERN, Duration, Rate
+from harness.units import BYTES_PATTERN, DURATION_PATTERN, LONGEST_NS, MOST_BYTES, RATE_PATTERN, Duration, Rate, bytes_text, parse_bytes
 from harness.words import MistakeError
 
 
@@ -107,3 +107,35 @@ def test_what_is_no_rate_is_told_in_words(written: object, message: str) -> None
 def test_every_rate_reads_back_as_itself(count: object, unit: str) -> None:
     rate = Rate.parse(f"{count}/{unit}")
     assert Rate.parse(str(rate)) == rate
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("100b", 100), ("512k", 1 << 19), ("64m", 1 << 26), ("64MB", 1 << 26), ("1.5g", 3 << 29), ("1kb", 1024)]
+)
+def test_a_size_is_read_in_powers_of_two(text: str, count: int) -> None:
+    assert parse_bytes(text) == count
+    assert re.fullmatch(BYTES_PATTERN, text)
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        (64, "needs a unit: write 64m or 64b"),
+        ("64", "needs a unit: write 64m or 64b"),
+        ("64 MiB", '"64 MiB" is not a size; write it as 512k, 64m or 1g'),
+        ("5bb", '"5bb" is not a size; write it as 512k, 64m or 1g'),
+        ("0m", "0m is not a size above zero and up to 1048576g"),
+        ("9999999g", "9999999g is not a size above zero and up to 1048576g"),
+        (True, "must be a size such as 64m or 1g, not true"),
+    ],
+)
+def test_what_is_no_size_is_told_in_words(written: object, message: str) -> None:
+    with pytest.raises(MistakeError) as caught:
+        parse_bytes(written)
+    assert str(caught.value) == message
+
+
+@given(st.integers(min_value=1, max_value=MOST_BYTES))
+def test_every_size_reads_back_as_itself(count: int) -> None:
+    assert parse_bytes(bytes_text(count)) == count
+    assert re.fullmatch(BYTES_PATTERN, bytes_text(count))
