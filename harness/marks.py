@@ -5,13 +5,15 @@ Everything that a run makes carries the run's id: processes as the environment v
 run still lives. A pid alone would not do, since pids are used again.
 
 The scratch folder also holds ``pids``, the append-only list of processes that the harness made: an app that overwrites its environment
-to change its title loses its mark there, but not its place in that list.
+to change its title loses its mark there, but not its place in that list. Where a run makes things on a container engine, ``daemon`` in the
+folder says on which one, before the first of them is made: without it nobody would know where to look for them.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -32,6 +34,7 @@ LABEL_REPLICA: Final = "jetable.replica"
 FOLDER_PREFIX: Final = "jetable-"
 OWNER_FILE: Final = "owner"
 PIDS_FILE: Final = "pids"
+DAEMON_FILE: Final = "daemon"
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -167,6 +170,38 @@ def recorded(scratch: Path) -> dict[int, int]:
     except (OSError, UnicodeDecodeError):
         return {}
     return dict(parsed for line in lines if (parsed := _parse(line)) is not None)
+
+
+def record_daemon(scratch: Path, url: str) -> None:
+    """Note that the run is about to make things on the container engine at ``url``. Whoever removes the run looks there, and only then.
+
+    Raises:
+        MachineError: It can't be written, so nothing may be made there.
+    """
+    half = scratch / f"{DAEMON_FILE}.half"
+    try:
+        half.write_text(f"{url}\n")
+        half.rename(scratch / DAEMON_FILE)
+    except OSError as error:
+        raise MachineError(f"can't write to {scratch}: {error.strerror}; free space, or set TMPDIR to a folder of yours") from error
+
+
+def recorded_daemon(scratch: Path) -> str:
+    """Where the container engine is that may hold things of the run; empty: none does."""
+    try:
+        return (scratch / DAEMON_FILE).read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def forget_daemon(scratch: Path) -> None:
+    """Nothing of the run is left on its container engine. Until then its scratch folder must stay."""
+    with suppress(FileNotFoundError):
+        try:
+            (scratch / DAEMON_FILE).unlink()
+        except PermissionError:  # an app took the right from the folder that we share with it
+            scratch.chmod(0o700)
+            (scratch / DAEMON_FILE).unlink()
 
 
 def _parse(owner: str) -> tuple[int, int] | None:

@@ -101,3 +101,22 @@ def test_the_list_of_an_earlier_boot_means_nothing() -> None:
     marks.record_process(folder, listed(10, 5))
     (folder / "owner").write_text("1:2 pid:[3] another-boot\n")
     assert marks.recorded(folder) == {}
+
+
+def test_the_engine_that_may_hold_things_of_a_run_is_noted_until_nothing_is_left_there() -> None:
+    folder = marks.make_scratch("r-1")
+    assert marks.recorded_daemon(folder) == ""
+    marks.record_daemon(folder, "unix:///run/one.sock")
+    marks.record_daemon(folder, "tcp://10.0.0.1:2376")
+    assert marks.recorded_daemon(folder) == "tcp://10.0.0.1:2376"
+    assert {path.name for path in folder.iterdir()} == {"owner", "daemon"}
+    folder.chmod(0o500)
+    marks.forget_daemon(folder)
+    assert marks.recorded_daemon(folder) == ""
+    marks.forget_daemon(folder)
+
+
+def test_nothing_may_be_made_on_an_engine_that_can_not_be_noted(root: Path) -> None:
+    with pytest.raises(MachineError, match="TMPDIR"):
+        marks.record_daemon(root / "not there", "unix:///run/one.sock")
+    marks.forget_daemon(root / "not there")
