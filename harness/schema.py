@@ -21,15 +21,18 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from harness import command, template
 from harness.scenario import (
+    CutNetwork,
     Expectation,
     Healthcheck,
     Kill,
     Load,
+    Pause,
     ProcessType,
     Request,
     RollingRestart,
     Routing,
     Scenario,
+    SqueezeMemory,
     Step,
 )
 from harness.threshold import AGGREGATES, DEFAULT_THRESHOLDS, METRICS, OPERATORS
@@ -260,7 +263,21 @@ The short form is the replica alone: `terminate: each`, `kill: 2`. All keys are 
 
 {_law(RollingRestart)} All keys are optional.
 
-{_keys(RollingRestart)}"""
+{_keys(RollingRestart)}
+
+### pause, squeeze_memory, cut_network
+
+These take something away from a replica and give it back at the end of the step, whatever happens meanwhile. The router is not told: nobody
+tells it that a process hangs.
+
+- `pause`: {_law(Pause)}
+- `squeeze_memory`: {_law(SqueezeMemory)}
+- `cut_network`: {_law(CutNetwork)}
+
+Only `squeeze_memory` has `to`, which it needs; all other keys are optional. A scenario with a step that the engine can't do is refused before
+anything starts.
+
+{_keys(SqueezeMemory)}"""
 
 
 def _expect_docs() -> str:

@@ -16,15 +16,18 @@ from pydantic import ValidationError
 from harness.errors import ExitCode, NothingSelectedError, ScenarioError, UsageError
 from harness.scenario import (
     STEP_KINDS,
+    CutNetwork,
     Healthcheck,
     Kill,
     Load,
+    Pause,
     ProcessType,
     Request,
     RollingRestart,
     Routing,
     Scale,
     Scenario,
+    SqueezeMemory,
     Steady,
     Step,
     Terminate,
@@ -236,6 +239,10 @@ def test_process_types_start_after_what_they_depend_on() -> None:
         ({"rolling_restart": {}}, RollingRestart()),
         ({"rolling_restart": None}, RollingRestart()),
         ({"scale": {"web": 5}}, Scale({"web": 5})),
+        ({"pause": None}, Pause()),
+        ({"pause": {"replica": 2, "for": "500ms"}}, Pause.model_validate({"replica": 2, "for": "500ms"})),
+        ({"cut_network": "oldest"}, CutNetwork(replica="oldest")),
+        ({"squeeze_memory": {"to": "32MB"}}, SqueezeMemory.model_validate({"to": "32m"})),
     ],
 )
 def test_a_step_has_one_kind_and_its_options(written: dict[str, object], options: object) -> None:
@@ -253,6 +260,9 @@ def test_a_step_has_one_kind_and_its_options(written: dict[str, object], options
         ({"restart": 2}, "restart replica 2"),
         ({"rolling_restart": {"process": "web", "order": "start-first"}}, "rolling restart of web, start-first"),
         ({"scale": {"web": 5, "worker": 0}}, "scale web to 5, worker to 0"),
+        ({"pause": {"process": "worker", "when": "any", "for": "500ms"}}, "pause any of worker for 500ms"),
+        ({"cut_network": {"replica": 1}, "repeat": 2}, "cut network of replica 1 for 2s, 2 times"),
+        ({"squeeze_memory": {"replica": "newest", "to": "1.5g"}}, "squeeze memory of newest to 1536m for 2s"),
     ],
 )
 def test_a_step_says_in_words_what_it_does(written: object, text: str) -> None:

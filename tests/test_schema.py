@@ -15,16 +15,19 @@ from pydantic import BaseModel
 from harness import command, schema, template
 from harness.scenario import (
     STEP_KINDS,
+    CutNetwork,
     Expectation,
     Healthcheck,
     Kill,
     Load,
+    Pause,
     ProcessType,
     Request,
     Restart,
     RollingRestart,
     Routing,
     Scenario,
+    SqueezeMemory,
     Step,
     Terminate,
     load_scenario,
@@ -52,6 +55,9 @@ MODELS: dict[type[BaseModel], dict[str, object]] = {
     Restart: {},
     Kill: {},
     RollingRestart: {},
+    Pause: {},
+    SqueezeMemory: {"to": "32m"},
+    CutNetwork: {},
 }
 """Every mapping of a scenario file with the least that it needs."""
 

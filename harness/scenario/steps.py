@@ -5,16 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import ConfigDict, Field, PlainValidator, RootModel, WithJsonSchema, model_serializer
+from pydantic import (
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    RootModel,
+    SerializerFunctionWrapHandler,
+    WithJsonSchema,
+    model_serializer,
+)
 
 from harness.scenario.values import MAX_REPLICAS, ZERO, Count, PositiveDuration, is_long, moved
 from harness.strict_model import Complaint, Part
-from harness.units import Duration
+from harness.units import BYTES_PATTERN, Duration, bytes_text, parse_bytes
 from harness.words import MistakeError, all_of, did_you_mean, shown
 
 REPLICA_WORDS: Final = ("each", "any", "oldest", "newest")
-VICTIM_STEPS: Final = ("terminate", "kill", "restart", "rolling_restart")
-"""The steps that stop replicas."""
+VICTIM_STEPS: Final = ("terminate", "kill", "restart", "rolling_restart", "pause", "squeeze_memory", "cut_network")
+"""The steps with victims."""
+
+LEAST_BYTES: Final = 6 << 20
+"""Docker takes no lower limit of memory (its reference of ``docker run``, on ``--memory``)."""
 
 
 class Routing(Part):
@@ -58,7 +70,41 @@ ReplicaChoice = Annotated[
 ]
 
 
-class _Victim(Part):
+def _limit(written: object) -> int:
+    count = parse_bytes(written)
+    if count < LEAST_BYTES:
+        raise MistakeError(f"must be at least {bytes_text(LEAST_BYTES)}, the lowest limit that container engines take, not {written}")
+    return count
+
+
+Limit = Annotated[
+    int,
+    PlainValidator(_limit),
+    PlainSerializer(bytes_text, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": BYTES_PATTERN}),
+]
+
+
+class _Lagging(Part):
+    """The keys of a step that stops replicas in front of a router."""
+
+    endpoint_lag: Duration | None = Field(
+        default=None,
+        description="as in routing, for this step",
+        examples=["2s"],
+        json_schema_extra={"default_words": "as in routing"},
+    )
+    drain: Duration | None = Field(
+        default=None, description="as in routing, for this step", examples=["2s"], json_schema_extra={"default_words": "as in routing"}
+    )
+
+    @classmethod
+    def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
+        """Before or after, not both."""
+        yield from _both_ways(long)
+
+
+class _Aimed(Part):
     """The keys that every step with a victim has."""
 
     process: str | None = Field(
@@ -77,35 +123,10 @@ class _Victim(Part):
         description="how long to wait for that; then the step says that it hit an idle replica",
         examples=["1s"],
     )
-    endpoint_lag: Duration | None = Field(
-        default=None,
-        description="as in routing, for this step",
-        examples=["2s"],
-        json_schema_extra={"default_words": "as in routing"},
-    )
-    drain: Duration | None = Field(
-        default=None, description="as in routing, for this step", examples=["2s"], json_schema_extra={"default_words": "as in routing"}
-    )
-
-    @classmethod
-    def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
-        """Before or after, not both."""
-        yield from _both_ways(long)
 
 
-class _Choosing(_Victim):
+class _Choosing(Part):
     """A step that chooses a replica; its short form is the choice alone."""
-
-    model_config = ConfigDict(
-        json_schema_extra=lambda schema: schema.update(
-            anyOf=[
-                {"enum": list(REPLICA_WORDS)},
-                {"type": "integer", "minimum": 1, "maximum": MAX_REPLICAS},
-                {"type": "null"},
-                moved(schema),
-            ]
-        )
-    )
 
     replica: ReplicaChoice = Field(
         default="any",
@@ -122,11 +143,30 @@ class _Choosing(_Victim):
         return written if isinstance(written, Mapping | list) else {"replica": written}
 
 
-class Terminate(_Choosing):
+_SHORT: Final = ConfigDict(
+    json_schema_extra=lambda schema: schema.update(
+        anyOf=[
+            {"enum": list(REPLICA_WORDS)},
+            {"type": "integer", "minimum": 1, "maximum": MAX_REPLICAS},
+            {"type": "null"},
+            moved(schema),
+        ]
+    )
+)
+"""The JSON Schema of a step that may be the choice of a replica alone."""
+
+
+class _Stopping(_Choosing, _Aimed, _Lagging):
+    """A step that stops the replica that it chooses."""
+
+    model_config = _SHORT
+
+
+class Terminate(_Stopping):
     """Send the stop signal, wait for the grace, send SIGKILL at its end; then start a replacement. Short form: the replica alone."""
 
 
-class Kill(_Choosing):
+class Kill(_Stopping):
     """Send SIGKILL at once; then start a replacement. Short form: the replica alone."""
 
     scope: Literal["all", "main"] = Field(
@@ -136,11 +176,11 @@ class Kill(_Choosing):
     )
 
 
-class Restart(_Choosing):
+class Restart(_Stopping):
     """Stop in order as terminate does, and start again on the same port once it has ended. Short form: the replica alone."""
 
 
-class RollingRestart(_Victim):
+class RollingRestart(_Aimed, _Lagging):
     """Replace all replicas of a process type one after the other, each only when the one before it is healthy again."""
 
     model_config = ConfigDict(json_schema_extra=lambda schema: schema.update(anyOf=[{"type": "null"}, moved(schema)]))
@@ -153,6 +193,43 @@ class RollingRestart(_Victim):
     def long_form(cls, written: object) -> object:
         """Nothing at all as an empty mapping."""
         return {} if written is None else written
+
+
+class _Disturbing(_Choosing, _Aimed):
+    """A step that takes something away from the replica that it chooses, and gives it back."""
+
+    lasts: PositiveDuration = Field(default=Duration.parse("2s"), alias="for", description="how long", examples=["5s"])
+
+    @model_serializer(mode="wrap")
+    def _spelled(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        long: dict[str, Any] = handler(self)
+        return {"for": long.pop("lasts"), **long}
+
+
+class Pause(_Disturbing):
+    """Freeze the replica with all its descendants, and let it go on; the router is not told. Short form: the replica alone."""
+
+    model_config = _SHORT
+
+
+class CutNetwork(_Disturbing):
+    """Take the replica off the network, and put it back at the same address; the router is not told. Short form: the replica alone."""
+
+    model_config = _SHORT
+
+
+class SqueezeMemory(_Disturbing):
+    """Lower how much memory the replica may have, so that the kernel kills in it, and give it back.
+
+    When its main process is killed, a replacement is started; when only a worker is, the replica goes on. The router learns of the one when
+    it happens and of the other not at all.
+    """
+
+    to: Limit = Field(
+        description="how much it may have, from 6m, in the units of Compose: k, m or g",
+        examples=["32m"],
+        json_schema_extra={"type_words": "size"},
+    )
 
 
 class Scale(RootModel[dict[str, Count]]):
@@ -179,11 +256,14 @@ class Steady(RootModel[Duration]):
         return self.root
 
 
-Options: TypeAlias = Steady | Terminate | Kill | Restart | RollingRestart | Scale
-"""What a step's one key holds."""
-
 Stop: TypeAlias = Terminate | Kill | Restart
-"""Options of the steps that choose a replica."""
+"""Options of the steps that choose a replica and stop it."""
+
+Disturb: TypeAlias = Pause | SqueezeMemory | CutNetwork
+"""Options of the steps that choose a replica, take something away from it and give it back."""
+
+Options: TypeAlias = Steady | Stop | RollingRestart | Scale | Disturb
+"""What a step's one key holds."""
 
 
 class Step(Part):
@@ -223,6 +303,24 @@ class Step(Part):
         description="start or stop replicas until there are so many of each process type named, from 0 to 200",
         examples=[{"web": 5}],
         json_schema_extra={"type_words": "mapping of process types to replicas", "unit": "replicas"},
+    )
+    pause: Pause | None = Field(
+        default=None,
+        description="freeze a replica for a while, then let it go on",
+        examples=[{"for": "5s"}],
+        json_schema_extra={"type_words": "a replica, or mapping"},
+    )
+    squeeze_memory: SqueezeMemory | None = Field(
+        default=None,
+        description="leave a replica so little memory for a while that the kernel kills in it; needs an engine with containers",
+        examples=[{"to": "32m"}],
+        json_schema_extra={"type_words": "mapping"},
+    )
+    cut_network: CutNetwork | None = Field(
+        default=None,
+        description="take a replica off the network for a while; needs an engine with containers",
+        examples=["newest"],
+        json_schema_extra={"type_words": "a replica, or mapping"},
     )
     repeat: int = Field(
         default=1, ge=1, le=1000, description="how often the step is done", examples=[5], json_schema_extra={"unit": "times"}
@@ -278,10 +376,21 @@ class Step(Part):
                 words = "scale " + ", ".join(f"{process} to {count}" for process, count in scale.counts.items())
             case RollingRestart() as rolling:
                 words = "rolling restart" + (f" of {rolling.process}" if rolling.process else "") + f", {rolling.order}"
+            case Pause() as pause:
+                words = f"pause {_victim_words(pause)} for {pause.lasts}"
+            case SqueezeMemory() as squeeze:
+                words = f"squeeze memory of {_victim_words(squeeze)} to {bytes_text(squeeze.to)} for {squeeze.lasts}"
+            case CutNetwork() as cut:
+                words = f"cut network of {_victim_words(cut)} for {cut.lasts}"
             case Terminate() | Kill() | Restart() as stop:
-                victim = f"replica {stop.replica}" if isinstance(stop.replica, int) else stop.replica
-                words = f"{self.kind} {victim}" + (f" of {stop.process}" if stop.process else "")
+                words = f"{self.kind} {_victim_words(stop)}"
         return words + (f", {self.repeat} times" if self.repeat > 1 else "")
+
+
+def _victim_words(chosen: Stop | Disturb) -> str:
+    """``oldest of worker``."""
+    victim = f"replica {chosen.replica}" if isinstance(chosen.replica, int) else chosen.replica
+    return victim + (f" of {chosen.process}" if chosen.process else "")
 
 
 STEP_KINDS: Final = tuple(name for name in Step.model_fields if name != "repeat")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema
 
 from harness.scenario.load import Load
-from harness.scenario.steps import VICTIM_STEPS, Kill, Restart, RollingRestart, Routing, Step, Terminate
+from harness.scenario.steps import VICTIM_STEPS, Disturb, RollingRestart, Routing, Step, Stop
 from harness.scenario.target import Healthcheck, ProcessType
 from harness.scenario.values import ZERO, FindingName, Line, ProcessName
 from harness.strict_model import AsTuple, Complaint, Part, Place
@@ -110,11 +110,11 @@ class Scenario(Part):
         assert name is not None  # noqa: S101  contradictions() refuses a scenario without one
         return name
 
-    def process_of(self, options: Terminate | Kill | Restart | RollingRestart) -> str:
+    def process_of(self, options: Stop | RollingRestart | Disturb) -> str:
         """The process type that a step is about."""
         return options.process or self.load_process
 
-    def routing_of(self, options: Terminate | Kill | Restart | RollingRestart) -> Routing:
+    def routing_of(self, options: Stop | RollingRestart) -> Routing:
         """When the router learns of a step's stops: the step's own lag or drain, else the scenario's."""
         if options.endpoint_lag is None and options.drain is None:
             return self.routing
