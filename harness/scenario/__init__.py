@@ -6,6 +6,7 @@ at once, each as ``file:line:col: path: what is wrong``; nothing is guessed and 
 JSON (`Scenario.model_dump_json`) reads back as the same scenario, which is how a run's header keeps it.
 """
 
+from harness.scenario.container import Build, ContainerKeys, Port, Volume
 from harness.scenario.files import find_scenarios, load_scenario, problem_at
 from harness.scenario.load import Expectation, Load, Request
 from harness.scenario.steps import (
@@ -25,11 +26,13 @@ from harness.scenario.steps import (
     Stop,
     Terminate,
 )
-from harness.scenario.target import Healthcheck, ProcessType
+from harness.scenario.target import Healthcheck, ProcessType, WorkingDir
 from harness.scenario.whole import Scenario
 
 __all__ = [
     "STEP_KINDS",
+    "Build",
+    "ContainerKeys",
     "CutNetwork",
     "Disturb",
     "Expectation",
@@ -38,6 +41,7 @@ __all__ = [
     "Load",
     "Options",
     "Pause",
+    "Port",
     "ProcessType",
     "Request",
     "Restart",
@@ -50,6 +54,8 @@ __all__ = [
     "Step",
     "Stop",
     "Terminate",
+    "Volume",
+    "WorkingDir",
     "find_scenarios",
     "load_scenario",
     "problem_at",

@@ -8,9 +8,29 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    WithJsonSchema,
+    model_serializer,
+)
 
 from harness.command import needs_shell, split
+from harness.scenario.container import (
+    ASSIGNMENTS_JSON,
+    ContainerKeys,
+    assignments,
+    container_path,
+    folder_of,
+    is_folder,
+    value_problem,
+)
 from harness.scenario.values import MAX_REPLICAS, PATH_CHARACTERS, TEXTS, PositiveDuration, moved, no_nul
 from harness.strict_model import Complaint, Part, complain
 from harness.units import Duration
@@ -37,30 +57,7 @@ def _command(written: object) -> str | tuple[str, ...]:
 
 
 def _environment(written: object) -> dict[str, str]:
-    """A mapping, or Compose's list of ``NAME=value``, as a mapping of text to text."""
-    complaints: list[Complaint] = []
-    environment: dict[str, str] = {}
-    pairs: list[tuple[tuple[str | int, ...], str, object]] = []
-    if isinstance(written, Mapping):
-        pairs = [((name,), name, value) for name, value in written.items()]
-    elif isinstance(written, list | tuple):
-        for index, item in enumerate(written):
-            name, equals, value = item.partition("=") if isinstance(item, str) else ("", "", "")
-            if equals:
-                pairs.append(((index,), name, value))
-            else:
-                complaints.append(Complaint((index,), f"must be text such as NAME=value, not {shown(item)}"))
-    else:
-        raise MistakeError(f"must be a mapping, or a list of NAME=value, not {shown(written)}")
-    for path, name, given in pairs:
-        if problem := f"{name} is here for the second time" if name in environment else _name_problem(name, given):
-            complaints.append(Complaint(path, problem, "key"))
-        elif problem := _value_problem(given):
-            complaints.append(Complaint(path, problem))
-        environment[name] = _environment_text(given)
-    if complaints:
-        raise complain("environment", complaints)
-    return environment
+    return assignments(written, lambda name, value: (_name_problem(name, value), value_problem(value)))
 
 
 def _name_problem(name: str, value: object) -> str:
@@ -73,27 +70,48 @@ def _name_problem(name: str, value: object) -> str:
     return ""
 
 
-def _value_problem(value: object) -> str:
-    if value is None:
-        return 'has no value; write "" for an empty one'
-    if not isinstance(value, str | int | float):
-        return f"must be text, a number, true or false, not {shown(value)}"
-    return "must not contain a NUL character" if "\0" in str(value) else ""
+class WorkingDir(Part):
+    """Where it runs. Short forms: a relative path is a folder of this machine alone, an absolute one is meant for containers as well."""
+
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.update(anyOf=[{"type": "string", "minLength": 1}, moved(schema)]))
+
+    machine: Annotated[str, AfterValidator(no_nul), Field(min_length=1)] | None = Field(
+        default=None,
+        description="the folder for a process of this machine; a relative path begins at the scenario file's folder",
+        examples=["../app"],
+        json_schema_extra={"default_words": "the folder where jetable was started", "type_words": "folder"},
+    )
+    container: Annotated[str, AfterValidator(container_path)] | None = Field(
+        default=None,
+        description="the absolute path in a container",
+        examples=["/srv/app"],
+        json_schema_extra={"default_words": "the image's own", "type_words": "path"},
+    )
+
+    @classmethod
+    def long_form(cls, written: object) -> object:
+        """A path as a mapping."""
+        if isinstance(written, str):
+            return {"machine": written} | ({"container": written} if written.startswith("/") else {})
+        if not isinstance(written, Mapping):
+            raise MistakeError(f"must be a folder, or a mapping with machine and container, not {shown(written)}")
+        return written
 
 
-def _environment_text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _working_dir(written: str, info: ValidationInfo) -> str:
-    """An existing folder, absolute when the scenario comes from a file."""
-    folder = (info.context or {}).get("folder")
-    if folder is None:
-        return no_nul(written)
-    path = Path(folder, no_nul(written))
-    if not path.is_dir():
-        raise MistakeError(f"there is no folder {path}; a relative path begins at the scenario file's folder")
-    return str(path)
+def _working_dir(written: WorkingDir, info: ValidationInfo) -> WorkingDir:
+    """The folder of this machine exists, and is absolute when the scenario comes from a file."""
+    folder = folder_of(info)
+    if folder is None or written.machine is None:
+        return written
+    # A key that is wrong itself is not in the data, and counts as given.
+    for_containers = info.data.get("image", "") is not None or info.data.get("build", "") is not None
+    if for_containers and written.machine == written.container:
+        return written
+    path = Path(folder, written.machine)
+    if not is_folder(path):
+        what = f"there is no folder {path}; a relative path begins at the scenario file's folder"
+        raise complain("working_dir", [Complaint(("machine",), what)])
+    return WorkingDir(machine=str(path), container=written.container)
 
 
 def _stop_signal(written: str) -> str:
@@ -132,20 +150,33 @@ def _depends_on(written: object) -> object:
     return tuple(written) if isinstance(written, list) else written
 
 
-HealthKind: TypeAlias = Literal["http", "tcp", "log", "running"]
-HEALTH_KINDS: Final[tuple[HealthKind, ...]] = ("http", "tcp", "log", "running")
+def _test(written: object) -> tuple[str, ...]:
+    """Compose's test: what is executed, or what a shell gets."""
+    if isinstance(written, str):
+        written = ["CMD-SHELL", written]
+    if not isinstance(written, list | tuple):
+        raise MistakeError(f"must be text or a list that begins with CMD or CMD-SHELL, not {shown(written)}")
+    kind, *words = TEXTS.validate_python(written) or ("",)
+    if kind not in ("CMD", "CMD-SHELL"):
+        raise MistakeError(f'must begin with CMD, CMD-SHELL or (alone) NONE, not {quoted(kind)}; write ["CMD", program, arguments]')
+    if not words or not words[0].strip() or (kind == "CMD-SHELL" and len(words) > 1):
+        raise MistakeError("must name a program" if kind == "CMD" else "must hold one text for the shell after CMD-SHELL")
+    for word in words:
+        no_nul(word)
+    return (kind, *words)
+
+
+HealthKind: TypeAlias = Literal["http", "tcp", "log", "running", "test"]
+HEALTH_KINDS: Final[tuple[HealthKind, ...]] = ("http", "tcp", "log", "running", "test")
 
 
 class Healthcheck(Part):
-    """When a replica counts as started. Short forms: ``/healthz``, ``tcp``, ``running``. Exactly one of http, tcp, log and running."""
+    """When a replica counts as started. Short forms: ``/healthz``, ``tcp``, ``running``. Exactly one of the first five keys."""
 
     model_config = ConfigDict(
         json_schema_extra=lambda schema: schema.update(
             anyOf=[{"type": "string", "pattern": "^(/|tcp$|running$)"}, moved(schema)],
         )
-    )
-    not_yet: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("test", "disable", "retries", "start_interval"), "; write http: /path, tcp: true or log: a regular expression"
     )
 
     http: Annotated[str, AfterValidator(_http_path)] | None = Field(
@@ -156,98 +187,160 @@ class Healthcheck(Part):
         default=None, description="healthy when a line of its output matches this regular expression", examples=["ready|started"]
     )
     running: Literal[True] | None = Field(default=None, description="healthy as soon as the command runs", examples=[True])
-    interval: PositiveDuration = Field(default=Duration.parse("10ms"), description="how often to ask while it starts", examples=["50ms"])
-    timeout: PositiveDuration = Field(default=Duration.parse("1s"), description="how long one answer may take", examples=["500ms"])
+    test: (
+        Annotated[
+            tuple[str, ...],
+            PlainValidator(_test),
+            WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="containers only: healthy when this command, run inside the container, ends with status 0; CMD is executed, CMD-SHELL "
+        "and text are handed to a shell, and NONE alone is disable: true",
+        examples=[["CMD", "pg_isready"]],
+        json_schema_extra={"type_words": "text, or list of CMD or CMD-SHELL and texts"},
+    )
+    disable: bool = Field(
+        default=False,
+        description="containers only: the image's own health check is not asked; the default of Jetable holds, tcp or running",
+        examples=[True],
+    )
+    interval: PositiveDuration = Field(
+        default=Duration.parse("10ms"),
+        description="how often to ask while it starts; a test begins so long after the one before it began, and not before that has ended",
+        examples=["50ms"],
+    )
+    timeout: PositiveDuration = Field(
+        default=Duration.parse("1s"), description="how long one answer may take; a test that takes longer has failed", examples=["500ms"]
+    )
     start_period: PositiveDuration = Field(
         default=Duration.parse("30s"), description="not healthy within this time: the start has failed", examples=["2m"]
+    )
+    start_interval: PositiveDuration | None = Field(
+        default=None,
+        description="how often to ask while it starts; wins over interval",
+        examples=["100ms"],
+        json_schema_extra={"default_words": "interval"},
+    )
+    retries: int = Field(
+        default=3,
+        ge=1,
+        le=10_000,
+        description="containers only: so many tests in a row must fail before a container that was healthy is not; while it starts, "
+        "start_period alone decides",
+        examples=[5],
+        json_schema_extra={"unit": "failures"},
     )
 
     @classmethod
     def long_form(cls, written: object) -> object:
-        """A path, ``tcp`` or ``running`` as a mapping."""
+        """A path, ``tcp`` or ``running`` as a mapping; a test of NONE as ``disable``."""
         if isinstance(written, str) and written.startswith("/"):
             return {"http": written}
         if written in ("tcp", "running"):
             return {written: True}
         if not isinstance(written, Mapping):
-            raise MistakeError(f"must be a path such as /healthz, tcp, running, or a mapping with http, tcp or log, not {shown(written)}")
+            raise MistakeError(
+                f"must be a path such as /healthz, tcp, running, or a mapping with http, tcp, log or test, not {shown(written)}"
+            )
+        if _is_none(written.get("test")):
+            return {key: value for key, value in written.items() if key != "test"} | {"disable": True}
         return written
 
     @classmethod
     def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
-        """Exactly one kind."""
+        """Exactly one kind, unless all it says is that the image's own is not asked."""
         given = [kind for kind in HEALTH_KINDS if long.get(kind) is not None]
-        if len(given) != 1 and not set(long) & set(cls.not_yet):
+        if long.get("disable") is True and given:
+            yield Complaint(
+                ("disable",), f"has no meaning beside {all_of(given)}, which is asked instead of the image's own; remove it", "key"
+            )
+        elif long.get("disable") is not True and len(given) != 1:
             found = "none of them" if not given else all_of(given)
-            yield Complaint((), f"needs exactly one of http, tcp, log and running, and has {found}", "key")
+            yield Complaint((), f"needs exactly one of http, tcp, log, running and test, and has {found}", "key")
 
     @property
     def kind(self) -> HealthKind:
-        """Which of the kinds it is."""
-        return next(kind for kind in HEALTH_KINDS if getattr(self, kind) is not None)
+        """Which of the kinds it is; *running* for one that is disabled, of which `Scenario.healthcheck_of` knows more."""
+        return next((kind for kind in HEALTH_KINDS if getattr(self, kind) is not None), "running")
+
+    @property
+    def ask_every(self) -> Duration:
+        """How often to ask while it starts."""
+        return self.start_interval or self.interval
+
+
+def _is_none(test: object) -> bool:
+    return isinstance(test, list | tuple) and list(test) == ["NONE"]
 
 
 # fmt: off
 _COMPOSE_KEYS: Final = (
-    "annotations", "attach", "blkio_config", "cap_add", "cap_drop", "cgroup", "cgroup_parent", "configs", "container_name",
-    "cpu_count", "cpu_percent", "cpu_period", "cpu_quota", "cpu_shares", "cpus", "cpuset", "credential_spec", "develop",
-    "device_cgroup_rules", "devices", "dns", "dns_opt", "dns_search", "domainname", "entrypoint", "env_file", "expose", "extends",
-    "external_links", "extra_hosts", "gpus", "group_add", "hostname", "init", "ipc", "isolation", "label_file", "labels", "links",
-    "logging", "mac_address", "mem_limit", "mem_reservation", "mem_swappiness", "memswap_limit", "models", "network_mode", "networks",
-    "oom_kill_disable", "oom_score_adj", "pid", "pids_limit", "platform", "post_start", "privileged", "profiles", "provider",
-    "pull_policy", "read_only", "restart", "runtime", "secrets", "security_opt", "shm_size", "stdin_open", "storage_opt", "sysctls",
-    "tmpfs", "tty", "ulimits", "use_api_socket", "user", "userns_mode", "uts", "volumes", "volumes_from",
+    "annotations", "attach", "blkio_config", "cgroup", "cgroup_parent", "configs", "cpu_count", "cpu_percent", "cpu_period", "cpu_quota",
+    "cpu_rt_period", "cpu_rt_runtime", "cpu_shares", "cpuset", "credential_spec", "develop", "device_cgroup_rules", "devices", "dns",
+    "dns_opt", "dns_search", "domainname", "env_file", "extends", "external_links", "extra_hosts", "gpus", "group_add", "hostname", "ipc",
+    "isolation", "label_file", "links", "logging", "mac_address", "mem_reservation", "mem_swappiness", "memswap_limit", "models",
+    "network_mode", "oom_kill_disable", "oom_score_adj", "pid", "platform", "post_start", "privileged", "profiles", "provider",
+    "pull_policy", "runtime", "secrets", "shm_size", "stdin_open", "storage_opt", "sysctls", "tty", "ulimits", "use_api_socket",
+    "userns_mode", "uts", "volumes_from",
 )
 # fmt: on
-"""Keys of a service in the Compose specification that mean nothing to local processes."""
+"""Keys of a service in the Compose specification that Jetable does not know what to do with yet."""
 
 
-class ProcessType(Part):
+class ProcessType(ContainerKeys):
     """One process type of the app under test, named as in a Procfile."""
+
+    model_config = ConfigDict(
+        json_schema_extra=lambda schema: schema.update(anyOf=[{"required": [key]} for key in ("command", "image", "build")])
+    )
 
     not_yet: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(_COMPOSE_KEYS, ""),
-        "image": "; write the command that starts the app on this machine",
-        "build": "; write the command that starts the app on this machine",
-        "ports": "; each replica gets a free port in PORT and {port}",
-        "deploy": "; write replicas: directly",
+        "env_file": "; write environment:",
+        "network_mode": "; write networks:",
+        "deploy": "; write replicas:, mem_limit: and cpus: directly",
         "scale": "; write replicas:",
         "pre_stop": "; write drain: in routing",
     }
 
-    command: Annotated[
-        str | tuple[str, ...],
-        PlainValidator(_command),
-        WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
-        PlainSerializer(lambda command: command if isinstance(command, str) else list(command), return_type=str | list[str]),
-    ] = Field(
+    command: (
+        Annotated[
+            str | tuple[str, ...],
+            PlainValidator(_command),
+            WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+            PlainSerializer(lambda command: command if isinstance(command, str) else list(command), return_type=str | list[str]),
+        ]
+        | None
+    ) = Field(
+        default=None,
         description="how a replica is started: a list is executed as it is; text is split into words and executed directly, or under sh -c "
-        "when it uses something that only a shell understands, and then the run says so",
+        "when it uses something that only a shell understands, and then the run says so; with image or build it may be left out, and "
+        "what the image says is run",
         examples=["gunicorn --bind 127.0.0.1:{port} app:app"],
-        json_schema_extra={"type_words": "text, or list of texts"},
+        json_schema_extra={"type_words": "text, or list of texts", "default_words": "**required**, unless image or build is given"},
     )
     environment: Annotated[
         dict[str, str],
         BeforeValidator(_environment),
-        WithJsonSchema(
-            {
-                "anyOf": [
-                    {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}},
-                    {"type": "array", "items": {"type": "string", "pattern": "^[^=]+="}},
-                ]
-            }
-        ),
+        ASSIGNMENTS_JSON,
     ] = Field(
         default={},
-        description="environment variables, added to those of the shell that started Jetable; PORT is handed in",
+        description="environment variables, added to those of the shell that started Jetable, or to those of the image; PORT is handed in",
         examples=[{"WORKERS": 2}],
         json_schema_extra={"type_words": "mapping, or list of NAME=value"},
     )
-    working_dir: Annotated[str, AfterValidator(_working_dir)] | None = Field(
+    folder: Annotated[WorkingDir, AfterValidator(_working_dir)] | None = Field(
         default=None,
-        description="where it runs; a relative path begins at the scenario file's folder",
+        alias="working_dir",
+        description="where it runs: a relative path begins at the scenario file's folder and means this machine alone; an absolute one "
+        "means containers as well",
         examples=["../app"],
-        json_schema_extra={"default_words": "the folder where jetable was started", "type_words": "folder"},
+        json_schema_extra={
+            "default_words": "the folder where jetable was started; that of the image",
+            "type_words": "folder, or mapping (see below)",
+        },
     )
     replicas: int = Field(
         default=1,
@@ -263,8 +356,11 @@ class ProcessType(Part):
         examples=["/healthz"],
         json_schema_extra={"default_words": "tcp for what takes the load, else running", "type_words": "text, or mapping (see below)"},
     )
-    stop_signal: Annotated[str, AfterValidator(_stop_signal)] = Field(
-        default="SIGTERM", description="the signal that asks it to stop, with or without SIG", examples=["SIGINT"]
+    stop_signal: Annotated[str, AfterValidator(_stop_signal)] | None = Field(
+        default=None,
+        description="the signal that asks it to stop, with or without SIG",
+        examples=["SIGINT"],
+        json_schema_extra={"default_words": "that of the image, else `SIGTERM`"},
     )
     stop_grace_period: Annotated[Duration, AfterValidator(_grace)] = Field(
         default=Duration.parse("10s"), description="how long it may take to stop before SIGKILL", examples=["30s"]
@@ -273,6 +369,25 @@ class ProcessType(Part):
         default=(), description="process types that must be healthy before this one is started", examples=[["cache"]]
     )
 
+    @classmethod
+    def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
+        """Something to start, and nothing that only a container could do without one."""
+        in_container = long.get("image") is not None or long.get("build") is not None
+        if not in_container and long.get("command") is None:
+            yield Complaint((), 'the key "command" is missing; only with image or build it may be left out', "key")
+        health = long.get("healthcheck")
+        test = health.get("test") if isinstance(health, Mapping) else None
+        if not in_container and test is not None and not _is_none(test):
+            yield Complaint(("healthcheck", "test"), "runs inside a container; give image or build, or write http: /path", "key")
+
+    @model_serializer(mode="wrap")
+    def _spelled(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Keys as a file spells them, those for containers only where they say something."""
+        dumped: dict[str, Any] = handler(self)
+        fields = type(self).model_fields
+        unsaid = {name for name in ContainerKeys.model_fields if getattr(self, name) == fields[name].default}
+        return {fields[name].alias or name: value for name, value in dumped.items() if name not in unsaid}
+
     @property
     def shell(self) -> bool:
         """True when the command runs under ``sh -c``."""
@@ -280,5 +395,15 @@ class ProcessType(Part):
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """What is executed, with the placeholders still in it (see `harness.command.fill`)."""
-        return split(self.command) if isinstance(self.command, str) else self.command
+        """What is executed, with the placeholders still in it (see `harness.command.fill`); nothing where the image says it."""
+        return split(self.command) if isinstance(self.command, str) else self.command or ()
+
+    @property
+    def working_dir(self) -> str | None:
+        """Where it runs on this machine."""
+        return self.folder.machine if self.folder else None
+
+    @property
+    def container_dir(self) -> str | None:
+        """Where it runs in a container, an absolute path; None for the image's own."""
+        return self.folder.container if self.folder else None

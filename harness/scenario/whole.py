@@ -120,12 +120,18 @@ class Scenario(Part):
             return self.routing
         return Routing(endpoint_lag=options.endpoint_lag or ZERO, drain=options.drain or ZERO)
 
+    @property
+    def default_engine(self) -> str:
+        """Where this scenario runs when nobody says it: on this machine, unless an image is all that a process type gives."""
+        return "process" if all(process.command is not None for process in self.target.values()) else "docker"
+
     def healthcheck_of(self, process: str) -> Healthcheck:
         """When a replica of ``process`` counts as started: what the file says, else tcp for what takes the load and running for others."""
-        written = self.target[process].healthcheck
-        if written is not None:
+        written = self.target[process].healthcheck or Healthcheck(disable=True)
+        if not written.disable:
             return written
-        return Healthcheck(tcp=True) if process == self.load_process else Healthcheck(running=True)
+        kind = "tcp" if process == self.load_process else "running"
+        return written.model_copy(update={kind: True, "disable": False})
 
     def start_order(self) -> list[str]:
         """Process types, each after those that it depends on."""
