@@ -40,7 +40,10 @@ _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScratchOwner:
-    """Who made a scratch folder. ``owner`` names a process of the pid namespace ``namespace`` since the boot ``boot`` only."""
+    """Who made a scratch folder or a thing with labels.
+
+    ``owner`` names a process of the pid namespace ``namespace`` since the boot ``boot`` only.
+    """
 
     owner: str
     namespace: str
@@ -140,10 +143,15 @@ def make_scratch(run_id: str) -> Path:
 def scratch_owner(folder: Path) -> ScratchOwner | None:
     """Who made a scratch folder; None when it does not say (yet)."""
     try:
-        owner, namespace, boot = (folder / OWNER_FILE).read_text().split()
-    except (OSError, ValueError):
+        return parsed_owner((folder / OWNER_FILE).read_text())
+    except (OSError, UnicodeDecodeError):
         return None
-    return ScratchOwner(owner=owner, namespace=namespace, boot=boot)
+
+
+def parsed_owner(text: str) -> ScratchOwner | None:
+    """The owner in the words of a scratch folder's file or of the label `LABEL_OWNER`; None for anything else."""
+    words = text.split()
+    return ScratchOwner(owner=words[0], namespace=words[1], boot=words[2]) if len(words) == 3 else None
 
 
 def boot_id() -> str:

@@ -13,8 +13,12 @@ from typing import IO
 
 import pytest
 
-from harness import cleanup, marks, proctable
-from harness.cleanup import CLEANERS, clean_run, clean_stale, make_scratch, start_watchdog
+from harness import marks, proctable
+from harness.cleanup import make_scratch
+from harness.cleanup.base import Order, Swept, Trace
+from harness.cleanup.processes import Processes
+from harness.cleanup.removal import CLEANERS, clean_run, clean_stale
+from harness.cleanup.watchdog import start_watchdog
 from harness.clock import NS_PER_S, MonotonicClock
 from harness.errors import UsageError
 
@@ -41,10 +45,10 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-class OwnRunsOnly(cleanup.Processes):
+class OwnRunsOnly(Processes):
     """What `clean_stale` finds is limited to the runs of this test process: others may test at the same time."""
 
-    def traces(self) -> dict[str, cleanup.Trace]:
+    def traces(self) -> dict[str, Trace]:
         """Those of this test process."""
         return {run_id: trace for run_id, trace in super().traces().items() if run_id.startswith(f"test-{os.getpid()}-")}
 
@@ -186,8 +190,8 @@ def test_a_link_at_the_place_of_a_folder_is_not_followed(run_id: str, root: Path
 
 
 def test_a_cleaner_that_fails_does_not_keep_the_others_from_their_work(run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Broken(cleanup.Processes):
-        def remove(self, order: cleanup.Order) -> cleanup.Swept:
+    class Broken(Processes):
+        def remove(self, order: Order) -> Swept:
             raise OSError(f"can't clean {order.run_id}")
 
     monkeypatch.setitem(CLEANERS, "processes", Broken())
