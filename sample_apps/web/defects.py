@@ -2,17 +2,23 @@
 
 Each returns gunicorn settings (mostly hooks) that replace those of ``gunicorn_conf.py``, and says what it plants and what a check must
 find. One more needs no code: run the app under ``sh -c "python -m sample_apps.web; true"`` and the shell keeps the signal to itself.
+
+Some show only in a container, where the app is process 1: what its orphans come to, what it may write and which rights it needs. Process 1
+is also spared by the default action of a signal that it sends to itself, so no defect relies on one.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import resource
 import signal
 import subprocess
+import tempfile
 import time
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,6 +34,11 @@ _LONG_LINGER_S = 1.5
 _CRASH_AFTER_S = 1.5
 _CRASH_STATUS = 3
 _CHILD_LIVES_S = 600
+# The bounds of what is planted, so that a machine without containers is not hurt by it.
+_MOST_EATEN_MIB = 300
+_MOST_ORPHANS = 20
+_MOST_FILES = 100
+_SOMEBODY_ELSE = 65534  # nobody
 
 
 def dies_on_sigterm() -> GunicornSettings:
@@ -39,6 +50,7 @@ def dies_on_sigterm() -> GunicornSettings:
                 os.kill(pid, signal.SIGKILL)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
+            os._exit(128 + signal.SIGTERM)  # still here: process 1 of a container
 
         signal.signal(signal.SIGTERM, die)
 
@@ -234,9 +246,117 @@ def crashes_while_stopping() -> GunicornSettings:
     def on_exit(_master: object) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.signal(signal.SIGSEGV, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGSEGV)
+        ctypes.string_at(0)
 
     return {"on_exit": on_exit}
+
+
+def exits_before_workers() -> GunicornSettings:
+    """Plants: on SIGTERM the master hands it on and exits with status 0 at once, while its workers still answer.
+
+    To be found: in a container, processes that the kernel cut off because process 1 ended, and with them what was in flight.
+    """
+
+    def when_ready(master: Any) -> None:
+        def leave(_signal: int, _frame: object) -> None:
+            for pid in master.WORKERS:
+                os.kill(pid, signal.SIGTERM)
+            os._exit(0)
+
+        signal.signal(signal.SIGTERM, leave)
+
+    return {"when_ready": when_ready}
+
+
+def root_only() -> GunicornSettings:
+    """Plants: a start by another user than root ends with status 1. To be found: it runs as root, or else does not start."""
+
+    def on_starting(_master: object) -> None:
+        if os.geteuid() != 0:
+            raise SystemExit("must run as root (planted)")
+
+    return {"on_starting": on_starting}
+
+
+def writes_beside_code() -> GunicornSettings:
+    """Plants: the start and each request write a file of a folder beside the code, which holds 101 files at most.
+
+    To be found: what was written into the container's own filesystem; with a read-only one, a start that fails.
+    """
+    folder = Path(__file__).parent / "written"
+
+    def on_starting(_master: object) -> None:
+        folder.mkdir(exist_ok=True)
+        (folder / "started.txt").write_text("planted\n")
+
+    def plant(app: Flask) -> None:
+        from flask import request  # noqa: PLC0415  Flask belongs in the workers, which patch the process first
+
+        numbers = count()
+
+        @app.before_request
+        def write() -> None:
+            (folder / f"{next(numbers) % _MOST_FILES}.txt").write_text(f"{request.path}\n")
+
+    return {"on_starting": on_starting, **_on_app(plant)}
+
+
+def needs_capability() -> GunicornSettings:
+    """Plants: the start gives a file to another user, which needs root and CAP_CHOWN.
+
+    To be found: without them, a start that ends with "Operation not permitted".
+    """
+
+    def on_starting(_master: object) -> None:
+        with tempfile.NamedTemporaryFile() as given:
+            os.chown(given.name, _SOMEBODY_ELSE, _SOMEBODY_ELSE)
+
+    return {"on_starting": on_starting}
+
+
+def leaves_zombies() -> GunicornSettings:
+    """Plants: a request leaves an orphan that ends at once, 20 at most for each worker, and the master waits for its workers only.
+
+    To be found: where the master is process 1, zombies; elsewhere init buries them.
+    """
+
+    def when_ready(master: Any) -> None:
+        def reap_workers() -> None:
+            for pid, worker in list(master.WORKERS.items()):
+                if os.waitpid(pid, os.WNOHANG)[0]:
+                    del master.WORKERS[pid]
+                    worker.tmp.close()
+
+        master.reap_workers = reap_workers
+
+    def plant(app: Flask) -> None:
+        numbers = count()
+
+        @app.before_request
+        def leave_orphan() -> None:
+            if next(numbers) < _MOST_ORPHANS:
+                subprocess.run(["/bin/sh", "-c", "true &"], check=True)
+
+    return {"when_ready": when_ready, **_on_app(plant)}
+
+
+def eats_memory() -> GunicornSettings:
+    """Plants: each request but a health check keeps 1 MiB for ever, 300 MiB at most for each worker.
+
+    To be found: with less memory than that, a worker that the kernel kills for want of it.
+    """
+
+    def plant(app: Flask) -> None:
+        from flask import request  # noqa: PLC0415  Flask belongs in the workers, which patch the process first
+
+        eaten: list[bytes] = []
+
+        @app.before_request
+        def eat() -> None:
+            if request.path != "/healthz" and len(eaten) < _MOST_EATEN_MIB:
+                eaten.append(b"x" * (1 << 20))
+
+    return _on_app(plant)
 
 
 DEFECTS: dict[str, Callable[[], GunicornSettings]] = {
@@ -247,12 +367,18 @@ DEFECTS: dict[str, Callable[[], GunicornSettings]] = {
     "dies-on-sigterm": dies_on_sigterm,
     "drops-kept-connections": drops_kept_connections,
     "drops-new-connections": drops_new_connections,
+    "eats-memory": eats_memory,
     "errors-while-draining": errors_while_draining,
+    "exits-before-workers": exits_before_workers,
     "ignores-sigterm": ignores_sigterm,
     "leaves-child": leaves_child,
+    "leaves-zombies": leaves_zombies,
+    "needs-capability": needs_capability,
     "never-ready": never_ready,
+    "root-only": root_only,
     "slow-start": slow_start,
     "some-errors": some_errors,
+    "writes-beside-code": writes_beside_code,
     "wrong-answers": wrong_answers,
 }
 

@@ -7,6 +7,7 @@ A planted defect is a change of these settings. ``GUNICORN_CMD_ARGS`` wins over 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from sample_apps.web.defects import DEFECTS
 from sample_apps.web.settings import read_settings
@@ -23,6 +24,13 @@ graceful_timeout = _settings.graceful_timeout_s
 keepalive = 75
 # The socket would stand at one path for all replicas, and nobody asks it anything.
 control_socket_disable = True
+
+if _settings.graceful_signal == "SIGQUIT":
+
+    def when_ready(master: Any) -> None:
+        """Let SIGTERM and SIGQUIT change places, as they stand with nginx and PHP-FPM."""
+        master.handle_term, master.handle_quit = master.handle_quit, master.handle_term
+
 
 if _settings.defect is not None:
     globals().update(DEFECTS[_settings.defect]())

@@ -4,6 +4,7 @@
 * ``HOST``: the address to listen on; 127.0.0.1.
 * ``WEB_CONCURRENCY``: gunicorn workers; 1.
 * ``GRACEFUL_TIMEOUT``: seconds after SIGTERM in which what is in flight may still be answered; 30.
+* ``GRACEFUL_SIGNAL``: what asks for that end; ``SIGTERM``. With ``SIGQUIT`` the two change places: SIGTERM ends the app at once.
 * ``REDIS_URL``: where the items live, when it is set: ``redis://``, ``rediss://`` or ``unix://``.
 * ``DATABASE_PATH``: otherwise the SQLite file that all replicas share, in a folder that exists; ``items.db`` in the temporary folder.
 * ``DEFECT``: a name in ``defects.py``; none.
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
+_GRACEFUL_SIGNALS: Final = ("SIGTERM", "SIGQUIT")
 
 
 class SettingsError(ValueError):
@@ -40,6 +42,7 @@ class Settings:
         port: The TCP port to bind, 1 to 65535.
         workers: How many gunicorn workers serve, at least 1.
         graceful_timeout_s: Seconds after SIGTERM until what is still in flight is cut.
+        graceful_signal: ``SIGTERM`` or ``SIGQUIT``; the other one of them ends the app at once.
         redis_url: Where the items live, or ``None`` for SQLite.
         database_path: The SQLite file when ``redis_url`` is ``None``.
         defect: The planted defect's name, or ``None``.
@@ -49,6 +52,7 @@ class Settings:
     port: int
     workers: int
     graceful_timeout_s: int
+    graceful_signal: str
     redis_url: str | None
     database_path: Path
     defect: str | None
@@ -69,6 +73,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         port=_whole_number(environment, "PORT", default=None, lowest=1, highest=65535),
         workers=_whole_number(environment, "WEB_CONCURRENCY", default=1, lowest=1, highest=64),
         graceful_timeout_s=_whole_number(environment, "GRACEFUL_TIMEOUT", default=30, lowest=0, highest=3600),
+        graceful_signal=_graceful_signal(environment),
         redis_url=redis_url,
         database_path=Path(tempfile.gettempdir()) / "items.db" if redis_url else _database_path(environment),
         defect=defect,
@@ -84,6 +89,13 @@ def _host(environment: Mapping[str, str]) -> str:
     except (OSError, UnicodeError):
         raise SettingsError(f"HOST must be an address of this machine, or 0.0.0.0 for all of them, not {host!r}.") from None
     return host
+
+
+def _graceful_signal(environment: Mapping[str, str]) -> str:
+    name = environment.get("GRACEFUL_SIGNAL") or _GRACEFUL_SIGNALS[0]
+    if name not in _GRACEFUL_SIGNALS:
+        raise SettingsError(f"GRACEFUL_SIGNAL must be one of {', '.join(_GRACEFUL_SIGNALS)}, not {name!r}.")
+    return name
 
 
 def _redis_url(environment: Mapping[str, str]) -> str | None:

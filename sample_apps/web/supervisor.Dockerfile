@@ -1,0 +1,17 @@
+# Plants: process 1 is an init of the app's own that does not forward signals. To be found: SIGTERM never reaches the app.
+FROM python:3.11-slim-bookworm
+
+# `wheels` is there when `python -m sample_apps.wheels` was run; then nothing is asked of the network.
+COPY web/requirements.txt wheel[s] /opt/wheels/
+RUN if ls /opt/wheels/*.whl >/dev/null 2>&1; then set -- --no-index --find-links /opt/wheels; fi; \
+    python -m pip install --no-cache-dir --root-user-action ignore "$@" -r /opt/wheels/requirements.txt
+
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin app && install -d -o app -g app /data
+WORKDIR /app
+COPY __init__.py sample_apps/
+COPY web/*.py sample_apps/web/
+ENV HOST=0.0.0.0 PORT=8000 DATABASE_PATH=/data/items.db PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+
+EXPOSE 8000
+USER app
+CMD ["python", "-m", "sample_apps.web.supervisor"]
