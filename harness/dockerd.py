@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import http.client
 import importlib.util
 import json
 import os
@@ -182,6 +181,8 @@ def about(daemon: Daemon) -> About:
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn errors of the SDK into those of this module."""
+    from http.client import HTTPException  # noqa: PLC0415  see the head of this file
+
     from docker.errors import APIError, DockerException, NotFound  # noqa: PLC0415  see the head of this file
     from requests import RequestException  # noqa: PLC0415  see the head of this file
     from urllib3.exceptions import HTTPError  # noqa: PLC0415  see the head of this file
@@ -192,7 +193,7 @@ def translated() -> Iterator[None]:
         raise NoSuchThingError(_explanation(error), 404) from error
     except APIError as error:
         raise RefusedError(_explanation(error), error.status_code or 0) from error
-    except (RequestException, HTTPError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+    except (RequestException, HTTPError, HTTPException, ConnectionError, TimeoutError) as error:
         raise DaemonGoneError(f"the Docker engine does not answer: {_reason(error)}; see that it runs (systemctl status docker)") from error
     except DockerException as error:  # the SDK itself said no, such as for want of a helper that keeps passwords
         raise RefusedError(_explanation(error), 0) from error

@@ -1,19 +1,53 @@
 """What all tests share.
 
 Property tests have no deadline, because a busy machine is no defect. With ``JETABLE_REQUIRE_ALL=1``, as CI sets it, a skipped test is a
-failed one: what a machine lacks must not look like what works.
+failed one: what a machine lacks must not look like what works. A test that needs a Docker engine is marked so and takes `daemon`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
+if TYPE_CHECKING:
+    from harness.dockerd import Daemon
+
 settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
+
+
+@pytest.fixture(scope="session")
+def docker_or_why_not() -> Iterator[Daemon | str]:
+    """The Docker engine of this machine, or the sentence that says why there is none."""
+    from harness.dockerd import connect  # this file is also used where there is no harness
+    from harness.errors import JetableError
+
+    try:
+        found = connect()
+    except JetableError as error:
+        yield str(error)
+        return
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def daemon(docker_or_why_not: Daemon | str) -> Daemon:
+    """A connection to the Docker engine of this machine."""
+    if isinstance(docker_or_why_not, str):
+        pytest.skip(docker_or_why_not)
+    return docker_or_why_not
+
+
+@pytest.fixture(autouse=True)
+def _needs_docker(request: pytest.FixtureRequest) -> None:
+    """A test that is marked so is skipped where there is no Docker engine, also when it does not ask for `daemon`."""
+    if request.node.get_closest_marker("docker") is not None:
+        request.getfixturevalue("daemon")
 
 
 @pytest.hookimpl(wrapper=True)
