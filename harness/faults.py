@@ -1,20 +1,39 @@
 """The steps of a run: one small function each, in one visible dict.
 
 A step acts on the fleet and returns when all that it started has come to its end, so the next step finds a settled target. A *fault* is
-a step that harms: terminate, kill, restart, rolling restart and scaling down. Which replica is hit comes from the run's seeded dice.
+a step that harms: terminate, kill, restart, rolling restart and scaling down stop a replica; pause, squeeze memory and cut network take
+something away from one and give it back. Which replica is hit comes from the run's seeded dice. What only some engines can do is in
+`ABILITIES`, so that a scenario is refused before anything starts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from harness.clock import NS_PER_S, Dice
-from harness.engines.base import Replica
+from harness.engines import ENGINES
+from harness.engines.base import CutsNetwork, EngineClass, LimitsMemory, Pauses, Replica, Sent
+from harness.engines.fake import FakeEngine
 from harness.errors import JetableError, TargetError
-from harness.fleet import Fleet, StopOrder
-from harness.scenario import Kill, Restart, RollingRestart, Scale, Scenario, Steady, Terminate
+from harness.fleet import Disturbance, Fleet, StopOrder
+from harness.scenario import (
+    CutNetwork,
+    Disturb,
+    Kill,
+    Pause,
+    Restart,
+    RollingRestart,
+    Scale,
+    Scenario,
+    SqueezeMemory,
+    Steady,
+    Step,
+    Terminate,
+)
 from harness.stage import Stage
+from harness.units import bytes_text
 
 LOOK_EVERY_S: Final = 0.1
 
@@ -94,6 +113,38 @@ def scale(stage: Stage, fleet: Fleet, options: Scale) -> None:
             fleet.stop(victim, _graceful(stage.scenario, victim, SCALE_DOWN, purpose="scale"))
 
 
+def pause(stage: Stage, fleet: Fleet, options: Pause) -> None:
+    """Freeze the replica with all its descendants; the router goes on sending to it."""
+    engine = stage.engine
+    if not isinstance(engine, Pauses):
+        raise StepProblemError(_lacking("pause", engine.name))
+    for victim in _victims(stage, fleet, options):
+        fleet.disturb(victim, _disturbance(stage, options, what="pause", take=engine.pause, give_back=engine.resume))
+
+
+def squeeze_memory(stage: Stage, fleet: Fleet, options: SqueezeMemory) -> None:
+    """Lower its limit of memory; a replacement only when its main process was killed by that."""
+    engine = stage.engine
+    if not isinstance(engine, LimitsMemory):
+        raise StepProblemError(_lacking("squeeze_memory", engine.name))
+
+    def squeeze(victim: Replica) -> Sent:
+        return engine.squeeze(victim, options.to)
+
+    for victim in _victims(stage, fleet, options):
+        if not fleet.disturb(victim, _disturbance(stage, options, what="memory", take=squeeze, give_back=engine.release)):
+            fleet.start(victim.process, replaces=victim.name)
+
+
+def cut_network(stage: Stage, fleet: Fleet, options: CutNetwork) -> None:
+    """Take it off the network; the router goes on sending to it."""
+    engine = stage.engine
+    if not isinstance(engine, CutsNetwork):
+        raise StepProblemError(_lacking("cut_network", engine.name))
+    for victim in _victims(stage, fleet, options):
+        fleet.disturb(victim, _disturbance(stage, options, what="network", take=engine.cut, give_back=engine.reconnect))
+
+
 # Any: the options under a key are of that key's own type, which `Scenario` has checked
 STEPS: Final[dict[str, Callable[[Stage, Fleet, Any], None]]] = {
     "steady": steady,
@@ -102,11 +153,56 @@ STEPS: Final[dict[str, Callable[[Stage, Fleet, Any], None]]] = {
     "restart": restart,
     "rolling_restart": rolling_restart,
     "scale": scale,
+    "pause": pause,
+    "squeeze_memory": squeeze_memory,
+    "cut_network": cut_network,
 }
 """Every step that a scenario can name."""
 
 
-def _victims(stage: Stage, fleet: Fleet, options: Terminate | Kill | Restart) -> list[Replica]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ability:
+    """What an engine must be able to do: the protocol that says so, and words for people."""
+
+    protocol: type
+    words: str
+
+
+ABILITIES: Final[dict[str, Ability]] = {
+    "pause": Ability(protocol=Pauses, words="freeze a replica"),
+    "squeeze_memory": Ability(protocol=LimitsMemory, words="change a replica's limit of memory"),
+    "cut_network": Ability(protocol=CutsNetwork, words="take a replica off the network"),
+}
+"""The steps that not every engine can do."""
+
+
+def needs(step: Step) -> Ability | None:
+    """What ``step`` asks of an engine beyond what all engines can do."""
+    return ABILITIES.get(step.kind)
+
+
+def check_abilities(scenario: Scenario, engine: EngineClass) -> list[tuple[tuple[str | int, ...], str]]:
+    """Every step that ``engine`` can't do: its path in the scenario, and a sentence that says what to do about it."""
+    return [
+        (("steps", index, step.kind), _lacking(step.kind, engine.name))
+        for index, step in enumerate(scenario.steps)
+        if (ability := needs(step)) is not None and not _has(engine, ability)
+    ]
+
+
+def _has(engine: EngineClass, ability: Ability) -> bool:
+    return isinstance(engine, type) and issubclass(engine, ability.protocol)
+
+
+def _lacking(kind: str, engine: str) -> str:
+    """``cut_network needs an engine that can take a replica off the network; the x engine can't; use --engine y``."""
+    ability = ABILITIES[kind]
+    others = [name for name, each in ENGINES.items() if name not in (engine, FakeEngine.name) and _has(each, ability)]
+    cure = "use " + " or ".join(f"--engine {name}" for name in others) if others else "remove the step"
+    return f"{kind} needs an engine that can {ability.words}; the {engine} engine can't; {cure}"
+
+
+def _victims(stage: Stage, fleet: Fleet, options: Terminate | Kill | Restart | Disturb) -> list[Replica]:
     process = stage.scenario.process_of(options)
     up = fleet.up(process)
     if not up:
@@ -133,6 +229,21 @@ def choose(up: list[Replica], choice: str | int, dice: Dice) -> list[Replica]:
             return [up[choice - 1]]
         case _:
             return [dice.choice(up)]
+
+
+def _disturbance(
+    stage: Stage, options: Disturb, *, what: str, take: Callable[[Replica], Sent], give_back: Callable[[Replica], Sent]
+) -> Disturbance:
+    process = stage.scenario.process_of(options)
+    return Disturbance(
+        what=what,
+        detail=f"to {bytes_text(options.to)}" if isinstance(options, SqueezeMemory) else "",
+        lasts_s=options.lasts.s,
+        wants_busy=options.when == "in-flight" and process == stage.scenario.load_process,
+        busy_within_s=options.busy_within.s,
+        take=take,
+        give_back=give_back,
+    )
 
 
 def _graceful(scenario: Scenario, victim: Replica, options: Terminate | Restart | RollingRestart, *, purpose: str) -> StopOrder:

@@ -9,6 +9,9 @@
 4. if something is still in flight, signal; else publish the victim again and go back to 1, until the scenario's bound is over.
 
 A victim that never was busy is signalled all the same, and the history says so: the verdict is then *unknown*, not *pass*.
+
+`Fleet.disturb` takes something away from a replica that stays where it is, and gives it back at its end, whatever happens meanwhile: the
+router is told nothing, as nobody tells one that a process hangs.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from typing import Final
 from harness.clock import NS_PER_S
 from harness.engines.base import Exit, Replica, ReplicaSpec, Sent
 from harness.errors import KeyOfScenarioError, TargetError, UsageError
-from harness.history import Exited, PhaseReached, Process, Routed, Signalled, Spawned, StartFailed, Survived
+from harness.history import Disturbed, Exited, PhaseReached, Process, Restored, Routed, Signalled, Spawned, StartFailed, Survived
 from harness.probes import NotHealthyError, knock_watch, listener_watch, wait_healthy
 from harness.scenario import Scenario
 from harness.stage import Stage, Watch
@@ -37,7 +40,11 @@ SETTLE_S: Final = 1.0
 ON_THE_WAY_S: Final = 0.25
 POLL_S: Final = 0.00002
 PATIENT_NS: Final = 250_000_000
+OOM_NEWS_S: Final = 1.0
+"""An exit for want of memory so long after the end of a squeeze is still its doing: the kernel takes a while to end a large process."""
+
 SEVERAL: Final = 3
+_NEVER_NS: Final = 1 << 62
 LASTING_NS: Final = 5_000_000
 """What has been in flight for so long will be for another few microseconds."""
 
@@ -65,6 +72,29 @@ class StopOrder:
     everything: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disturbance:
+    """What to take away from one replica, and how.
+
+    Attributes:
+        what: As in `Disturbed`: ``pause``, ``network`` or ``memory``.
+        detail: The same in more words, such as the new limit; may be empty.
+        lasts_s: How long the replica goes without.
+        wants_busy: Begin while a request is in flight on the victim.
+        busy_within_s: How long to wait for that.
+        take: Takes it away.
+        give_back: Gives it back.
+    """
+
+    what: str
+    detail: str
+    lasts_s: float
+    wants_busy: bool
+    busy_within_s: float
+    take: Callable[[Replica], Sent]
+    give_back: Callable[[Replica], Sent]
+
+
 def spec_of(scenario: Scenario, process: str, name: str, *, port: int = 0) -> ReplicaSpec:
     """What a replica of ``process`` is started from."""
     kind = scenario.target[process]
@@ -81,6 +111,7 @@ class Fleet:
         self._count: dict[str, int] = {}
         self._commanded: set[str] = set()
         self._gone: set[str] = set()
+        self._squeezed: dict[str, tuple[int, int]] = {}
         self._ending = False
         self._lock = threading.Lock()
         self.step = 0
@@ -164,6 +195,9 @@ class Fleet:
     def exited(self, replica: Replica, gone: Exit) -> None:
         """The engine tells that a main process ended; called from any thread, also for a replica that never got healthy."""
         with self._lock:
+            squeezed = gone.oom and self._was_squeezed(replica, gone.at_ns)
+            if squeezed:
+                self._commanded.add(replica.name)
             commanded = self._ending or replica.name in self._commanded
             self._gone.add(replica.name)
             self._up.pop(replica.name, None)
@@ -175,11 +209,13 @@ class Fleet:
                 status=gone.status,
                 commanded=commanded,
                 log=stage.engine.log_tail(replica, LOG_LINES),
+                oom=gone.oom,
             )
         )
         self._tell()
-        if not commanded:
+        if squeezed or not commanded:
             self._withdraw(replica)
+        if not commanded:
             stage.note(f"{replica.name} ended by itself with status {gone.status}")
 
     def stop(self, victim: Replica, order: StopOrder) -> None:
@@ -201,6 +237,73 @@ class Fleet:
                 watch.end()
         self._bury(victim, left)
 
+    def disturb(self, victim: Replica, order: Disturbance) -> bool:
+        """Take something away from one replica for a while and give it back whatever happens; the router is not told.
+
+        Returns:
+            False when the replica did not live through it because it lacked memory: its place is free.
+        """
+        stage, deadline_ns = self._stage, self._stage.clock.now_ns() + round(order.busy_within_s * NS_PER_S) * order.wants_busy
+        in_flight = self._await_busy_until_now(victim, deadline_ns) if self._gets_load(victim) else -1
+        if order.what == "memory":
+            self._squeezed[victim.name] = stage.clock.now_ns(), _NEVER_NS
+        try:
+            sent = order.take(victim)
+            self._record_disturbed(victim, order, sent, in_flight=in_flight)
+            if sent.delivered:
+                left_s = order.lasts_s - (stage.clock.now_ns() - sent.until_ns) / NS_PER_S
+                stage.engine.wait_exit(victim, max(0.0, left_s))
+        finally:
+            self._give_back(victim, order)
+        if order.what != "memory":
+            return True
+        gone = stage.engine.wait_exit(victim, OOM_NEWS_S)
+        if gone is None or not gone.oom or not self._was_squeezed(victim, gone.at_ns):
+            return True
+        self._bury(victim, self._settle(victim, gone, everything=False))
+        return False
+
+    def _record_disturbed(self, victim: Replica, order: Disturbance, sent: Sent, *, in_flight: int) -> None:
+        self._stage.record(
+            Disturbed(
+                at_ns=sent.at_ns,
+                until_ns=sent.until_ns,
+                step=self.step,
+                replica=victim.name,
+                what=order.what,
+                delivered=sent.delivered,
+                wants_busy=order.wants_busy,
+                in_flight=in_flight,
+                detail=order.detail,
+            )
+        )
+
+    def _give_back(self, victim: Replica, order: Disturbance) -> None:
+        """Give back what was taken; the history has it even when that fails."""
+        stage = self._stage
+        at_ns = stage.clock.now_ns()
+        sent = Sent(at_ns=at_ns, until_ns=at_ns, delivered=False)
+        try:
+            sent = order.give_back(victim)
+        finally:
+            with self._lock:
+                if victim.name in self._squeezed:
+                    self._squeezed[victim.name] = self._squeezed[victim.name][0], sent.until_ns + round(OOM_NEWS_S * NS_PER_S)
+            stage.record(
+                Restored(
+                    at_ns=sent.at_ns,
+                    until_ns=sent.until_ns,
+                    step=self.step,
+                    replica=victim.name,
+                    what=order.what,
+                    delivered=sent.delivered,
+                )
+            )
+
+    def _was_squeezed(self, replica: Replica, at_ns: int) -> bool:
+        begin_ns, end_ns = self._squeezed.get(replica.name, (_NEVER_NS, 0))
+        return begin_ns <= at_ns <= end_ns
+
     def _send(self, victim: Replica, order: StopOrder) -> Sent:
         """Signal the victim at the right moment and leave the router as ``order.lag_s`` wants it."""
         if not self._gets_load(victim):
@@ -213,11 +316,7 @@ class Fleet:
             self._stage.engine.wait_exit(victim, -order.lag_s)  # one that dies by itself while it drains need not be waited for
             return self._signal(victim, order, in_flight=in_flight)
         if order.lag_s > 0 or order.grace_s == 0:
-            while True:
-                self._await_busy(victim, deadline_ns)
-                in_flight = load.in_flight(victim.name)  # asked again: this thread may have had to wait for its turn
-                if in_flight > 0 or clock.now_ns() >= deadline_ns or self._is_gone(victim):
-                    break
+            in_flight = self._await_busy_until_now(victim, deadline_ns)
             sent = self._signal(victim, order, in_flight=in_flight)
             if order.lag_s == 0:
                 self._withdraw(victim)
@@ -286,6 +385,15 @@ class Fleet:
                 since_ns = now_ns
             before = sent
             clock.sleep(POLL_S)
+
+    def _await_busy_until_now(self, victim: Replica, deadline_ns: int) -> int:
+        """As `_await_busy`, and asked again, since this thread may have had to wait for its turn."""
+        load, clock = self._stage.load, self._stage.clock
+        while True:
+            self._await_busy(victim, deadline_ns)
+            in_flight = load.in_flight(victim.name)
+            if in_flight > 0 or clock.now_ns() >= deadline_ns or self._is_gone(victim):
+                return in_flight
 
     def _await_none_on_the_way(self, victim: Replica) -> None:
         load, clock = self._stage.load, self._stage.clock

@@ -55,7 +55,20 @@ from harness.load.spec import LoadSpec
 from harness.report import update_latest, write_all
 from harness.report.model import RunReport
 from harness.report.progress import Progress, SilentProgress
-from harness.scenario import Kill, Restart, RollingRestart, Scale, Scenario, Steady, Step, Terminate, problem_at
+from harness.scenario import (
+    CutNetwork,
+    Kill,
+    Pause,
+    Restart,
+    RollingRestart,
+    Scale,
+    Scenario,
+    SqueezeMemory,
+    Steady,
+    Step,
+    Terminate,
+    problem_at,
+)
 from harness.stage import Inline, Stage, Threads
 from harness.words import did_you_mean, one_of
 
@@ -236,6 +249,9 @@ def planned_s(scenario: Scenario) -> float:
             case Terminate() | Kill() | Restart() | RollingRestart() as stop:
                 all_of_them = isinstance(stop, RollingRestart) or stop.replica == "each"
                 seconds += (START_GUESS_S + STOP_GUESS_S) * (up[scenario.process_of(stop)] if all_of_them else 1)
+            case Pause() | SqueezeMemory() | CutNetwork() as disturb:
+                each_s = disturb.lasts.s + START_GUESS_S * isinstance(disturb, SqueezeMemory)
+                seconds += each_s * (up[scenario.process_of(disturb)] if disturb.replica == "each" else 1)
     return seconds
 
 

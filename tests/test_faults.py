@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -11,10 +12,12 @@ from hypothesis import strategies as st
 
 from harness import faults
 from harness.clock import Dice, FakeClock
-from harness.engines.base import Replica
-from harness.faults import StepProblemError, choose
-from harness.fleet import StopOrder
-from harness.scenario import Restart, RollingRestart, Scenario, Terminate
+from harness.engines import ENGINES
+from harness.engines.base import CutsNetwork, EngineContext, LimitsMemory, Pauses, Replica
+from harness.engines.fake import FakeEngine, without
+from harness.faults import ABILITIES, StepProblemError, check_abilities, choose, needs
+from harness.fleet import Disturbance, StopOrder
+from harness.scenario import STEP_KINDS, Restart, RollingRestart, Scenario, Terminate
 from harness.stage import Stage
 from harness.units import Duration
 
@@ -123,12 +126,14 @@ class RecordedFleet:
         self.replicas = {"web": replicas(count), "worker": workers(count)}
         self.calls: list[str] = []
         self.orders: list[StopOrder] = []
+        self.disturbances: list[Disturbance] = []
+        self.survives = True
 
     def up(self, process: str) -> list[Replica]:
         return list(self.replicas[process])
 
-    def start(self, process: str, *, replaces: str = "", port: int = 0) -> None:
-        self.calls.append(f"start {process} for {replaces}" + (f" at {port}" if port else ""))
+    def start(self, process: str, *, replaces: str = "", again: Replica | None = None) -> None:
+        self.calls.append(f"start {process} for {replaces}" + (f" at {again.port}" if again else ""))
 
     def start_many(self, process: str, count: int) -> None:
         self.calls.append(f"start {count} {process}")
@@ -136,6 +141,11 @@ class RecordedFleet:
     def stop(self, victim: Replica, order: StopOrder) -> None:
         self.calls.append(f"stop {victim.name}")
         self.orders.append(order)
+
+    def disturb(self, victim: Replica, order: Disturbance) -> bool:
+        self.calls.append(f"{order.what} of {victim.name}")
+        self.disturbances.append(order)
+        return self.survives
 
 
 def workers(count: int) -> list[Replica]:
@@ -145,15 +155,17 @@ def workers(count: int) -> list[Replica]:
     ]
 
 
-def do(step: dict[str, object], count: int = 2) -> RecordedFleet:
+def do(step: dict[str, object], count: int = 2, *, engine: type[FakeEngine] = FakeEngine, survives: bool = True) -> RecordedFleet:
     """Do one step of a file on ``count`` replicas of each process type."""
     whole = scenario(steps=[step])
     fleet, unused = RecordedFleet(count), cast("Any", None)
+    fleet.survives = survives
+    context = EngineContext(run_id="x", clock=FakeClock(), scratch=Path(), logs=Path(), on_exit=unused)
     stage = Stage(
         scenario=whole,
         clock=FakeClock(),
         dice=Dice(1),
-        engine=unused,
+        engine=engine(context),
         load=unused,
         record=unused,
         background=unused,
@@ -204,3 +216,64 @@ def test_scaling_down_what_takes_no_load_waits_for_no_request() -> None:
 def test_a_step_on_nothing_is_a_problem_of_the_step() -> None:
     with pytest.raises(StepProblemError, match="no replica of web was up"):
         do({"terminate": "any"}, count=0)
+
+
+# --- what takes something away
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "what"),
+    [("pause", {}, "pause"), ("cut_network", {}, "network"), ("squeeze_memory", {"to": "32m"}, "memory")],
+)
+def test_a_disturbance_hits_what_it_names_for_as_long_as_it_says(kind: str, options: dict[str, object], what: str) -> None:
+    fleet = do({kind: {"replica": "each", "for": "3s", "busy_within": "1s", **options}})
+    assert fleet.calls == [f"{what} of web.1", f"{what} of web.2"]
+    order = fleet.disturbances[0]
+    assert (order.what, order.lasts_s, order.wants_busy, order.busy_within_s) == (what, 3.0, True, 1.0)
+    assert order.detail == ("to 32m" if what == "memory" else "")
+    assert not do({kind: {"when": "any", **options}}).disturbances[0].wants_busy
+
+
+def test_only_a_replica_that_did_not_live_through_a_squeeze_is_replaced() -> None:
+    step: dict[str, object] = {"squeeze_memory": {"replica": "oldest", "to": "32m"}}
+    assert do(step).calls == ["memory of web.1"]
+    assert do(step, survives=False).calls == ["memory of web.1", "start web for web.1"]
+
+
+LACKS: dict[str, type] = {"pause": Pauses, "squeeze_memory": LimitsMemory, "cut_network": CutsNetwork}
+
+
+def test_every_step_says_what_it_needs_of_an_engine() -> None:
+    assert {kind: ability.protocol for kind, ability in ABILITIES.items()} == LACKS
+    assert set(ABILITIES) < set(STEP_KINDS)
+    assert needs(scenario(steps=[{"kill": "any"}]).steps[0]) is None
+
+
+def wanting(kind: str) -> Scenario:
+    options = {"to": "32m"} if kind == "squeeze_memory" else {}
+    return scenario(steps=[{"steady": "1s"}, {kind: options}])
+
+
+@pytest.mark.parametrize(("kind", "ability"), LACKS.items())
+def test_a_scenario_that_needs_what_an_engine_lacks_is_told_where_and_what_to_do(
+    kind: str, ability: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking = without(ability)
+    assert not check_abilities(wanting(kind), FakeEngine)
+    monkeypatch.setattr(lacking, "name", "small")
+    monkeypatch.setitem(ENGINES, "large", without())
+    ((path, sentence),) = check_abilities(wanting(kind), lacking)
+    assert path == ("steps", 1, kind)
+    assert sentence.startswith(f"{kind} needs an engine that can ")
+    assert "; the small engine can't; use " in sentence
+    assert sentence.endswith("--engine large")
+    with pytest.raises(StepProblemError, match="the small engine can't"):
+        do({kind: {"to": "32m"} if kind == "squeeze_memory" else {}}, engine=lacking)
+
+
+def test_without_any_engine_that_can_the_cure_is_to_do_without_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = without(CutsNetwork)
+    for name in list(ENGINES):
+        monkeypatch.setitem(ENGINES, name, lacking)
+    ((_, sentence),) = check_abilities(wanting("cut_network"), lacking)
+    assert sentence.endswith("; remove the step")

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from harness.clock import NS_PER_S, Dice, FakeClock
-from harness.engines.base import EngineContext, Exit, Replica
+from harness.engines.base import EngineContext, Exit, Replica, Sent
 from harness.engines.fake import FakeEngine, FakeProcess, FakeScript
-from harness.errors import KeyOfScenarioError, TargetError
-from harness.fleet import Fleet, StopOrder
-from harness.history import Event, Exited, Routed, Signalled, Survived
+from harness.errors import KeyOfScenarioError, MachineError, StoppedError, TargetError
+from harness.fleet import Disturbance, Fleet, StopOrder
+from harness.history import Disturbed, Event, Exited, Restored, Routed, Signalled, Survived
 from harness.scenario import Scenario
 from harness.stage import Inline, Stage
 
@@ -241,3 +241,140 @@ def test_descendants_are_counted_from_the_exit_and_not_from_the_end_of_the_lag()
     assert survived.after_ns == pytest.approx(NS_PER_S, rel=0.05)
     (told,) = (event for event in play.events if isinstance(event, Routed) and not event.open)
     assert told.at_ns - play.of("terminate")[0].at_ns == pytest.approx(3 * NS_PER_S, rel=0.01)
+
+
+# --- what is taken away and given back
+
+
+def disturbance(play: Play, what: str, **changes: object) -> Disturbance:
+    """Two seconds without ``what``."""
+    engine = play.engine
+    ways = {
+        "pause": (engine.pause, engine.resume),
+        "network": (engine.cut, engine.reconnect),
+        "memory": (lambda victim: engine.squeeze(victim, 1 << 20), engine.release),
+    }
+    take, give_back = ways[what]
+    fields = {
+        "what": what,
+        "detail": "",
+        "lasts_s": 2.0,
+        "wants_busy": True,
+        "busy_within_s": 1.0,
+        "take": take,
+        "give_back": give_back,
+    }
+    return Disturbance(**(fields | changes))  # type: ignore[arg-type]  # fields by name
+
+
+def both(play: Play) -> tuple[Disturbed, Restored]:
+    """The one disturbance of a play and its end."""
+    (taken,) = (event for event in play.events if isinstance(event, Disturbed))
+    (given,) = (event for event in play.events if isinstance(event, Restored))
+    return taken, given
+
+
+def busy_play(**plays: object) -> tuple[Play, Replica]:
+    play = Play(ScriptedLoad(in_flight=[0, 0, 3], on_the_way=[0]), **plays)
+    return play, play.fleet.start("web")
+
+
+@pytest.mark.parametrize("what", ["pause", "network"])
+def test_what_is_taken_away_is_given_back_when_its_time_is_over_and_the_router_is_told_nothing(what: str) -> None:
+    play, victim = busy_play()
+    assert play.fleet.disturb(victim, disturbance(play, what))
+    taken, given = both(play)
+    assert (taken.what, taken.replica, taken.in_flight, taken.wants_busy, taken.delivered) == (what, "web.1", 3, True, True)
+    assert (given.what, given.replica, given.delivered) == (what, "web.1", True)
+    assert given.at_ns - taken.until_ns == pytest.approx(2 * NS_PER_S, rel=0.01)
+    assert play.load.calls == ["publish web.1"]
+    assert not play.engine.lacking(victim)
+    assert play.fleet.up("web") == [victim]
+
+
+def test_a_replica_that_takes_no_load_is_disturbed_at_once() -> None:
+    play = Play(ScriptedLoad(in_flight=[0], on_the_way=[0]))
+    victim = play.fleet.start("worker")
+    began_ns = play.clock.now_ns()
+    play.fleet.disturb(victim, disturbance(play, "pause", wants_busy=False))
+    taken, _ = both(play)
+    assert taken.in_flight == -1
+    assert taken.at_ns - began_ns < NS_PER_S / 100
+
+
+def test_a_victim_that_was_gone_is_told_and_not_waited_for() -> None:
+    play, victim = busy_play()
+    play.engine.signal(victim, "SIGKILL")
+    began_ns = play.clock.now_ns()
+    play.fleet.disturb(victim, disturbance(play, "pause"))
+    taken, given = both(play)
+    assert (taken.delivered, given.delivered) == (False, False)
+    assert play.clock.now_ns() - began_ns < 2 * NS_PER_S
+
+
+def test_a_replica_that_dies_by_itself_meanwhile_is_given_it_back_all_the_same_and_its_death_is_its_own() -> None:
+    play, victim = busy_play(dies_after_s=1.0)
+    play.fleet.disturb(victim, disturbance(play, "pause"))
+    taken, given = both(play)
+    assert (taken.delivered, given.delivered) == (True, False)
+    assert given.at_ns - taken.at_ns < NS_PER_S
+    assert [event.commanded for event in play.events if isinstance(event, Exited)] == [False]
+    assert not play.engine.lacking(victim)
+
+
+@pytest.mark.parametrize("error", [StoppedError("stopped"), MachineError("the engine is gone")])
+@pytest.mark.parametrize("when", ["taking", "waiting"])
+def test_it_is_given_back_whatever_ends_the_step(error: Exception, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    play, victim = busy_play()
+
+    def interrupted(*_: object) -> Sent:
+        raise error
+
+    def taking(replica: Replica) -> Sent:
+        play.engine.pause(replica)
+        raise error
+
+    if when == "waiting":
+        monkeypatch.setattr(play.engine, "wait_exit", interrupted)
+    changes = {"take": taking} if when == "taking" else {}
+    assert raises(type(error), lambda: play.fleet.disturb(victim, disturbance(play, "pause", **changes))) is error
+    assert not play.engine.lacking(victim)
+    assert [event.delivered for event in play.events if isinstance(event, Restored)] == [True]
+
+
+def test_the_history_says_when_it_could_not_be_given_back() -> None:
+    play, victim = busy_play()
+
+    def gone(_: Replica) -> Sent:
+        raise MachineError("the engine is gone")
+
+    raises(MachineError, lambda: play.fleet.disturb(victim, disturbance(play, "pause", give_back=gone)))
+    assert not both(play)[1].delivered
+
+
+def test_a_main_process_that_is_killed_for_want_of_memory_in_a_squeeze_was_commanded_and_its_place_is_free() -> None:
+    play, victim = busy_play()
+    assert not play.fleet.disturb(victim, disturbance(play, "memory"))
+    (exited,) = (event for event in play.events if isinstance(event, Exited))
+    assert (exited.commanded, exited.status) == (True, 137)
+    assert play.load.calls == ["publish web.1", "withdraw web.1", "forget web.1"]
+    assert [event.open for event in play.events if isinstance(event, Routed)] == [True, False]
+    assert play.fleet.up("web") == []
+
+
+def test_a_replica_of_which_only_a_worker_is_killed_stays() -> None:
+    play, victim = busy_play(oom_kills="worker")
+    assert play.fleet.disturb(victim, disturbance(play, "memory"))
+    assert play.fleet.up("web") == [victim]
+    assert both(play)[1].delivered
+
+
+def test_a_squeeze_explains_no_death_that_has_nothing_to_do_with_memory_nor_one_long_after_it() -> None:
+    play, victim = busy_play(dies_after_s=1.0, oom_kills="worker")
+    assert play.fleet.disturb(victim, disturbance(play, "memory"))
+    assert [event.commanded for event in play.events if isinstance(event, Exited)] == [False]
+    play, victim = busy_play(oom_kills="worker")
+    play.fleet.disturb(victim, disturbance(play, "memory"))
+    late_ns = both(play)[1].until_ns + 2 * NS_PER_S
+    play.fleet.exited(victim, Exit(at_ns=late_ns, status=137, oom=True))
+    assert [event.commanded for event in play.events if isinstance(event, Exited)] == [False]

@@ -3,7 +3,7 @@
 Nothing is started: what a replica does is computed from the clock, so on a `harness.clock.FakeClock` a whole run takes milliseconds. A
 script says for each process type how long it takes to listen, how it ends, what it leaves behind and what it writes. Everything that
 is due is done first whenever anybody calls a method, in the order of the instants at which it was due; so exits are told as late as
-the next call, with their true instant.
+the next call, with their true instant. It has all abilities that an engine can have; `without` makes one that lacks some.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import signal as signals
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from harness.clock import NS_PER_S
 from harness.engines.base import EngineContext, Exit, Listening, Replica, ReplicaSpec, Sent
 from harness.errors import UsageError
-from harness.history import Process
+from harness.history import OomKilled, Process
 
 HOST: Final = "127.0.0.1"
 _FIRST_PORT: Final = 20_000
@@ -48,6 +48,8 @@ class FakeProcess:
         children_listen: The descendants hold the port open, too.
         lines: What it writes when its port opens (at once when that never happens).
         stop_lines: What it writes at a stop signal.
+        memory_bytes: What it uses; squeezed below that, the kernel kills in it.
+        oom_kills: What it kills then: the main process with all others, or only a worker.
     """
 
     missing: bool = False
@@ -62,6 +64,8 @@ class FakeProcess:
     children_listen: bool = False
     lines: tuple[str, ...] = ("ready",)
     stop_lines: tuple[str, ...] = ("stopping",)
+    memory_bytes: int = 1 << 30
+    oom_kills: Literal["main", "worker"] = "main"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +87,7 @@ class _Life:
     children: tuple[Process, ...]
     closed_ns: int | None = None
     exit: Exit | None = None
+    lacks: set[str] = field(default_factory=set)
     log: list[tuple[int, str]] = field(default_factory=list)
 
 
@@ -174,7 +179,53 @@ class FakeEngine:
         life = self._lives[replica.name]
         if life.open_ns is None or life.plays.healthy_s is None or not self._is_open(life):
             return False
-        return life.exit is None and self._clock.now_ns() >= life.open_ns + round(life.plays.healthy_s * NS_PER_S)
+        return (
+            life.exit is None
+            and not life.lacks & {"pause", "network"}
+            and self._clock.now_ns() >= life.open_ns + round(life.plays.healthy_s * NS_PER_S)
+        )
+
+    def pause(self, replica: Replica) -> Sent:
+        """It is not healthy until `resume`; see `harness.engines.base.Pauses`."""
+        return self._take(replica, "pause")
+
+    def resume(self, replica: Replica) -> Sent:
+        """The end of `pause`."""
+        return self._give(replica, "pause")
+
+    def cut(self, replica: Replica) -> Sent:
+        """It is not healthy until `reconnect`; see `harness.engines.base.CutsNetwork`."""
+        return self._take(replica, "network")
+
+    def reconnect(self, replica: Replica) -> Sent:
+        """The end of `cut`."""
+        return self._give(replica, "network")
+
+    def squeeze(self, replica: Replica, limit_bytes: int) -> Sent:
+        """Kill in it what the script says when it uses more; see `harness.engines.base.LimitsMemory`."""
+        self._catch_up()
+        at_ns = self._clock.now_ns()
+        with self._lock:
+            life = self._lives[replica.name]
+            delivered = life.exit is None
+            if delivered:
+                life.lacks.add("memory")
+            killing = delivered and limit_bytes < life.plays.memory_bytes
+            if killing and life.plays.oom_kills == "main":
+                life.children = ()
+                _end_at(life, at_ns, _KILLED, oom=True)
+        if killing:
+            self._context.record(OomKilled(at_ns=at_ns, replica=replica.name, limit_bytes=limit_bytes))
+        self._catch_up()
+        return Sent(at_ns=at_ns, until_ns=self._clock.now_ns(), delivered=delivered)
+
+    def release(self, replica: Replica) -> Sent:
+        """The end of `squeeze`."""
+        return self._give(replica, "memory")
+
+    def lacking(self, replica: Replica) -> frozenset[str]:
+        """What it was not given back yet, in the words of `harness.history.Disturbed`."""
+        return frozenset(self._lives[replica.name].lacks)
 
     def close(self) -> None:
         """Kill what still runs; a second call finds nothing."""
@@ -184,6 +235,21 @@ class FakeEngine:
         with self._lock:
             for life in self._lives.values():
                 life.children = ()
+
+    def _take(self, replica: Replica, what: str) -> Sent:
+        self._catch_up()
+        at_ns = self._clock.now_ns()
+        life = self._lives[replica.name]
+        if life.exit is None:
+            life.lacks.add(what)
+        return Sent(at_ns=at_ns, until_ns=at_ns, delivered=life.exit is None)
+
+    def _give(self, replica: Replica, what: str) -> Sent:
+        self._catch_up()
+        at_ns = self._clock.now_ns()
+        life = self._lives[replica.name]
+        life.lacks.discard(what)
+        return Sent(at_ns=at_ns, until_ns=at_ns, delivered=life.exit is None)
 
     def _imagine(self, spec: ReplicaSpec, plays: FakeProcess, at_ns: int, number: int) -> _Life:
         open_ns = None if plays.start_s is None else at_ns + round(plays.start_s * NS_PER_S)
@@ -257,7 +323,13 @@ def _stop(life: _Life, at_ns: int, signal: str) -> None:
         _end_at(life, at_ns + round(life.plays.stop_s * NS_PER_S), life.plays.stop_status)
 
 
-def _end_at(life: _Life, at_ns: int, status: int) -> None:
+def _end_at(life: _Life, at_ns: int, status: int, *, oom: bool = False) -> None:
     """It will end at ``at_ns``, unless it does so before."""
     if life.due is None or at_ns < life.due.at_ns:
-        life.due = Exit(at_ns=at_ns, status=status)
+        life.due = Exit(at_ns=at_ns, status=status, oom=oom)
+
+
+def without(*abilities: type) -> type[FakeEngine]:
+    """A kind of `FakeEngine` that lacks ``abilities``, protocols of `harness.engines.base`."""
+    methods = {name: None for ability in abilities for name in vars(ability) if not name.startswith("_")}
+    return type("LackingEngine", (FakeEngine,), methods)

@@ -28,7 +28,7 @@ import sys
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -37,7 +37,7 @@ from harness import marks, proctable
 from harness.clock import NS_PER_S
 from harness.command import fill
 from harness.engines.base import EngineContext, Exit, Listening, Replica, ReplicaSpec, Sent
-from harness.errors import MachineError, UsageError
+from harness.errors import KeyOfScenarioError, MachineError, UsageError
 from harness.history import Process
 from harness.keptlog import KeptLog
 from harness.loop import Loop
@@ -134,6 +134,9 @@ class ProcessEngine:
     @staticmethod
     def check(spec: ReplicaSpec) -> None:
         """Whether there is such a program; see `harness.engines.base.EngineClass.check`."""
+        if not spec.argv:
+            what = "the process engine needs a command, and there is none; write command:, or use --engine docker"
+            raise KeyOfScenarioError(("target", spec.process), what)
         values = {"python": sys.executable, "port": 0, "scratch": "", "replica": spec.name}
         command = fill(spec.argv[0], values)
         path = fill(spec.environment["PATH"], values) if "PATH" in spec.environment else os.environ.get("PATH")
@@ -176,6 +179,16 @@ class ProcessEngine:
         if everything:
             self._signal_descendants(life, number, in_group=sent.delivered)
         return sent
+
+    def pause(self, replica: Replica) -> Sent:
+        """Stop all its processes with SIGSTOP, which none can ignore, the main process and its group first."""
+        sent = self.signal(replica, "SIGSTOP", everything=True)
+        return replace(sent, until_ns=self._context.clock.now_ns())
+
+    def resume(self, replica: Replica) -> Sent:
+        """Let all its processes go on with SIGCONT, which does nothing to one that runs."""
+        sent = self.signal(replica, "SIGCONT", everything=True)
+        return replace(sent, until_ns=self._context.clock.now_ns())
 
     def wait_exit(self, replica: Replica, timeout_s: float) -> Exit | None:
         """Wait until the main process has ended and ``on_exit`` has been called, at most ``timeout_s``; 0 asks without waiting."""

@@ -501,3 +501,41 @@ def test_replicas_can_be_started_from_many_threads(engine: ProcessEngine) -> Non
         thread.join()
     assert len({replica.port for replica in replicas}) == 8
     assert len({replica.pid for replica in replicas}) == 8
+
+
+def states(engine: ProcessEngine, replica: Replica) -> set[str]:
+    pids = [replica.pid, *(process.pid for process in engine.descendants(replica))]
+    return {proc.state for pid in pids if (proc := proctable.look(pid)) is not None}
+
+
+@pytest.mark.parametrize("kind", ["child", "leading"])
+def test_a_pause_stops_the_replica_with_all_its_descendants_until_it_is_resumed(engine: ProcessEngine, kind: str) -> None:
+    replica = up(engine, "web.1", "--leave", kind)
+    stray = left_pid(engine, replica, kind)
+    eventually(lambda: stray in {process.pid for process in engine.descendants(replica)})
+    sent = engine.pause(replica)
+    assert sent.delivered
+    assert sent.at_ns <= sent.until_ns
+    eventually(lambda: states(engine, replica) == {"T"})
+    assert engine.wait_exit(replica, 0) is None
+    assert engine.resume(replica).delivered
+    eventually(lambda: "T" not in states(engine, replica))
+    assert engine.resume(replica).delivered  # which is no error and does nothing
+
+
+def test_a_replica_that_is_gone_can_be_neither_paused_nor_resumed(engine: ProcessEngine) -> None:
+    replica = up(engine, "web.1")
+    engine.signal(replica, "SIGKILL")
+    engine.wait_exit(replica, WITHIN_S)
+    assert not engine.pause(replica).delivered
+    assert not engine.resume(replica).delivered
+
+
+def test_a_paused_replica_does_not_outlive_the_engine(make: Make) -> None:
+    engine = make()
+    replica = up(engine, "web.1", "--leave", "child")
+    child = left_pid(engine, replica, "child")
+    engine.pause(replica)
+    engine.close()
+    assert not is_alive(replica.pid)
+    assert not is_alive(child)
