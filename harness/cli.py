@@ -147,7 +147,13 @@ def main() -> None:
 
 @main.command(epilog="\b\nExample: jetable run scenarios/quickstart --seed 7 --reporter junit=junit.xml")
 @PATHS
-@click.option("--engine", default="process", show_default=True, metavar="NAME", shell_complete=_engines, help="Where replicas live.")
+@click.option(
+    "--engine",
+    default="",
+    metavar="NAME",
+    shell_complete=_engines,
+    help="Where replicas live: process or docker. Default: process; docker where a target has nothing but an image.",
+)
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Repeat a run's choices; printed at the end of every run.")
 @click.option("--repeat", type=click.IntRange(1, 1000), default=1, show_default=True, help="Run everything so many times.")
 @click.option("--dry-run", is_flag=True, help="Play it on fakes: show the plan, start nothing, write nothing.")
@@ -157,14 +163,15 @@ def run(  # noqa: PLR0913  one parameter a flag
     *, paths: tuple[Path, ...], engine: str, seed: int | None, repeat: int, dry_run: bool, reporters: tuple[str, ...], reports: Path
 ) -> ExitCode:
     """Run scenarios: a file, a folder, or several of them."""
-    from harness.run import RunOptions, check_commands, check_engine, rehearse, run_scenario
+    from harness.run import RunOptions, check_engine, check_scenarios, rehearse, run_scenario
 
-    check_engine(engine)
+    if engine:
+        check_engine(engine)
     if dry_run and reporters:
         raise UsageError("--reporter has no meaning with --dry-run, which judges nothing; leave one of them out")
     screen = _Screen(reporters)
     scenarios = _load(paths)
-    check_commands(scenarios, engine)
+    check_scenarios(scenarios, engine)
     options = RunOptions(engine=engine, seed=seed, reports=reports)
     if dry_run:
         for path, scenario in scenarios:

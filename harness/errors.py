@@ -7,6 +7,7 @@
     ├── NothingSelectedError  5  the paths hold no scenario
     ├── MachineError     8  this machine can't run it: no Docker, no permission, no free port
     ├── TargetError           1  the app under test did not do what a start needs; becomes a finding of the run
+    │   └── EngineLostError       7  the engine went away in the middle of a run, which is then judged as far as it got
     └── StoppedError     2  Ctrl-C or SIGTERM of the harness
 
 Anything else that escapes is an internal error (exit code 3) and keeps its traceback. A message names the key, the flag or the
@@ -75,6 +76,12 @@ class TargetError(JetableError):
     """The app under test did not start as it must: the run records it and judges it."""
 
     exit_code = ExitCode.FAILED
+
+
+class EngineLostError(TargetError):
+    """The engine went away in the middle of a run. What there is, is recorded and judged, and the verdict is unknown."""
+
+    exit_code = ExitCode.UNKNOWN
 
 
 class StoppedError(JetableError):

@@ -56,6 +56,7 @@ def steady(stage: Stage, _fleet: Fleet, options: Steady) -> None:
     end_ns = stage.clock.now_ns() + options.duration.ns
     while (left_s := (end_ns - stage.clock.now_ns()) / NS_PER_S) > 0:
         stage.clock.sleep(min(left_s, LOOK_EVERY_S))
+        stage.raise_if_lost()
         if not stage.load.alive():
             raise TargetError(LOAD_ENDED)
 
@@ -71,7 +72,7 @@ def restart(stage: Stage, fleet: Fleet, options: Restart) -> None:
     """As terminate, but the replacement takes the same port, as a process manager on one machine does it."""
     for victim in _victims(stage, fleet, options):
         fleet.stop(victim, _graceful(stage.scenario, victim, options, purpose="terminate"))
-        fleet.start(victim.process, replaces=victim.name, port=victim.port)
+        fleet.start(victim.process, replaces=victim.name, again=victim)
 
 
 def kill(stage: Stage, fleet: Fleet, options: Kill) -> None:
@@ -250,7 +251,7 @@ def _graceful(scenario: Scenario, victim: Replica, options: Terminate | Restart 
     kind = scenario.target[victim.process]
     return StopOrder(
         purpose=purpose,
-        signal=kind.stop_signal,
+        signal=kind.stop_signal or victim.stop_signal or "SIGTERM",
         grace_s=kind.stop_grace_period.s,
         lag_s=_lag_s(scenario, options),
         wants_busy=options.when == "in-flight" and victim.process == scenario.load_process,

@@ -95,11 +95,20 @@ class Disturbance:
     give_back: Callable[[Replica], Sent]
 
 
-def spec_of(scenario: Scenario, process: str, name: str, *, port: int = 0) -> ReplicaSpec:
-    """What a replica of ``process`` is started from."""
+def spec_of(scenario: Scenario, process: str, name: str, *, again: Replica | None = None) -> ReplicaSpec:
+    """What a replica of ``process`` is started from; at the address of ``again``, if given."""
     kind = scenario.target[process]
     folder = Path(kind.working_dir) if kind.working_dir else Path.cwd()
-    return ReplicaSpec(name=name, process=process, argv=kind.argv, environment=kind.environment, working_dir=folder, port=port)
+    return ReplicaSpec(
+        name=name,
+        process=process,
+        argv=kind.argv,
+        environment=kind.environment,
+        working_dir=folder,
+        port=again.port if again else 0,
+        host=again.host if again else "",
+        declared=kind,
+    )
 
 
 class Fleet:
@@ -129,22 +138,27 @@ class Fleet:
             TargetError: One did not become healthy; the history says which and why.
         """
         names = [self._next_name(process) for _ in range(count)]
-        self._stage.background.map(lambda name: self._start(process, name, port=0, replaces=""), names)
+        self._stage.background.map(lambda name: self._start(process, name, again=None, replaces=""), names)
 
-    def start(self, process: str, *, replaces: str = "", port: int = 0) -> Replica:
-        """Start one replica and wait until it is healthy and gets its share of the load; raises as `start_many`."""
-        return self._start(process, self._next_name(process), port=port, replaces=replaces)
+    def start(self, process: str, *, replaces: str = "", again: Replica | None = None) -> Replica:
+        """Start one replica and wait until it is healthy and gets its share of the load; raises as `start_many`.
+
+        With ``again`` it takes the address of a replica that is gone.
+        """
+        return self._start(process, self._next_name(process), again=again, replaces=replaces)
 
     def _next_name(self, process: str) -> str:
         with self._lock:
             self._count[process] = self._count.get(process, 0) + 1
             return f"{process}.{self._count[process]}"
 
-    def _start(self, process: str, name: str, *, port: int, replaces: str) -> Replica:
+    def _start(self, process: str, name: str, *, again: Replica | None, replaces: str) -> Replica:
         stage = self._stage
-        spec = spec_of(stage.scenario, process, name, port=port)
+        spec = spec_of(stage.scenario, process, name, again=again)
         try:
             replica = stage.engine.start(spec)
+        except KeyOfScenarioError:
+            raise
         except UsageError as error:
             raise KeyOfScenarioError(("target", process, "command"), str(error)) from error
         stage.record(
@@ -153,14 +167,16 @@ class Fleet:
                 step=self.step,
                 replica=name,
                 process=process,
-                command=" ".join(spec.argv),
+                command=replica.command or " ".join(spec.argv),
                 host=replica.host,
                 port=replica.port,
                 pid=replica.pid,
                 replaces=replaces,
             )
         )
-        stage.record(PhaseReached(at_ns=replica.running_ns, replica=name, phase="running"))
+        for phase, at_ns in (("created", replica.created_ns), ("started", replica.started_ns), ("running", replica.running_ns)):
+            if at_ns:
+                stage.record(PhaseReached(at_ns=at_ns, replica=name, phase=phase))
         try:
             wait_healthy(stage, replica, stage.scenario.healthcheck_of(process))
         except NotHealthyError as error:
@@ -198,7 +214,7 @@ class Fleet:
             squeezed = gone.oom and self._was_squeezed(replica, gone.at_ns)
             if squeezed:
                 self._commanded.add(replica.name)
-            commanded = self._ending or replica.name in self._commanded
+            commanded = self._ending or gone.lost or replica.name in self._commanded
             self._gone.add(replica.name)
             self._up.pop(replica.name, None)
         stage = self._stage
@@ -210,6 +226,7 @@ class Fleet:
                 commanded=commanded,
                 log=stage.engine.log_tail(replica, LOG_LINES),
                 oom=gone.oom,
+                lost=gone.lost,
             )
         )
         self._tell()
@@ -434,6 +451,7 @@ class Fleet:
         for at_ns, act in sorted(plan, key=lambda entry: entry[0]):
             wait_s = (at_ns - self._stage.clock.now_ns()) / NS_PER_S
             gone = self._stage.engine.wait_exit(victim, max(0.0, wait_s))
+            self._stage.raise_if_lost()
             if gone is not None:
                 return gone, told
             act(victim)

@@ -24,6 +24,7 @@ from harness.errors import TargetError
 from harness.history import Knocked, PhaseReached
 from harness.scenario import Healthcheck
 from harness.stage import Stage
+from harness.units import Duration
 
 LOOK_EVERY_S: Final = 0.001
 """How often the socket table is read; the error of *listening* and *stopped listening*."""
@@ -56,29 +57,32 @@ def wait_healthy(stage: Stage, replica: Replica, healthcheck: Healthcheck) -> No
     Raises:
         NotHealthyError: It exited, somebody else holds its port, or its start period passed.
     """
-    deadline_ns = replica.at_ns + healthcheck.start_period.ns
+    patience_s = max(healthcheck.start_period.s, replica.patience_s)
+    deadline_ns = replica.at_ns + round(patience_s * NS_PER_S)
     next_ask_ns = 0
-    listening = healthcheck.kind not in ("http", "tcp")
+    listening = False
+    may_ask = healthcheck.kind not in ("http", "tcp")
     last = _Asked(healthy=False, why="its port was never open")
     while True:
         _raise_if_gone(stage, replica)
         now_ns = stage.clock.now_ns()
-        if not listening and _is_open(stage, replica):
+        if not listening and healthcheck.kind in ("http", "tcp", "test") and _is_open(stage, replica):
             stage.record(PhaseReached(at_ns=now_ns, replica=replica.name, phase="listening"))
-            listening = True
-        if listening and now_ns >= next_ask_ns:
+            listening = may_ask = True
+        if may_ask and now_ns >= next_ask_ns:
             last = _ask(stage, replica, healthcheck)
             if last.healthy:
                 stage.record(PhaseReached(at_ns=stage.clock.now_ns(), replica=replica.name, phase="healthy"))
                 return
             next_ask_ns = now_ns + healthcheck.interval.ns
         if now_ns >= deadline_ns:
-            raise NotHealthyError("never-healthy", f"{last.why} (waited {healthcheck.start_period})")
+            raise NotHealthyError("never-healthy", f"{last.why} (waited {Duration(ns=round(patience_s * NS_PER_S))})")
         stage.clock.sleep(LOOK_EVERY_S)
 
 
 def _raise_if_gone(stage: Stage, replica: Replica) -> None:
     gone = stage.engine.wait_exit(replica, 0)
+    stage.raise_if_lost()
     seen = stage.engine.listening(replica)
     if seen is not None and seen.taken_by:
         raise NotHealthyError("port-taken", f"port {replica.port} is held by another program: {seen.taken_by}")
@@ -98,8 +102,9 @@ def _is_open(stage: Stage, replica: Replica) -> bool:
 
 
 def _ask(stage: Stage, replica: Replica, healthcheck: Healthcheck) -> _Asked:
-    if isinstance(stage.engine, TellsHealth):
-        return _Asked(healthy=stage.engine.healthy(replica), why="it is not healthy")
+    told = stage.engine.healthy(replica) if isinstance(stage.engine, TellsHealth) else None
+    if told is not None:
+        return _Asked(healthy=told, why="its own health check had not passed")
     match healthcheck.kind:
         case "http":
             return _ask_http(replica, healthcheck)

@@ -29,10 +29,10 @@ from harness.checks.summary import summarise
 from harness.cleanup import clean_run, make_scratch, start_watchdog
 from harness.clock import NS_PER_S, Clock, Dice, FakeClock, MonotonicClock
 from harness.engines import ENGINES
-from harness.engines.base import EngineContext, Exit, Replica
+from harness.engines.base import Engine, EngineContext, Exit, Prepares, Replica
 from harness.engines.fake import FakeEngine, FakeScript
 from harness.errors import JetableError, KeyOfScenarioError, MachineError, ScenarioError, StoppedError, TargetError, UsageError
-from harness.faults import LOAD_ENDED, STEPS, StepProblemError
+from harness.faults import LOAD_ENDED, STEPS, StepProblemError, check_abilities
 from harness.fleet import Fleet, spec_of
 from harness.history import (
     EVENTS_FILE,
@@ -84,15 +84,23 @@ def check_engine(name: str) -> None:
         raise UsageError(f"--engine {name}: no engine is called so; there is {one_of(real_engines())}{did_you_mean(name, real_engines())}")
 
 
-def check_commands(scenarios: Sequence[tuple[Path, Scenario]], engine: str) -> None:
-    """Raise `ScenarioError` with every command of all scenarios that ``engine`` could not start, before anything starts."""
+def engine_for(scenario: Scenario, asked: str) -> str:
+    """The engine that was asked for, or else the one that the scenario's target needs."""
+    return asked or scenario.default_engine
+
+
+def check_scenarios(scenarios: Sequence[tuple[Path, Scenario]], asked: str) -> None:
+    """Raise `ScenarioError` with all that the engine could not start or do, of all scenarios, before anything starts."""
     problems = []
     for path, scenario in scenarios:
+        engine = ENGINES[engine_for(scenario, asked)]
+        problems += [problem_at(path, key, what) for key, what in check_abilities(scenario, engine)]
         for process in scenario.target:
             try:
-                ENGINES[engine].check(spec_of(scenario, process, process))
+                engine.check(spec_of(scenario, process, process))
             except UsageError as error:
-                problems.append(problem_at(path, ("target", process, "command"), str(error)))
+                key = error.key if isinstance(error, KeyOfScenarioError) else ("target", process, "command")
+                problems.append(problem_at(path, key, str(error)))
     if problems:
         raise ScenarioError(problems)
 
@@ -102,7 +110,7 @@ class RunOptions:
     """What the person who runs it decided.
 
     Attributes:
-        engine: A key of ``ENGINES``.
+        engine: A key of ``ENGINES``, or empty for the one that each scenario's target can be started by.
         seed: The seed, or None for the scenario's own, or else a new one.
         reports: The folder that gets one folder a run.
     """
@@ -127,14 +135,20 @@ def run_scenario(scenario: Scenario, path: Path, options: RunOptions, progress: 
     writer = _open_history(folder, header)
     stopped = False
     progress.run_began(scenario.name, [step.text for step in plan(scenario)], planned_s(scenario))
+    begun = False
     try:
         with _real_stage(scenario, header, folder, writer, progress) as (stage, fleet):
+            begun = True
             perform(stage, fleet, progress)
     except StoppedError:
         stopped = True
     except KeyOfScenarioError as error:
         shutil.rmtree(folder)  # nothing was run, so there is nothing to keep
         raise ScenarioError([problem_at(path, error.key, str(error))]) from error
+    except MachineError:
+        if not begun:
+            shutil.rmtree(folder)
+        raise
     except OSError as error:
         raise MachineError(
             f"{folder}: can't write the history: {error.strerror}; free space, or name another folder with --reports"
@@ -283,6 +297,11 @@ def _real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventW
     """Everything that a real run needs, and its removal, which a watchdog does should this process die first."""
     clock: Clock = MonotonicClock()
     sys.setswitchinterval(SWITCH_S)
+
+    def note(text: str) -> None:
+        writer.append(Note(at_ns=clock.now_ns(), text=text))
+        progress.note(text)
+
     watchdog = start_watchdog(header.run_id)
     scratch = make_scratch(header.run_id)
     try:
@@ -293,14 +312,18 @@ def _real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventW
             scratch=scratch,
             logs=folder / "logs",
             on_exit=lambda replica, gone: fleet.exited(replica, gone),  # noqa: PLW0108  the fleet comes to be below
+            record=writer.append,
+            note=note,
+            tell=progress.replica,
         )
+        engine = _prepared_engine(scenario, header.engine, context)
         load = ProcessLoad(LoadSpec.of(scenario, seed=header.seed), history=folder / "history", logs=folder / "logs", run_id=header.run_id)
         load.prepare()
         stage = Stage(
             scenario=scenario,
             clock=clock,
             dice=Dice(header.seed).fork("faults"),
-            engine=ENGINES[header.engine](context),
+            engine=engine,
             load=load,
             record=writer.append,
             background=Threads(),
@@ -311,16 +334,27 @@ def _real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventW
         beat = stage.background.watch(_beat(stage))
         for process, kind in scenario.target.items():
             if kind.shell:
-                text = f"{process}: its command has shell syntax, so a shell runs it: sh -c {shlex.quote(str(kind.command))}"
-                writer.append(Note(at_ns=clock.now_ns(), text=text))
-                progress.note(text)
+                note(f"{process}: its command has shell syntax, so a shell runs it: sh -c {shlex.quote(str(kind.command))}")
         yield stage, fleet
         beat.end()
     finally:
         removed = clean_run(header.run_id)
         if removed.left:
-            progress.note(f"could not be removed: {', '.join(removed.left)}")
-        watchdog.dismiss()
+            progress.note(f"could not be removed yet: {', '.join(removed.left)}")
+            watchdog.hand_over()
+        else:
+            watchdog.dismiss()
+
+
+def _prepared_engine(scenario: Scenario, name: str, context: EngineContext) -> Engine:
+    engine = ENGINES[name](context)
+    try:
+        if isinstance(engine, Prepares):
+            engine.prepare([spec_of(scenario, process, process) for process in scenario.target])
+    except BaseException:
+        engine.close()
+        raise
+    return engine
 
 
 def _beat(stage: Stage) -> Callable[[threading.Event], None]:
@@ -400,19 +434,19 @@ def _header(scenario: Scenario, path: Path, options: RunOptions, run_id: str, cl
         format=FORMAT,
         run_id=run_id,
         harness=__version__,
-        engine=options.engine,
+        engine=engine_for(scenario, options.engine),
         seed=seed,
         scenario=scenario.model_dump_json(),
         scenario_path=str(path),
         started_ns=clock.now_ns(),
         wall_start=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
         machine=_machine(),
-        rerun=_rerun(path, options, seed),
+        rerun=_rerun(path, options, seed, engine_for(scenario, options.engine)),
     )
 
 
-def _rerun(path: Path, options: RunOptions, seed: int) -> str:
-    words = ["jetable", "run", str(path), "--engine", options.engine, "--seed", str(seed)]
+def _rerun(path: Path, options: RunOptions, seed: int, engine: str) -> str:
+    words = ["jetable", "run", str(path), "--engine", engine, "--seed", str(seed)]
     if options.reports != DEFAULT_REPORTS:
         words += ["--reports", str(options.reports)]
     return shlex.join(words)

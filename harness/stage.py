@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
 from harness.clock import Clock, Dice
-from harness.engines.base import Engine
-from harness.errors import JetableError
+from harness.engines.base import CanBeLost, Engine
+from harness.errors import EngineLostError, JetableError
 from harness.history import Event
 from harness.load.base import Load
 from harness.scenario import Scenario
@@ -162,3 +162,8 @@ class Stage:
     background: Background
     tell: Callable[[str], None]
     note: Callable[[str], None]
+
+    def raise_if_lost(self) -> None:
+        """Raise `EngineLostError` when the engine has gone away: nothing that is seen from then on says anything of the app."""
+        if isinstance(self.engine, CanBeLost) and (why := self.engine.lost()):
+            raise EngineLostError(why)

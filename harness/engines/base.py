@@ -49,6 +49,7 @@ class Replica:
     ``pid`` is its main process as seen from here, 0 when it is not visible. An engine with a runtime between itself and the command
     also tells ``created_ns``, when the runtime had made the replica, and ``started_ns``, when its first process existed; 0 where there
     is no such thing. ``command`` is what really runs and ``stop_signal`` what its image asks for; empty: as the scenario says.
+    ``patience_s``: with a health check of its own it may need so long until it is known to be healthy, however quick it is.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Replica:
     started_ns: int = 0
     command: str = ""
     stop_signal: str = ""
+    patience_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,10 +189,10 @@ class Engine(Protocol):
 
 @runtime_checkable
 class TellsHealth(Protocol):
-    """An engine that knows by itself whether a replica is healthy, so that nobody needs to ask the replica."""
+    """An engine that can know by itself whether a replica is healthy, so that nobody needs to ask the replica."""
 
-    def healthy(self, replica: Replica) -> bool:
-        """Whether a health probe would succeed now."""
+    def healthy(self, replica: Replica) -> bool | None:
+        """Whether a health probe would succeed now; None when the replica must be asked."""
         ...
 
 

@@ -1,0 +1,781 @@
+"""Replicas as containers of a Docker engine.
+
+A container is run as its user would run it (see `harness.engines.docker_container`), on a network of the run's own, and reached at its own
+address. Where its processes are visible, on Linux with an engine of this machine, the kernel is asked and not the engine:
+
+* its end is seen by pidfd, with the instant and the status that the proc connector tells (`harness.procevents`),
+* signals go to its process 1 by pidfd, in microseconds and without the engine's knowledge. So a kill looks to the engine like a crash,
+  which ``docker kill`` does not: that one also switches restart policies off,
+* its listeners are read from the socket table of its network namespace.
+
+Elsewhere the engine's own words must do, and a note says so. The order at an exit is fixed:
+
+1. the pidfd becomes readable, or the engine says ``die``; the instant is taken;
+2. the engine has said ``die`` and its output has ended, both awaited for a bounded time: so the last lines are there, an exit for want of
+   memory is known as one, and the engine's own end (see `harness.engines.docker_events`) is never taken for the app's;
+3. ``on_exit`` is called, and `DockerEngine.wait_exit` returns;
+4. what it wrote into its own filesystem is read, and the container is removed.
+
+When process 1 ends, the kernel kills all others in its pid namespace (pid_namespaces(7)). Nothing survives a container, so what would be a
+survivor elsewhere is told as *cut off* here.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal as signals
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from harness import marks, proctable
+from harness.clock import NS_PER_S
+from harness.dockerd import Daemon, DaemonGoneError, NoSuchThingError, RefusedError, connect, translated
+from harness.engines.base import EngineContext, Exit, Listening, Replica, ReplicaSpec, Sent
+from harness.engines.docker_container import (
+    LOOPBACK,
+    SCRATCH,
+    START_INTERVAL_API,
+    Place,
+    command_of,
+    container_config,
+    mounted,
+    named_volumes,
+    port_of,
+    uses_scratch,
+    volume_name,
+)
+from harness.engines.docker_events import ContainerEvent, EventStream
+from harness.engines.docker_evidence import changed_paths, memory_used, processes_of, scratch_archive, uid_of
+from harness.engines.docker_image import Health, Image, have_image
+from harness.engines.docker_network import Networks, reached_by_address
+from harness.errors import EngineLostError, KeyOfScenarioError, MachineError, UsageError
+from harness.history import Contained, CutOff, OomKilled, PhaseReached, Process, Wrote, Zombies
+from harness.keptlog import KeptLog
+from harness.loop import Loop
+from harness.procevents import ProcEvents
+from harness.proctable import Kinship, Proc
+from harness.scenario import ProcessType
+from harness.sockets import ListenTable, listeners_of, socket_inodes
+
+DEFAULT_NETWORK: Final = "default"
+CLOSE_WITHIN_S: Final = 10.0
+LOOK_EVERY_S: Final = 0.25
+"""How often all processes of the containers are looked at."""
+
+ZOMBIE_AFTER_NS: Final = NS_PER_S
+"""Who has been a zombie for so long was forgotten."""
+
+_DIE_WITHIN_S: Final = 10.0
+_LAST_OUTPUT_S: Final = 0.3
+_JANITORS: Final = 8
+_CUT_OFF_WITHIN_NS: Final = 100_000_000
+_SETTLED_NS: Final = 2 * NS_PER_S
+_SQUEEZES: Final = 40
+_SQUEEZE_EVERY_S: Final = 0.05
+_KILLED: Final = 128 + signals.SIGKILL
+
+
+@dataclass(slots=True, kw_only=True)
+class _Life:
+    """A replica, its container, and what the engine knows of both. ``lock`` guards ``pidfd`` and ``known``."""
+
+    spec: ReplicaSpec
+    container: str
+    log: KeptLog
+    image: Image
+    port: int
+    at_ns: int
+    networks: tuple[str, ...]
+    replica: Replica | None = None
+    main: Proc | None = None
+    pidfd: int = -1
+    table: ListenTable | None = None
+    health: str = ""
+    told: bool = False
+    oom: bool = False
+    killed: bool = False
+    away: bool = False
+    ending: bool = False
+    ended_ns: int = 0
+    status: int = -1
+    exit: Exit | None = None
+    known: dict[int, Proc] = field(default_factory=dict)
+    commands: dict[int, str] = field(default_factory=dict)
+    zombies: dict[int, tuple[Proc, int]] = field(default_factory=dict)
+    told_zombies: set[int] = field(default_factory=set)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    died: threading.Event = field(default_factory=threading.Event)
+    written: threading.Event = field(default_factory=threading.Event)
+    over: threading.Event = field(default_factory=threading.Event)
+    announcer: threading.Thread | None = None
+
+
+class DockerEngine:
+    """Replicas as containers; see `harness.engines.base.Engine`."""
+
+    name = "docker"
+
+    def __init__(self, context: EngineContext) -> None:
+        self._context = context
+        self._lock = threading.Lock()
+        self._lives: dict[str, _Life] = {}
+        self._containers: dict[str, _Life] = {}
+        self._images: dict[str, Image] = {}
+        self._volumes: set[str] = set()
+        self._lost = ""
+        self._closed = False
+        self._direct = True
+        self._problems: list[BaseException] = []
+        self._daemon: Daemon = connect()
+        with translated():
+            info = self._daemon.api.info()
+        self._by_address = reached_by_address(self._daemon, info)
+        marks.record_daemon(context.scratch, self._daemon.url)
+        self._networks = Networks(self._daemon, context.run_id)
+        self._kernel = ProcEvents.open() if self._daemon.local else None
+        self._events = EventStream(self._daemon, context.run_id, context.clock, self._on_event, self._on_lost)
+        self._janitor = ThreadPoolExecutor(_JANITORS, thread_name_prefix="jetable-docker")
+        self._exits = Loop("jetable-exits", context.clock)
+        self._looks = Loop("jetable-looks", context.clock, tick=self._look, tick_s=LOOK_EVERY_S)
+
+    @staticmethod
+    def check(spec: ReplicaSpec) -> None:
+        """Whether there is something to make a container from; see `harness.engines.base.EngineClass.check`."""
+        declared = spec.declared
+        if declared is None or (declared.image is None and declared.build is None):
+            what = "the docker engine makes containers from image: or build:, and there is neither; write one, or use --engine process"
+            raise KeyOfScenarioError(("target", spec.process), what)
+
+    def prepare(self, specs: Sequence[ReplicaSpec]) -> None:
+        """Build or find all images, and make networks and volumes; see `harness.engines.base.Prepares`."""
+        for spec in specs:
+            self.check(spec)
+            self._prepare(spec)
+        note = self._context.note
+        if not self._by_address:
+            note("replicas are reached by published loopback ports, where a refused connection is seen as a reset (see docs/docker.md)")
+        if self._kernel is None:
+            note("exits are timed by the engine's word, not by the kernel's: this user may not listen to the kernel (see docs/docker.md)")
+
+    def start(self, spec: ReplicaSpec) -> Replica:
+        """Create and start a container; see `harness.engines.base.Engine.start`."""
+        if self._closed:
+            raise MachineError(f"{spec.name} can't be started: the engine is closed")
+        image = self._prepare(spec)
+        with self._unlost():
+            life = self._create(spec, image)
+            created_ns = self._context.clock.now_ns()
+            try:
+                return self._run(life, created_ns)
+            except BaseException:
+                self._remove(life)
+                raise
+
+    def signal(self, replica: Replica, signal: str, *, everything: bool = False) -> Sent:
+        """Signal process 1, or all processes of the container; SIGKILL of process 1 ends them all."""
+        life = self._lives[replica.name]
+        try:
+            number = signals.Signals[signal]
+        except KeyError:
+            raise UsageError(f"{signal} is no signal of this machine; write its full name, such as SIGTERM") from None
+        sent = self._send(life, number)
+        if number == signals.SIGKILL:
+            life.killed = life.killed or sent.delivered
+        elif sent.delivered:
+            members = self._members(life)
+            for proc in members if everything else ():
+                proctable.send(proc, number)
+        return sent
+
+    def wait_exit(self, replica: Replica, timeout_s: float) -> Exit | None:
+        """Wait until process 1 has ended and ``on_exit`` has been called, at most ``timeout_s``; 0 asks without waiting."""
+        life = self._lives[replica.name]
+        if life.announcer is not threading.current_thread():  # on_exit itself runs there and would wait for its own end
+            life.over.wait(timeout_s)
+            return life.exit if life.over.is_set() else None
+        return life.exit
+
+    def descendants(self, replica: Replica) -> tuple[Process, ...]:
+        """The container's processes other than process 1; none when that one has ended, since the kernel ends them with it."""
+        life = self._lives[replica.name]
+        if life.ended_ns:
+            return ()
+        if life.main is None:
+            with suppress(RefusedError), translated():
+                return processes_of(self._daemon.api.top(life.container))[1:]
+            return ()
+        listeners = (life.table.listeners() if life.table else None) or ()
+        inodes = {listener.inode for listener in listeners if listener.port == life.port}
+        return tuple(
+            Process(
+                pid=proc.pid,
+                command=life.commands.get(proc.pid, ""),
+                listening=bool(inodes and inodes & (socket_inodes(proc.pid) or frozenset())),
+            )
+            for proc in self._members(life)
+            if proc.alive
+        )
+
+    def listening(self, replica: Replica) -> Listening | None:
+        """Whether the port is open inside the container; None when its network namespace can't be looked into."""
+        life = self._lives[replica.name]
+        if life.ended_ns:
+            return Listening(open=False)
+        if life.main is None:
+            return None
+        found = life.table.listeners() if life.table else None
+        if found is None:
+            found = listeners_of(life.main.pid)
+        if found is None:
+            return Listening(open=False) if life.ended_ns else None
+        at_port = [listener for listener in found if listener.port == life.port]
+        return Listening(open=bool(at_port), backlog=sum(listener.backlog for listener in at_port))
+
+    def healthy(self, replica: Replica) -> bool | None:
+        """What the engine's own health check says, where the image or the scenario has one and nothing else is to be asked."""
+        life = self._lives[replica.name]
+        return life.health == "healthy" if _health_of(life.spec.declared, life.image) else None
+
+    def log_tail(self, replica: Replica, lines: int) -> tuple[str, ...]:
+        """The last lines that the replica wrote to stdout or stderr."""
+        return self._lives[replica.name].log.tail(lines)
+
+    def log_matches(self, replica: Replica, pattern: str) -> bool:
+        """Whether any line that the replica wrote so far matches the regular expression ``pattern``."""
+        return self._lives[replica.name].log.matches(pattern)
+
+    def lost(self) -> str:
+        """What happened to the engine; empty while it is there."""
+        return self._lost
+
+    # What can be taken away from a replica
+
+    def pause(self, replica: Replica) -> Sent:
+        """Freeze all its processes (``docker pause``)."""
+        return self._ask(self._lives[replica.name], lambda life: self._daemon.api.pause(life.container))
+
+    def resume(self, replica: Replica) -> Sent:
+        """Thaw them."""
+        return self._ask(self._lives[replica.name], lambda life: self._daemon.api.unpause(life.container))
+
+    def cut(self, replica: Replica) -> Sent:
+        """Take the container off all its networks: packets to and from it vanish, and no connection is closed."""
+
+        def off(life: _Life) -> None:
+            life.away = True
+            for name in life.networks:
+                with suppress(NoSuchThingError):
+                    self._networks.disconnect(life.container, name)
+
+        return self._ask(self._lives[replica.name], off)
+
+    def reconnect(self, replica: Replica) -> Sent:
+        """Put it back on its networks, at its old address."""
+
+        def on(life: _Life) -> None:
+            if not life.away:
+                return
+            for number, name in enumerate(life.networks):
+                address = replica.host if number == 0 and self._by_address else ""
+                self._networks.connect(life.container, name, alias=replica.process, address=address)
+            life.away = False
+
+        return self._ask(self._lives[replica.name], on)
+
+    def squeeze(self, replica: Replica, limit_bytes: int) -> Sent:
+        """Lower its memory limit, as far as the kernel lets us.
+
+        With cgroup version 1 a limit below what can't be given back is refused; then it is set to just what is used, again and again.
+        """
+
+        def lower(life: _Life) -> None:
+            wanted = limit_bytes
+            for _ in range(_SQUEEZES):
+                try:
+                    with translated():
+                        self._daemon.api.update_container(life.container, mem_limit=wanted, memswap_limit=wanted)
+                except RefusedError as error:
+                    used = memory_used(life.main.pid) if life.main and "busy" in str(error).lower() else 0
+                    if not used or life.ended_ns:
+                        raise
+                    wanted = used
+                    self._context.clock.sleep(_SQUEEZE_EVERY_S)
+                    continue
+                if wanted == limit_bytes or life.ended_ns:
+                    return
+                wanted = limit_bytes
+                self._context.clock.sleep(_SQUEEZE_EVERY_S)
+
+        return self._ask(self._lives[replica.name], lower)
+
+    def release(self, replica: Replica) -> Sent:
+        """Give it back the limit that it was started with."""
+
+        def back(life: _Life) -> None:
+            limit = (life.spec.declared.mem_limit if life.spec.declared else None) or -1
+            with translated():
+                self._daemon.api.update_container(life.container, memswap_limit=-1)
+                self._daemon.api.update_container(life.container, mem_limit=limit, memswap_limit=limit)
+
+        return self._ask(self._lives[replica.name], back)
+
+    def close(self) -> None:
+        """Kill what still runs and remove everything; a second call does nothing.
+
+        Raises:
+            Exception: What ``on_exit`` raised, after all is freed.
+        """
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        lives = list(self._lives.values())
+        for life in lives:
+            if not life.over.is_set():
+                self._send(life, signals.SIGKILL)
+                life.killed = True
+        deadline_ns = self._context.clock.now_ns() + round(CLOSE_WITHIN_S * NS_PER_S)
+        for life in lives:
+            life.over.wait(max(0.0, (deadline_ns - self._context.clock.now_ns()) / NS_PER_S))
+        self._janitor.shutdown(wait=True)
+        self._looks.stop()
+        self._exits.stop()
+        self._events.close()
+        if self._kernel is not None:
+            self._kernel.close()
+        for life in lives:
+            self._free(life)
+        if not self._lost:
+            self._remove_all()
+        self._daemon.close()
+        for problem in (*self._exits.problems, *self._looks.problems, *self._problems):
+            raise problem
+
+    # Starting
+
+    def _prepare(self, spec: ReplicaSpec) -> Image:
+        """The image of a process type, with the networks and volumes that its containers need."""
+        with self._lock:
+            image = self._images.get(spec.process)
+            if image is not None:
+                return image
+            declared = _declared(spec)
+            image = have_image(self._daemon, self._context.run_id, spec.process, declared, self._context.tell)
+            for name in _network_names(declared):
+                self._networks.make(name)
+            for name in named_volumes(spec):
+                if name not in self._volumes:
+                    with translated():
+                        self._daemon.api.create_volume(
+                            volume_name(self._context.run_id, name), labels=marks.mark_labels(self._context.run_id)
+                        )
+                    self._volumes.add(name)
+            for sentence in (*declared.dropped, *_lacks(self._daemon, declared)):
+                self._context.note(f"{spec.process}: {sentence}")
+            self._images[spec.process] = image
+            return image
+
+    def _create(self, spec: ReplicaSpec, image: Image) -> _Life:
+        declared = _declared(spec)
+        networks = _network_names(declared)
+        address = (spec.host or self._networks.next_address(networks[0])) if self._by_address else ""
+        published = -1 if self._by_address else spec.port
+        place = Place(network=self._networks.full_name(networks[0]), address=address, published=published)
+        log = _open_log(self._context, spec)
+        config = container_config(self._daemon, self._context.run_id, spec, image, place)
+        at_ns = self._context.clock.now_ns()
+        try:
+            with translated():
+                container = str(self._daemon.api.create_container(**config)["Id"])
+        except RefusedError as error:
+            log.finish()
+            raise KeyOfScenarioError(("target", spec.process), f"Docker can't make {spec.name}: {error}") from error
+        life = _Life(spec=spec, container=container, log=log, image=image, port=port_of(declared, image), at_ns=at_ns, networks=networks)
+        with self._lock:
+            self._containers[container] = life
+        return life
+
+    def _run(self, life: _Life, created_ns: int) -> Replica:
+        spec, api = life.spec, self._daemon.api
+        with translated():
+            for name in life.networks[1:]:
+                self._networks.connect(life.container, name, alias=spec.process)
+            if uses_scratch(spec):
+                api.put_archive(life.container, SCRATCH, scratch_archive())
+            output = api.attach(life.container, stdout=True, stderr=True, stream=True, logs=True)
+        threading.Thread(target=self._keep_output, args=(life, output), name=f"jetable-log-{spec.name}", daemon=True).start()
+        try:
+            with translated():
+                api.start(life.container)
+        except RefusedError as error:
+            raise _why_not_started(spec, life.image, error) from error
+        running_ns = self._context.clock.now_ns()
+        with translated():
+            found = api.inspect_container(life.container)
+        self._take_hold(life, int(found["State"].get("Pid") or 0))
+        past = self._kernel.past(life.main.pid) if self._kernel is not None and life.main is not None else None
+        seen = past is not None and created_ns <= past.forked_ns <= past.executed_ns <= running_ns
+        host, port = self._address_of(life, found)
+        life.replica = Replica(
+            name=spec.name,
+            process=spec.process,
+            host=host,
+            port=port,
+            pid=life.main.pid if life.main else 0,
+            at_ns=life.at_ns,
+            running_ns=past.executed_ns if seen and past else running_ns,
+            created_ns=created_ns,
+            started_ns=past.forked_ns if seen and past else running_ns,
+            command=" ".join(command_of(spec, life.image)),
+            stop_signal=_signal_name(life.image.stop_signal),
+            patience_s=health.patience_s if (health := _health_of(spec.declared, life.image)) else 0.0,
+        )
+        with self._lock:
+            self._lives[spec.name] = life
+        if life.pidfd >= 0:
+            self._exits.watch(life.pidfd, partial(self._readable, life))
+        elif life.died.is_set() or not found["State"].get("Running"):
+            self._end(life, self._context.clock.now_ns())
+        return life.replica
+
+    def _take_hold(self, life: _Life, pid: int) -> None:
+        """Open the pidfd of process 1, where this pid means here what it means to the engine."""
+        if not pid or not self._daemon.local:
+            return
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            return
+        proc = proctable.look(pid)
+        if proc is None or life.container not in _cgroup(pid):
+            os.close(pidfd)
+            return
+        life.main, life.pidfd = proc, pidfd
+        if self._by_address:
+            life.table = ListenTable(Path(f"/proc/{pid}/ns/net"))
+
+    def _address_of(self, life: _Life, found: dict[str, Any]) -> tuple[str, int]:
+        settings = found["NetworkSettings"]
+        if self._by_address:
+            network = settings["Networks"][self._networks.full_name(life.networks[0])]
+            return str(network["IPAddress"] or (network.get("IPAMConfig") or {}).get("IPv4Address", "")), life.port
+        published = (settings.get("Ports") or {}).get(f"{life.port}/tcp") or [{"HostPort": "0"}]
+        return LOOPBACK, int(published[0]["HostPort"])
+
+    def _keep_output(self, life: _Life, output: Iterator[bytes]) -> None:
+        with suppress(OSError, ValueError, DaemonGoneError, RefusedError), translated():
+            for data in output:
+                life.log.write(data)
+        life.written.set()
+
+    # Ends
+
+    def _readable(self, life: _Life, at_ns: int) -> None:
+        self._exits.unwatch(life.pidfd)
+        self._end(life, at_ns)
+
+    def _on_event(self, event: ContainerEvent) -> None:
+        """On the thread of the event stream."""
+        life = self._containers.get(event.container)
+        if life is None:
+            return
+        match event.what:
+            case "oom":
+                life.oom = True
+                limit = life.spec.declared.mem_limit if life.spec.declared else None
+                self._context.record(OomKilled(at_ns=event.at_ns, replica=life.spec.name, limit_bytes=limit or 0))
+            case "health_status":
+                life.health = event.detail
+            case "die":
+                life.status = event.status
+                life.died.set()
+                if life.pidfd < 0 and life.replica is not None:
+                    self._end(life, event.at_ns)
+
+    def _on_lost(self, why: str) -> None:
+        self._lost = why
+        with self._lock:
+            lives = list(self._containers.values())
+        for life in lives:
+            life.died.set()
+            if life.pidfd < 0 and life.replica is not None:
+                self._end(life, self._context.clock.now_ns())
+
+    def _end(self, life: _Life, at_ns: int) -> None:
+        with life.lock:
+            if life.ending:
+                return
+            life.ending = True
+            past = self._kernel.past(life.main.pid) if self._kernel is not None and life.main is not None else None
+            life.ended_ns = past.ended_ns if past is not None and life.at_ns < past.ended_ns <= at_ns else at_ns
+            if past is not None and past.ended_ns:
+                life.status = past.status
+        self._janitor.submit(self._announce, life).add_done_callback(self._keep_problem)
+
+    def _keep_problem(self, future: Future[None]) -> None:
+        problem = future.exception()
+        if problem is not None:
+            self._problems.append(problem)
+
+    def _announce(self, life: _Life) -> None:
+        """Steps 2 to 4 at the head of this file, on a janitor's thread."""
+        life.announcer = threading.current_thread()
+        life.died.wait(_DIE_WITHIN_S)
+        life.written.wait(_LAST_OUTPUT_S)
+        self._ask_the_engine(life)
+        self._tell_cut_off(life)
+        self._tell_contained(life)
+        life.exit = Exit(at_ns=life.ended_ns, status=life.status, oom=life.oom, lost=bool(self._lost) and not life.killed)
+        try:
+            assert life.replica is not None  # noqa: S101  nothing ends before it runs
+            self._context.on_exit(life.replica, life.exit)
+        finally:
+            life.announcer = None
+            life.over.set()
+            self._tidy_up(life)
+
+    def _ask_the_engine(self, life: _Life) -> None:
+        if self._lost:
+            return
+        with suppress(RefusedError, DaemonGoneError), translated():
+            state = self._daemon.api.inspect_container(life.container)["State"]
+            life.oom = life.oom or bool(state.get("OOMKilled"))
+            if life.status < 0 and not state.get("Running"):
+                life.status = int(state.get("ExitCode", -1))
+
+    def _tidy_up(self, life: _Life) -> None:
+        """Read what it wrote into its own filesystem, and remove the container."""
+        if self._lost:
+            return
+        with suppress(RefusedError, DaemonGoneError):
+            with translated():
+                paths = changed_paths(self._daemon.api.diff(life.container) or (), mounted(life.spec))
+            if paths:
+                self._context.record(Wrote(at_ns=self._context.clock.now_ns(), replica=life.spec.name, paths=paths[:200], count=len(paths)))
+            self._remove(life)
+            self._context.record(PhaseReached(at_ns=self._context.clock.now_ns(), replica=life.spec.name, phase="removed"))
+
+    def _remove(self, life: _Life) -> None:
+        with suppress(NoSuchThingError, RefusedError, DaemonGoneError), translated():
+            self._daemon.api.remove_container(life.container, v=True, force=True)
+
+    # Signals
+
+    def _send(self, life: _Life, number: signals.Signals) -> Sent:
+        now_ns = self._context.clock.now_ns
+        with life.lock:
+            at_ns = now_ns()
+            if life.ending:
+                return Sent(at_ns=at_ns, until_ns=at_ns, delivered=False)
+            if life.pidfd >= 0 and self._direct:
+                try:
+                    if select.select([life.pidfd], [], [], 0)[0]:
+                        return Sent(at_ns=at_ns, until_ns=now_ns(), delivered=False)
+                    at_ns = now_ns()
+                    signals.pidfd_send_signal(life.pidfd, number)
+                    return Sent(at_ns=at_ns, until_ns=now_ns(), delivered=True)
+                except ProcessLookupError:
+                    return Sent(at_ns=at_ns, until_ns=now_ns(), delivered=False)
+                except PermissionError:
+                    self._direct = False
+                    self._context.note(
+                        "this user may not signal the containers' processes, so signals go through docker kill: they take some "
+                        "milliseconds, and a kill is no crash to the engine, which would not restart such a container"
+                    )
+        return self._ask(life, lambda life: self._daemon.api.kill(life.container, signal=number.name))
+
+    def _ask(self, life: _Life, work: Any) -> Sent:
+        """Let the engine do something to a container; not delivered when that is gone or not in the state for it."""
+        at_ns = self._context.clock.now_ns()
+        delivered = not life.ended_ns and not self._lost
+        try:
+            if not self._lost:
+                with translated():
+                    work(life)
+        except RefusedError:
+            delivered = False
+        except DaemonGoneError as error:  # whoever plays the story asks `lost` next
+            self._lost, delivered = self._lost or str(error), False
+        return Sent(at_ns=at_ns, until_ns=self._context.clock.now_ns(), delivered=delivered)
+
+    @contextmanager
+    def _unlost(self) -> Iterator[None]:
+        """When the engine does not answer in the middle of a run, the run can't go on, but what there is can be judged."""
+        if self._lost:
+            raise EngineLostError(self._lost)
+        try:
+            yield
+        except DaemonGoneError as error:
+            raise EngineLostError(str(error)) from error
+
+    # Processes
+
+    def _members(self, life: _Life) -> list[Proc]:
+        """The container's processes other than process 1, zombies included."""
+        if life.main is None:
+            return []
+        with life.lock:
+            known = {life.main.pid: life.main.started} | {proc.pid: proc.started for proc in life.known.values()}
+        found = proctable.family(proctable.scan(), Kinship(known=known, since=life.main.started))
+        found.pop(life.main.pid, None)
+        with life.lock:
+            for proc in found.values():
+                if life.known.get(proc.pid) != proc and proc.alive:
+                    life.known[proc.pid] = proc
+                    life.commands[proc.pid] = proctable.command_line(proc)
+        return list(found.values())
+
+    def _look(self) -> None:
+        """Learn who the descendants are, who is a zombie for long, and once each replica has settled, who process 1 is."""
+        now_ns = self._context.clock.now_ns()
+        for life in list(self._lives.values()):
+            if life.ended_ns or life.main is None or life.replica is None:
+                continue
+            self._look_for_zombies(life, self._members(life), now_ns)
+            if now_ns - life.replica.running_ns > _SETTLED_NS:
+                self._tell_contained(life)
+
+    def _look_for_zombies(self, life: _Life, members: Sequence[Proc], now_ns: int) -> None:
+        dead = {proc.pid: proc for proc in members if not proc.alive}
+        life.zombies = {
+            pid: life.zombies[pid] if pid in life.zombies and life.zombies[pid][0].started == proc.started else (proc, now_ns)
+            for pid, proc in dead.items()
+        }
+        old = [(proc, since_ns) for proc, since_ns in life.zombies.values() if now_ns - since_ns > ZOMBIE_AFTER_NS]
+        fresh = [(proc, since_ns) for proc, since_ns in old if proc.pid not in life.told_zombies]
+        if not fresh:
+            return
+        life.told_zombies |= {proc.pid for proc, _ in fresh}
+        processes = tuple(Process(pid=proc.pid, command=life.commands.get(proc.pid, f"[{proc.name}]")) for proc, _ in fresh)
+        after_ns = now_ns - min(since_ns for _, since_ns in fresh)
+        self._context.record(Zombies(at_ns=now_ns, replica=life.spec.name, after_ns=after_ns, processes=processes))
+
+    def _tell_contained(self, life: _Life) -> None:
+        """Tell once what process 1 is; of one that ended early, what was asked for must do."""
+        if life.told:
+            return
+        life.told = True
+        main = proctable.look(life.main.pid) if life.main else None
+        same = main is not None and life.main is not None and main.started == life.main.started and main.alive
+        command = proctable.command_line(main) if same and main else " ".join(command_of(life.spec, life.image))
+        self._context.record(
+            Contained(
+                at_ns=self._context.clock.now_ns(),
+                replica=life.spec.name,
+                container=life.container[:12],
+                image=life.image.name,
+                main=command,
+                uid=uid_of(main.pid) if same and main else -1,
+                init=bool(life.spec.declared and life.spec.declared.init),
+            )
+        )
+
+    def _tell_cut_off(self, life: _Life) -> None:
+        """Tell whom the kernel killed because process 1 ended. It is known only where the kernel told of every end."""
+        if self._kernel is None or not self._kernel.whole or life.status == _KILLED or life.main is None or self._lost:
+            return
+        cut = []
+        for pid, proc in sorted(life.known.items()):
+            past = self._kernel.past(pid)
+            if past.status == _KILLED and past.signalled and 0 <= life.ended_ns - past.ended_ns < _CUT_OFF_WITHIN_NS:
+                cut.append(Process(pid=pid, command=life.commands.get(pid, f"[{proc.name}]")))
+        if cut:
+            self._context.record(CutOff(at_ns=life.ended_ns, replica=life.spec.name, processes=tuple(cut)))
+
+    # The end
+
+    def _free(self, life: _Life) -> None:
+        life.log.finish()
+        if life.table is not None:
+            life.table.close()
+        if life.pidfd >= 0 and life.ending:
+            os.close(life.pidfd)
+            life.pidfd = -1
+
+    def _remove_all(self) -> None:
+        """Remove what was made for the run. What fails here is the cleanup's to remove."""
+        with suppress(RefusedError, DaemonGoneError):
+            for life in self._containers.values():
+                self._remove(life)
+            self._networks.remove()
+            for name in self._volumes:
+                with suppress(NoSuchThingError), translated():
+                    self._daemon.api.remove_volume(volume_name(self._context.run_id, name), force=True)
+            for process, image in self._images.items():
+                if image.name != image.id and self._was_built(process):
+                    with suppress(NoSuchThingError), translated():
+                        self._daemon.api.remove_image(image.id, force=True, noprune=True)
+
+    def _was_built(self, process: str) -> bool:
+        return any(life.spec.process == process and life.spec.declared and life.spec.declared.build for life in self._containers.values())
+
+
+def _declared(spec: ReplicaSpec) -> ProcessType:
+    DockerEngine.check(spec)
+    assert spec.declared is not None  # noqa: S101  just checked
+    return spec.declared
+
+
+def _network_names(declared: ProcessType) -> tuple[str, ...]:
+    return tuple(declared.networks) or (DEFAULT_NETWORK,)
+
+
+def _health_of(declared: ProcessType | None, image: Image) -> Health | None:
+    """The health check of the engine's own that decides whether a replica is healthy; None when the harness asks the replica."""
+    check = declared.healthcheck if declared else None
+    if check is None:
+        return image.health
+    return Health(patience_s=check.start_period.s) if check.test is not None and not check.disable else None
+
+
+def _lacks(daemon: Daemon, declared: ProcessType) -> list[str]:
+    """What the scenario asks for and this engine is too old to do."""
+    check = declared.healthcheck
+    if check is not None and check.start_interval is not None and daemon.api_version < START_INTERVAL_API:
+        return [f"start_interval has no effect: Docker {daemon.version} does not know it; Docker 25 or later does"]
+    return []
+
+
+def _signal_name(written: str) -> str:
+    """``SIGTERM`` of what a STOPSIGNAL may say: ``SIGTERM``, ``TERM`` or ``15``."""
+    if not written:
+        return ""
+    if written.isdigit():
+        return signals.Signals(int(written)).name
+    return written if written.startswith("SIG") else f"SIG{written}"
+
+
+def _cgroup(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cgroup").read_text()
+    except OSError:
+        return ""
+
+
+def _open_log(context: EngineContext, spec: ReplicaSpec) -> KeptLog:
+    path = context.logs / f"{spec.name}.log"
+    try:
+        return KeptLog(path)
+    except OSError as error:
+        raise MachineError(f"can't write {path}: {error.strerror}; name another folder with --reports") from error
+
+
+def _why_not_started(spec: ReplicaSpec, image: Image, error: RefusedError) -> UsageError | MachineError:
+    """What a runtime means that can't start a container: mostly that the image lacks the command."""
+    text = str(error)
+    words = command_of(spec, image)
+    command = words[0] if words else ""
+    if "executable file not found" in text:
+        return UsageError(f"command {command} is not on PATH in image {image.name}; mend command, or install it in the image")
+    if "no such file or directory" in text and command in text:
+        return UsageError(f"there is no {command} in image {image.name}, or no interpreter that its first line names; mend command")
+    if "permission denied" in text.lower() and command in text:
+        return UsageError(f"command {command} may not be executed in image {image.name}; allow it with chmod +x, or mend command")
+    return KeyOfScenarioError(("target", spec.process), f"Docker can't start {spec.name}: {text}")

@@ -1,0 +1,81 @@
+"""What can be read of a container from outside it: who runs in it, as whom, with how much memory, and what it wrote.
+
+All of it is read, nothing is executed in the container.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from harness.history import Process
+
+_KINDS: Final = {0: "C", 1: "A", 2: "D"}
+"""How the engine numbers what changed: changed, added, deleted."""
+
+_PAGE: Final = 4096
+_MEMORY: Final = Path("/sys/fs/cgroup/memory")
+
+
+def changed_paths(changes: Iterable[Mapping[str, Any]], mounts: Sequence[str]) -> tuple[str, ...]:
+    """The lines of ``docker diff`` that say something: ``A /app/x``, sorted by path.
+
+    Left out: folders that only changed because something in them did, and the places at which something else is mounted, which the engine
+    makes itself.
+    """
+    kinds = {str(change["Path"]): _KINDS.get(int(change["Kind"]), "C") for change in changes}
+    above = {str(parent) for path in kinds for parent in PurePosixPath(path).parents}
+    inside = {str(parent) for mount in mounts for parent in (PurePosixPath(mount), *PurePosixPath(mount).parents)}
+    return tuple(
+        f"{kind} {path}"
+        for path, kind in sorted(kinds.items())
+        if not (path in above and kind != "D") and not (path in inside and kind in "AC")
+    )
+
+
+def uid_of(pid: int) -> int:
+    """The user number of a process as it is called inside its own user namespace; -1 when it can't be seen (proc(5))."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        mapping = Path(f"/proc/{pid}/uid_map").read_text()
+    except OSError:
+        return -1
+    outside = next((int(line.split()[2]) for line in status.splitlines() if line.startswith("Uid:")), -1)
+    for line in mapping.splitlines():
+        inside, begin, count = map(int, line.split())
+        if begin <= outside < begin + count:
+            return outside - begin + inside
+    return outside
+
+
+def processes_of(top: Mapping[str, Any]) -> tuple[Process, ...]:
+    """The processes that the engine lists for a container (``docker top``), process 1 first."""
+    titles = list(top.get("Titles") or ())
+    if "PID" not in titles:
+        return ()
+    pid, command = titles.index("PID"), len(titles) - 1
+    return tuple(Process(pid=int(row[pid]), command=str(row[command])) for row in top.get("Processes") or ())
+
+
+def memory_used(pid: int) -> int:
+    """Bytes that the memory cgroup (version 1) of a process can't give back, rounded up to pages; 0 when it can't be read."""
+    try:
+        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+        place = next(line.split(":", 2)[2] for line in lines if "memory" in line.split(":", 2)[1].split(","))
+        used = int((_MEMORY / place.lstrip("/") / "memory.usage_in_bytes").read_text())
+    except (OSError, StopIteration, ValueError, IndexError):
+        return 0
+    return -(-used // _PAGE) * _PAGE
+
+
+def scratch_archive() -> bytes:
+    """A tar archive that makes the folder into which it is unpacked writable for every user, as /tmp is."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        folder = tarfile.TarInfo(".")
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o1777
+        archive.addfile(folder)
+    return buffer.getvalue()

@@ -1,0 +1,174 @@
+"""The image of a process type: built from a Dockerfile or found by name, and what it says of itself.
+
+A build shows its output as it comes, uses the engine's cache, and carries the run's labels, so that the cleanup finds the image. When it
+fails, the instruction that failed is named. An image that is not there is pulled, which shows its progress, too.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from harness.clock import NS_PER_S
+from harness.dockerd import Daemon, DaemonGoneError, NoSuchThingError, RefusedError, translated
+from harness.errors import KeyOfScenarioError
+from harness.marks import mark_labels
+
+if TYPE_CHECKING:
+    from harness.scenario import ProcessType
+
+_LAST_LINES: Final = 8
+_HEALTH_INTERVAL_S: Final = 30.0
+_HEALTH_RETRIES: Final = 3
+"""What Docker takes where an image's HEALTHCHECK says nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """An image's own HEALTHCHECK: ``patience_s`` is the time within which it must have passed once, by its own settings."""
+
+    patience_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """What an image says of itself.
+
+    Attributes:
+        id: What containers are made from.
+        name: What a person calls it.
+        command: Its entrypoint and command.
+        entrypoint: Its entrypoint alone.
+        stop_signal: Its STOPSIGNAL; empty for none.
+        environment: Its ENV.
+        ports: Its EXPOSEd TCP ports.
+        health: Its HEALTHCHECK, if any.
+    """
+
+    id: str
+    name: str
+    command: tuple[str, ...]
+    entrypoint: tuple[str, ...]
+    stop_signal: str
+    environment: Mapping[str, str]
+    ports: tuple[int, ...]
+    health: Health | None
+
+
+def have_image(daemon: Daemon, run_id: str, process: str, declared: ProcessType, tell: Callable[[str], None]) -> Image:
+    """Build, find or pull the image of a process type.
+
+    Raises:
+        KeyOfScenarioError: It can't be built or pulled.
+        DaemonGoneError: The engine does not answer.
+    """
+    if declared.build is not None:
+        name = build(daemon, run_id, process, declared, tell)
+        shown = f"{declared.build.context}/{declared.build.dockerfile}"
+    else:
+        name = shown = str(declared.image)
+        _pull_if_missing(daemon, process, name, tell)
+    with translated():
+        return _described(daemon.api.inspect_image(name), shown)
+
+
+def build(daemon: Daemon, run_id: str, process: str, declared: ProcessType, tell: Callable[[str], None]) -> str:
+    """Build a process type's image and return its tag; raises as `have_image`."""
+    how = declared.build
+    assert how is not None  # noqa: S101  have_image asked
+    tag = f"jetable/{run_id.lower()}-{process.lower()}"
+    try:
+        with translated():
+            chunks = daemon.api.build(
+                path=how.context,
+                dockerfile=how.dockerfile,
+                tag=tag,
+                buildargs=dict(how.args),
+                target=how.target or "",
+                network_mode=how.network,
+                labels=mark_labels(run_id),
+                rm=True,
+                forcerm=True,
+                decode=True,
+            )
+            _follow_build(chunks, process, tell)
+    except (RefusedError, OSError, TypeError, ValueError) as error:
+        if isinstance(error, DaemonGoneError):
+            raise
+        raise KeyOfScenarioError(("target", process, "build"), f"{how.dockerfile} can't be built: {error}") from error
+    return tag
+
+
+def _follow_build(chunks: Iterable[Mapping[str, Any]], process: str, tell: Callable[[str], None]) -> None:
+    """Show a build's output; raise with the failing instruction and its last words when it fails."""
+    step, last = "", deque[str](maxlen=_LAST_LINES)
+    for chunk in chunks:
+        error = chunk.get("error")
+        if error:
+            words = "".join(f"\n    {line}" for line in last)
+            at = f"at {step}" if step else "before its first instruction"
+            raise KeyOfScenarioError(("target", process, "build"), f"the build failed {at}: {str(error).strip()}{words}")
+        for line in str(chunk.get("stream") or chunk.get("status") or "").splitlines():
+            if not line.strip():
+                continue
+            if line.startswith("Step "):
+                step = line.strip()
+                last.clear()
+            elif not line.startswith(" ---> "):
+                last.append(line.rstrip())
+            tell(f"{process}: {line.strip()}")
+
+
+def _pull_if_missing(daemon: Daemon, process: str, name: str, tell: Callable[[str], None]) -> None:
+    try:
+        with translated():
+            daemon.api.inspect_image(name)
+            return
+    except NoSuchThingError:
+        pass
+    try:
+        with translated():
+            tagged = name if "@" in name or ":" in name.rpartition("/")[2] else f"{name}:latest"
+            for chunk in daemon.api.pull(tagged, stream=True, decode=True):
+                _raise_if_refused(chunk)
+                tell(f"{process}: {chunk.get('status', '')} {chunk.get('progress', '')}".strip())
+    except RefusedError as error:
+        reason = f"image {name} is not on this machine and can't be pulled: {error}; mend its name, build it, or load it (docker load)"
+        raise KeyOfScenarioError(("target", process, "image"), reason) from error
+
+
+def _raise_if_refused(chunk: Mapping[str, Any]) -> None:
+    if chunk.get("error"):
+        raise RefusedError(str(chunk["error"]), 0)
+
+
+def _described(found: Mapping[str, Any], name: str) -> Image:
+    config = found.get("Config") or {}
+    entrypoint = tuple(config.get("Entrypoint") or ())
+    pairs = [entry.partition("=") for entry in config.get("Env") or ()]
+    ports = [port.partition("/") for port in config.get("ExposedPorts") or {}]
+    return Image(
+        id=str(found["Id"]),
+        name=name,
+        command=(*entrypoint, *(config.get("Cmd") or ())),
+        entrypoint=entrypoint,
+        stop_signal=str(config.get("StopSignal") or ""),
+        environment={key: value for key, _, value in pairs},
+        ports=tuple(sorted(int(number) for number, _, protocol in ports if protocol in ("", "tcp"))),
+        health=_health(config.get("Healthcheck") or {}),
+    )
+
+
+def _health(check: Mapping[str, Any]) -> Health | None:
+    test = check.get("Test") or []
+    if not test or test[0] == "NONE":
+        return None
+
+    def seconds(key: str, default: float) -> float:
+        return (check.get(key) or 0) / NS_PER_S or default
+
+    interval_s = seconds("Interval", _HEALTH_INTERVAL_S)
+    retries = check.get("Retries") or _HEALTH_RETRIES
+    return Health(patience_s=seconds("StartPeriod", 0.0) + (retries + 1) * (interval_s + seconds("Timeout", _HEALTH_INTERVAL_S)))
