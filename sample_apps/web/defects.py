@@ -265,7 +265,10 @@ def exits_before_workers() -> GunicornSettings:
 
         signal.signal(signal.SIGTERM, leave)
 
-    return {"when_ready": when_ready}
+    def post_worker_init(worker: Any) -> None:
+        worker.notify = worker.tmp.notify  # gunicorn's own would end the worker as soon as its master is gone
+
+    return {"when_ready": when_ready, "post_worker_init": post_worker_init}
 
 
 def root_only() -> GunicornSettings:

@@ -15,7 +15,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psutil
 import pytest
@@ -25,24 +25,35 @@ from sample_apps.web.defects import DEFECTS
 from sample_apps.web.settings import SettingsError, read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 30.0
+COMMAND = (sys.executable, "-m", "sample_apps.web")
+MIB = 1 << 20
 
 
 class App:
     """One started app: its master process, port and log."""
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str], command: Sequence[str] = COMMAND, code: Path = ROOT) -> None:
         self.port = free_port()
         self.log = folder / f"{self.port}.log"
-        ours = ("DEFECT", "REDIS_URL", "DATABASE_PATH", "HOST", "WEB_CONCURRENCY", "GRACEFUL_TIMEOUT", "GUNICORN_CMD_ARGS")
+        ours = (
+            "DEFECT",
+            "REDIS_URL",
+            "DATABASE_PATH",
+            "HOST",
+            "WEB_CONCURRENCY",
+            "GRACEFUL_TIMEOUT",
+            "GRACEFUL_SIGNAL",
+            "GUNICORN_CMD_ARGS",
+        )
         inherited = {name: value for name, value in os.environ.items() if name not in ours}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "sample_apps.web"],
-                cwd=ROOT,
+                command,
+                cwd=code,
                 env={**inherited, "PORT": str(self.port), "TMPDIR": str(folder), **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -91,7 +102,7 @@ class App:
 class Start(Protocol):
     """Starts an app with these environment variables; it is gone when the test ends."""
 
-    def __call__(self, **environment: str) -> App:
+    def __call__(self, *, command: Sequence[str] = COMMAND, code: Path = ROOT, **environment: str) -> App:
         """The started app, not yet waited for."""
         ...
 
@@ -100,8 +111,8 @@ class Start(Protocol):
 def start(tmp_path: Path) -> Iterator[Start]:
     apps: list[App] = []
 
-    def start_one(**environment: str) -> App:
-        apps.append(App(tmp_path, environment))
+    def start_one(*, command: Sequence[str] = COMMAND, code: Path = ROOT, **environment: str) -> App:
+        apps.append(App(tmp_path, environment, command, code))
         return apps[-1]
 
     yield start_one
@@ -242,6 +253,7 @@ def close(clients: list[Client]) -> None:
         ({"PORT": "-1"}, "PORT"),
         ({"PORT": "8000", "WEB_CONCURRENCY": "0"}, "WEB_CONCURRENCY"),
         ({"PORT": "8000", "GRACEFUL_TIMEOUT": "soon"}, "GRACEFUL_TIMEOUT"),
+        ({"PORT": "8000", "GRACEFUL_SIGNAL": "SIGHUP"}, "GRACEFUL_SIGNAL must be one of SIGTERM, SIGQUIT, not 'SIGHUP'"),
         ({"PORT": "8000", "HOST": "192.0.2.1"}, "HOST must be an address of this machine, "),
         ({"PORT": "8000", "HOST": "::nonsense"}, "HOST"),
         ({"PORT": "8000", "REDIS_URL": "localhost:6379"}, "must begin with redis://, rediss://, unix://, not be 'localhost:6379'"),
@@ -570,6 +582,20 @@ def test_a_long_answer_outlives_the_signal_and_is_cut_only_by_the_graceful_timeo
 
 @pytest.mark.slow
 @pytest.mark.live
+def test_sigterm_and_sigquit_change_places_when_the_environment_asks_for_it(start: Start) -> None:
+    quitting, terminated = (start(GRACEFUL_SIGNAL="SIGQUIT").wait_until_healthy() for _ in range(2))
+    with connected(quitting.port) as first, connected(terminated.port) as second:
+        answered, cut = Stream(first), Stream(second, chunks=100)
+        quitting.process.send_signal(signal.SIGQUIT)
+        terminated.terminate()
+        assert answered.is_answered_whole()
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            cut.is_answered_whole()
+    assert (quitting.exit_status(), terminated.exit_status()) == (0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.live
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
 def test_the_items_live_in_redis_when_its_url_is_set(start: Start, tmp_path: Path) -> None:
     port = free_port()
@@ -773,3 +799,117 @@ def test_crashes_while_stopping_answers_what_is_in_flight_and_ends_by_sigsegv(st
         app.terminate()
         assert stream.is_answered_whole()
     assert app.exit_status() == -signal.SIGSEGV
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_exits_before_workers_leaves_a_worker_that_still_answers(start: Start) -> None:
+    app = start(DEFECT="exits-before-workers").wait_until_healthy()
+    (worker,) = app.workers()
+    with connected(app.port) as connection:
+        stream = Stream(connection, chunks=20)
+        app.terminate()
+        assert app.exit_status() == 0
+        assert not is_gone(worker)
+        assert stream.is_answered_whole()
+    wait_until(lambda: is_gone(worker))
+
+
+@pytest.mark.parametrize(("uid", "refused"), [(0, False), (10001, True)])
+def test_root_only_refuses_to_start_as_anybody_else(monkeypatch: pytest.MonkeyPatch, uid: int, *, refused: bool) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    on_starting: Any = DEFECTS["root-only"]()["on_starting"]
+    if refused:
+        with pytest.raises(SystemExit, match="must run as root"):
+            on_starting(None)
+    else:
+        on_starting(None)
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_writes_beside_code_writes_at_its_start_and_with_each_request(start: Start, tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    ignored = shutil.ignore_patterns("wheels", "__pycache__", "written")
+    shutil.copytree(ROOT / "sample_apps", code / "sample_apps", ignore=ignored)
+    app = start(DEFECT="writes-beside-code", code=code).wait_until_healthy()
+    written = code / "sample_apps" / "web" / "written"
+    assert (written / "started.txt").is_file()
+    with connected(app.port) as connection:
+        for _ in range(110):
+            exchange(connection, "/echo/x")
+    assert len(list(written.iterdir())) == 101
+
+
+@pytest.mark.slow
+@pytest.mark.live
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed")
+def test_needs_capability_says_at_its_start_that_it_is_not_permitted(start: Start) -> None:
+    without = ("setpriv", "--bounding-set=-chown", "--inh-caps=-chown") if os.geteuid() == 0 else ()
+    app = start(DEFECT="needs-capability", command=(*without, *COMMAND))
+    assert app.exit_status() != 0
+    assert "Operation not permitted" in app.text().splitlines()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.live
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has the capability")
+def test_needs_capability_starts_where_it_has_it(start: Start) -> None:
+    start(DEFECT="needs-capability").wait_until_healthy()
+
+
+AS_PROCESS_1 = """
+import ctypes, runpy
+PR_SET_CHILD_SUBREAPER = 36
+assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+runpy.run_module("sample_apps.web", run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_leaves_zombies_leaves_twenty_when_orphans_come_to_it_as_to_process_1(start: Start) -> None:
+    app = start(DEFECT="leaves-zombies", command=(sys.executable, "-c", AS_PROCESS_1)).wait_until_healthy()
+    with connected(app.port) as connection:
+        for _ in range(30):
+            exchange(connection, "/echo/x")
+
+    def zombies() -> int:
+        return sum(child.status() == psutil.STATUS_ZOMBIE for child in app.workers())
+
+    wait_until(lambda: zombies() == 20)
+    app.terminate()
+    assert app.exit_status() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_eats_memory_keeps_a_mebibyte_for_each_request_up_to_its_bound(start: Start) -> None:
+    app = start(DEFECT="eats-memory").wait_until_healthy()
+    (worker,) = app.workers()
+    before = worker.memory_info().rss
+    with connected(app.port) as connection:
+        for _ in range(100):
+            exchange(connection, "/echo/x")
+        assert 90 * MIB < worker.memory_info().rss - before < 130 * MIB
+        for _ in range(300):
+            exchange(connection, "/echo/x")
+    assert 290 * MIB < worker.memory_info().rss - before < 340 * MIB
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_the_supervisor_starts_the_app_and_forwards_no_signal(start: Start) -> None:
+    app = start(command=(sys.executable, "-m", "sample_apps.web.supervisor")).wait_until_healthy()
+    (master,) = app.workers()
+    app.terminate()
+    assert app.exit_status() == -signal.SIGTERM  # as process 1 it would not even end
+    assert ask(app.port, "/slow?ms=100")[0] == 200
+    master.terminate()
+    wait_until(lambda: is_gone(master))
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_the_supervisor_takes_over_the_status_of_the_app(start: Start) -> None:
+    assert start(command=(sys.executable, "-m", "sample_apps.web.supervisor"), DEFECT="crashes").exit_status() == 3
