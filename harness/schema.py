@@ -21,12 +21,15 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from harness import command, template
 from harness.scenario import (
+    Build,
+    ContainerKeys,
     CutNetwork,
     Expectation,
     Healthcheck,
     Kill,
     Load,
     Pause,
+    Port,
     ProcessType,
     Request,
     RollingRestart,
@@ -34,7 +37,10 @@ from harness.scenario import (
     Scenario,
     SqueezeMemory,
     Step,
+    Volume,
+    WorkingDir,
 )
+from harness.scenario.container import ONLY
 from harness.threshold import AGGREGATES, DEFAULT_THRESHOLDS, METRICS, OPERATORS
 from harness.units import DURATION_PATTERN, Duration, Rate
 
@@ -133,13 +139,37 @@ expect:
   - shutdown_time p(95) < 5s
 """
 
+CONTAINER_EXAMPLE: Final = """\
+target:
+  web:
+    build: {context: ../app, args: {VERSION: "1.0"}}
+    ports: ["8080:8000"]                     # 8080 is dropped: replicas are reached by their own addresses
+    user: "1000:1000"
+    init: true
+    read_only: true
+    tmpfs: /tmp
+    cap_drop: [ALL]
+    mem_limit: 256m
+    volumes:
+      - data:/data                           # made for the run, removed with it
+      - ./conf:/etc/app:ro
+    healthcheck:
+      test: [CMD, python, -m, app.health]
+      start_interval: 100ms
+  cache:
+    image: redis:7
+"""
+
+CONTAINER_PORT: Final = 8000
+"""The port of a container when nothing says it."""
+
 _HEAD: Final = "| key | type | default | unit | meaning | example |\n|---|---|---|---|---|---|"
 _UNIT_WORDS: Final = {"count": "count", "s": "seconds", "share": "share", "status": "exit status", "per_s": "requests a second"}
 
 
 def scenario_docs() -> str:
     """The reference of the scenario file, in Markdown."""
-    sections = [_opening(), _target_docs(), _load_docs(), _steps_docs(), _expect_docs(), _values_docs()]
+    sections = [_opening(), _target_docs(), _container_docs(), _load_docs(), _steps_docs(), _expect_docs(), _values_docs()]
     return "\n\n".join(section.strip() for section in sections) + "\n"
 
 
@@ -177,9 +207,10 @@ def _target_docs() -> str:
     return f"""\
 ## target
 
-The app under test: a mapping of names to process types, as in a Procfile. A process type has these keys:
+The app under test: a mapping of names to process types, as in a Procfile. A process type has these keys, and those for
+[containers](#containers):
 
-{_keys(ProcessType)}
+{_keys(ProcessType, besides=ContainerKeys)}
 
 A command that is text is split into words as a shell would do it and executed directly, so that signals reach the app. It runs under
 `sh -c` only when it uses something that only a shell understands: a pipe, `&&`, a redirection, `$VARIABLE`, a glob, `NAME=value` before
@@ -190,11 +221,67 @@ they are. YAML takes a `{{` at the beginning of a value for a mapping, so such t
 
 {placeholders}
 
+In a container `{{python}}` is `python`, `{{port}}` the port inside, and `{{scratch}}` a folder on a volume that all replicas share.
+
+### working_dir
+
+{_law(WorkingDir)}
+
+{_keys(WorkingDir)}
+
+A folder of this machine must exist. An absolute path is not looked for where `image` or `build` is given, because it may be one in the
+container.
+
 ### healthcheck
 
-{_law(Healthcheck)}
+{_law(Healthcheck)} A healthcheck that only says `disable: true` has none of them.
 
-{_keys(Healthcheck)}"""
+{_keys(Healthcheck)}
+
+Whatever is asked, and however often, a start has failed when `start_period` is over, and only then. A `test` runs inside the container,
+so it needs `image` or `build`; it is asked by the container engine, which goes on with it every `interval` after the start, as in Compose.
+Where the file says nothing, an image's own HEALTHCHECK decides; `http`, `tcp`, `log`, `running` and `disable` are asked
+instead of it."""
+
+
+def _container_docs() -> str:
+    return f"""\
+## containers
+
+These keys of a process type stand beside those above, as in a Compose service, and mean what they mean there. They mean something
+to containers only; where replicas are processes of this machine they are read, as strictly, and ignored. A scenario with a process type
+that gives `image` or `build` and no `command` runs on Docker unless `--engine` says otherwise.
+
+```yaml
+{CONTAINER_EXAMPLE.strip()}
+```
+
+{_keys(ContainerKeys)}
+
+A replica is told in PORT, and in `{{port}}`, on which port it must listen: the first of `ports`, else the first of `expose`, else what the
+image says by `ENV PORT` or by a single `EXPOSE`, else {CONTAINER_PORT}. `command` stands for the image's CMD, `entrypoint` for its
+ENTRYPOINT; as in Docker, an `entrypoint` without a `command` clears the image's CMD.
+
+What would keep a second replica from starting is read and dropped, and the run says so: `container_name`, the host ports in `ports`, and
+`restart`, because Jetable itself starts replacements. Other keys of Compose are refused by name.
+
+### build
+
+{_law(Build)}
+
+{_keys(Build)}
+
+### ports
+
+{_law(Port)} UDP and ranges are refused.
+
+{_keys(Port)}
+
+### volumes
+
+{_law(Volume)} A folder of this machine begins with `.`, `/` or `~` and must exist.
+
+{_keys(Volume)}"""
 
 
 def _load_docs() -> str:
@@ -274,8 +361,8 @@ tells it that a process hangs.
 - `squeeze_memory`: {_law(SqueezeMemory)}
 - `cut_network`: {_law(CutNetwork)}
 
-Only `squeeze_memory` has `to`, which it needs; all other keys are optional. A scenario with a step that the engine can't do is refused before
-anything starts.
+Only `squeeze_memory` has `to`, which it needs; all other keys are optional. A scenario with a step that the engine can't do is refused
+before anything starts.
 
 {_keys(SqueezeMemory)}"""
 
@@ -317,14 +404,15 @@ and `ns`; the longest duration is `24h`. A rate is a number a second, minute or 
 """
 
 
-def _keys(model: type[BaseModel]) -> str:
-    """The table of a model's keys."""
-    return f"{_HEAD}\n{_rows(model)}"
+def _keys(model: type[BaseModel], *, besides: type[BaseModel] | None = None) -> str:
+    """The table of a model's keys, those of ``besides`` left out."""
+    return f"{_HEAD}\n{_rows(model, besides)}"
 
 
-def _rows(model: type[BaseModel]) -> str:
+def _rows(model: type[BaseModel], besides: type[BaseModel] | None = None) -> str:
     rows = []
-    for name in _own_first(model):
+    told = besides.model_fields if besides else {}
+    for name in (each for each in _own_first(model) if each not in told):
         field = model.model_fields[name]
         key = field.alias or name
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
@@ -334,7 +422,7 @@ def _rows(model: type[BaseModel]) -> str:
                 str(extra.get("type_words") or _type_words(field.annotation, field)),
                 str(extra.get("default_words") or _default_words(field)),
                 str(extra.get("unit") or _unit_words(field.annotation)),
-                str(field.description),
+                str(field.description).removeprefix(ONLY) if model is ContainerKeys else str(field.description),
                 _code(_example(key, field)),
             )
         )

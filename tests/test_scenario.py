@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from harness.errors import ExitCode, NothingSelectedError, ScenarioError, UsageError
 from harness.scenario import (
     STEP_KINDS,
+    Build,
     CutNetwork,
     Healthcheck,
     Kill,
@@ -31,9 +32,11 @@ from harness.scenario import (
     Steady,
     Step,
     Terminate,
+    Volume,
     find_scenarios,
     load_scenario,
 )
+from harness.scenario.container import CAPABILITIES
 from harness.scenario.files import SUFFIXES
 from harness.scenario.load import METHODS, USERS_OF_AN_OPEN_MODEL
 from harness.scenario.steps import VICTIM_STEPS
@@ -119,7 +122,7 @@ def test_a_good_file_is_read(good: Scenario) -> None:
     assert not web.shell
     assert web.environment == {"WORKERS": "2", "DEBUG": "true", "MODE": "on"}
     assert worker.environment == {"A": "b=c", "B": ""}
-    assert (web.stop_signal, worker.stop_signal) == ("SIGINT", "SIGTERM")
+    assert (web.stop_signal, worker.stop_signal) == ("SIGINT", None)
     assert (web.stop_grace_period.s, worker.stop_grace_period.s) == (90.0, 10.0)
     assert good.load.users == 20
     assert [request.name for request in good.load.requests] == ["GET /items/{id}", "POST /items", "PUT /items/{id}"]
@@ -205,7 +208,14 @@ def test_a_health_check_that_is_not_written_is_tcp_for_what_takes_the_load(good:
 
 @pytest.mark.parametrize(
     ("written", "kind"),
-    [("/h", "http"), ("tcp", "tcp"), ("running", "running"), ({"log": "ready"}, "log"), ({"tcp": True, "interval": "1s"}, "tcp")],
+    [
+        ("/h", "http"),
+        ("tcp", "tcp"),
+        ("running", "running"),
+        ({"log": "ready"}, "log"),
+        ({"tcp": True, "interval": "1s"}, "tcp"),
+        ({"test": "pg_isready"}, "test"),
+    ],
 )
 def test_a_health_check_has_short_forms(written: object, kind: str) -> None:
     assert Healthcheck.model_validate(written).kind == kind
@@ -306,6 +316,217 @@ def test_a_working_dir_begins_at_the_file(tmp_path: Path) -> None:
     assert Scenario.model_validate_json(scenario.model_dump_json()) == scenario
 
 
+# --- containers -------------------------------------------------------------------------------------------------------------
+
+CONTAINERS = """\
+jetable: 1
+name: in containers
+target:
+  web:
+    build:
+      context: ../app
+      dockerfile: web.Dockerfile
+      args: [VERSION=1.0]
+      target: production
+      network: none
+    image: owner/web:1.0
+    container_name: web
+    restart: unless-stopped
+    entrypoint: tini --
+    user: "1000:1000"
+    init: true
+    read_only: true
+    tmpfs: /tmp:size=64m
+    cap_drop: [all]
+    cap_add: [CAP_NET_BIND_SERVICE]
+    security_opt: ["no-new-privileges:true"]
+    mem_limit: 64m
+    cpus: "0.50"
+    pids_limit: 100
+    working_dir: /srv/app
+    labels: {com.example.team: web, com.example.tier: 1}
+    ports: ["8080:80", "127.0.0.1:8443:443", 9000, 80/tcp, {target: 81, published: "8081"}]
+    expose: ["8000", 8001/tcp]
+    volumes:
+      - data:/data
+      - ../app:/conf:ro
+      - /cache
+      - {type: tmpfs, target: /fast}
+    networks: {front: , back: {}}
+    healthcheck:
+      test: curl -f http://localhost || exit 1
+      interval: 30s
+      start_interval: 100ms
+      retries: 5
+  cache:
+    image: redis:7
+    healthcheck: {test: [NONE]}
+load: {requests: [GET /]}
+steps: [{steady: 1s}]
+"""
+
+
+REACHED = "replicas are reached by their own addresses"
+
+
+@pytest.fixture
+def contained(tmp_path: Path) -> Scenario:
+    write(tmp_path, "FROM scratch", "app/web.Dockerfile")
+    return load_scenario(write(tmp_path, CONTAINERS, "scenarios/s.yaml"))
+
+
+def test_a_compose_service_can_be_pasted_in(contained: Scenario, tmp_path: Path) -> None:
+    web, app = contained.target["web"], str(tmp_path.resolve() / "scenarios" / ".." / "app")
+    assert web.build == Build.model_construct(
+        context=app, dockerfile="web.Dockerfile", args={"VERSION": "1.0"}, target="production", network="none"
+    )
+    assert (web.command, web.argv, web.shell) == (None, (), False)
+    assert (web.entrypoint, web.entrypoint_argv) == ("tini --", ("tini", "--"))
+    assert (web.user, web.init, web.read_only, web.tmpfs) == ("1000:1000", True, True, ("/tmp:size=64m",))  # noqa: S108  in a container
+    assert (web.cap_drop, web.cap_add) == (("ALL",), ("NET_BIND_SERVICE",))
+    assert (web.mem_limit, web.cpus, web.pids_limit) == (64 << 20, 0.5, 100)
+    assert web.labels == {"com.example.team": "web", "com.example.tier": "1"}
+    assert (web.ports, web.expose) == ((80, 443, 9000, 81), (8000, 8001))
+    assert [(each.type, each.source, each.target, each.read_only) for each in web.volumes] == [
+        ("volume", "data", "/data", False),
+        ("bind", app, "/conf", True),
+        ("volume", "", "/cache", False),
+        ("tmpfs", "", "/fast", False),
+    ]
+    assert web.networks == ("front", "back")
+
+
+def test_a_scenario_of_containers_reads_back_from_json(contained: Scenario) -> None:
+    assert Scenario.model_validate_json(contained.model_dump_json()) == contained
+    assert contained.model_dump(mode="json")["target"]["web"]["mem_limit"] == "64m"
+    assert "ports" not in contained.model_dump(mode="json")["target"]["cache"]
+
+
+def test_what_keeps_a_second_replica_from_starting_is_dropped_with_a_sentence(contained: Scenario) -> None:
+    assert contained.target["web"].dropped == (
+        "image: dropped, because build wins; what is built gets a name of the run's own",
+        "container_name: dropped, because two replicas can't share a name",
+        f"ports: the host ports 8080, 8443 and 8081 are dropped, because two replicas can't share them; {REACHED}",
+        "restart: dropped, because Jetable itself starts replacements",
+    )
+    assert contained.target["cache"].dropped == ()
+    one = ProcessType.model_validate({"image": "x", "ports": ["8080:80", "8080:80"], "restart": "no"})
+    assert one.dropped == (f"ports: the host port 8080 is dropped, because two replicas can't share it; {REACHED}",)
+
+
+def test_a_health_check_of_a_container_is_a_command_in_it(contained: Scenario) -> None:
+    check = contained.healthcheck_of("web")
+    assert (check.kind, check.test, check.retries) == ("test", ("CMD-SHELL", "curl -f http://localhost || exit 1"), 5)
+    assert (check.ask_every.s, check.interval.s) == (0.1, 30.0)
+    listed = Healthcheck.model_validate({"test": ["CMD", "pg_isready", "-q"]})
+    assert (listed.test, listed.ask_every.s) == (("CMD", "pg_isready", "-q"), 0.01)
+
+
+@pytest.mark.parametrize("written", [{"test": ["NONE"]}, {"disable": True}, {"disable": True, "start_period": "5s"}])
+def test_a_health_check_that_is_switched_off_leaves_the_default(written: dict[str, object]) -> None:
+    process = {"image": "x", "healthcheck": written}
+    scenario = Scenario.model_validate(minimal(target={"web": process, "worker": process}))
+    declared = scenario.target["web"].healthcheck
+    assert declared is not None
+    assert declared.disable
+    assert (scenario.healthcheck_of("web").kind, scenario.healthcheck_of("worker").kind) == ("tcp", "running")
+    assert scenario.healthcheck_of("web").start_period == declared.start_period
+    assert Scenario.model_validate_json(scenario.model_dump_json()) == scenario
+
+
+@pytest.mark.parametrize(
+    ("processes", "engine"),
+    [
+        ([{"command": "a"}], "process"),
+        ([{"command": "a", "image": "x"}], "process"),
+        ([{"image": "x"}], "docker"),
+        ([{"command": "a", "build": "."}, {"build": "."}], "docker"),
+    ],
+)
+def test_an_image_without_a_command_needs_an_engine_for_images(processes: list[dict[str, object]], engine: str) -> None:
+    target = dict(zip(("web", "worker"), processes, strict=False))
+    assert Scenario.model_validate(minimal(target=target)).default_engine == engine
+
+
+@pytest.mark.parametrize(
+    ("written", "machine", "container"),
+    [
+        (None, None, None),
+        ("app", "{folder}/app", None),
+        ("/no/such/folder", "/no/such/folder", "/no/such/folder"),
+        ({"machine": "app", "container": "/srv"}, "{folder}/app", "/srv"),
+        ({"container": "/srv"}, None, "/srv"),
+    ],
+)
+def test_a_working_dir_is_one_of_this_machine_or_of_the_container(
+    tmp_path: Path, written: object, machine: str | None, container: str | None
+) -> None:
+    (tmp_path / "app").mkdir()
+    data = minimal(target={"web": {"command": "a", "image": "x", "working_dir": written}})
+    scenario = Scenario.model_validate(data, context={"folder": tmp_path})
+    web = scenario.target["web"]
+    assert (web.working_dir, web.container_dir) == (machine and machine.replace("{folder}", str(tmp_path)), container)
+    assert Scenario.model_validate_json(scenario.model_dump_json()) == scenario
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [(None, None), ([], ()), ("", ()), ("a 'b c' | d", ("a", "b c", "|", "d")), (["a", "b c"], ("a", "b c"))],
+)
+def test_an_entrypoint_is_split_without_a_shell(written: object, words: tuple[str, ...] | None) -> None:
+    assert ProcessType.model_validate({"image": "x", "entrypoint": written}).entrypoint_argv == words
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nginx",
+        "nginx:1.27-alpine",
+        "localhost:5000/a/b_c:V1",
+        "ghcr.io/owner/app@sha256:" + "0" * 64,
+        "sha256:" + "0" * 64,
+        "jetable/run-web",
+    ],
+)
+def test_an_image_is_named_as_everywhere(name: str) -> None:
+    assert ProcessType.model_validate({"image": name}).image == name
+
+
+@pytest.mark.parametrize(("written", "count"), [("6m", 6 << 20), ("1GB", 1 << 30), ("1.5g", 3 << 29), (64_000_000, 64_000_000)])
+def test_a_limit_of_memory_is_a_number_of_bytes(written: object, count: int) -> None:
+    process = ProcessType.model_validate({"image": "x", "mem_limit": written})
+    assert process.mem_limit == count
+    assert ProcessType.model_validate_json(process.model_dump_json()) == process
+
+
+@pytest.mark.parametrize(
+    ("written", "ports"),
+    [
+        ([8000], (8000,)),
+        (["[::1]:8080:80"], (80,)),
+        (["127.0.0.1::80"], (80,)),
+        (["8080:80", "8081:80"], (80,)),
+        ([{"target": 80, "published": 8080, "host_ip": "127.0.0.1", "protocol": "tcp"}], (80,)),
+    ],
+)
+def test_of_a_port_the_one_in_the_container_counts(written: object, ports: tuple[int, ...]) -> None:
+    process = ProcessType.model_validate({"image": "x", "ports": written})
+    assert process.ports == ports
+    assert ProcessType.model_validate_json(process.model_dump_json()) == process
+
+
+def test_paths_that_are_too_long_for_the_machine_are_told_and_never_a_crash(tmp_path: Path) -> None:
+    long = "x" * 5000
+    text = GOOD.replace("replicas: 3", f"working_dir: {long}\n    build: {long}\n    volumes: [./{long}:/x]")
+    assert len(problems(tmp_path, text)) == 3
+
+
+def test_a_volume_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    volume = Volume.model_validate("~/:/home", context={"folder": Path("/nowhere")})
+    assert (volume.type, Path(volume.source)) == ("bind", tmp_path)
+
+
 # --- what can be wrong ------------------------------------------------------------------------------------------------------
 
 
@@ -319,7 +540,7 @@ def broken() -> list[tuple[str, str, str]]:
 @pytest.mark.parametrize(("good_part", "bad_part", "expected"), broken())
 def test_each_mistake_is_one_line_with_its_place(tmp_path: Path, good_part: str, bad_part: str, expected: str) -> None:
     assert good_part in GOOD
-    assert problems(tmp_path, GOOD.replace(good_part, bad_part, 1)) == [expected]
+    assert problems(tmp_path, GOOD.replace(good_part, bad_part, 1)) == [expected.replace("{folder}", str(tmp_path.resolve()))]
 
 
 def test_a_name_that_is_wrong_is_told_with_what_follows_from_it(tmp_path: Path) -> None:
@@ -353,7 +574,7 @@ expect: [dropped_request == 0]
     assert problems(tmp_path, broken) == [
         '1:1: the key "name" is missing',
         '2:1: nmae: unknown key "nmae" (did you mean "name"?)',
-        '4:3: target.web: the key "command" is missing',
+        '4:3: target.web: the key "command" is missing; only with image or build it may be left out',
         '5:5: target.web.comand: unknown key "comand" (did you mean "command"?)',
         '6:15: target.web.replicas: must be a whole number, not the text "3"; remove the quotes',
         '8:5: target.web: the key "stop_grace_period" is here for the second time; the first is in line 7',
@@ -399,8 +620,10 @@ def test_keys_of_compose_are_told_from_misspelt_ones(key: str) -> None:
 
 def test_the_lists_of_names_agree_with_the_models() -> None:
     assert set(VICTIM_STEPS) < set(STEP_KINDS)
-    assert not set(_COMPOSE_KEYS) & set(ProcessType.model_fields)
-    assert not set(ProcessType.not_yet) & set(ProcessType.model_fields)
+    keys = {field.alias or name for name, field in ProcessType.model_fields.items()}
+    assert not set(_COMPOSE_KEYS) & keys
+    assert not set(ProcessType.not_yet) & keys
+    assert sorted(CAPABILITIES) == list(CAPABILITIES)
     assert MAX_REPLICAS == 200
 
 
@@ -442,6 +665,10 @@ PLAIN = st.recursive(
                     "repeat",
                     "depends_on",
                     "expect",
+                    *ProcessType.model_fields,
+                    "ports",
+                    "test",
+                    "context",
                 ]
             ),
             inner,

@@ -15,12 +15,14 @@ from pydantic import BaseModel
 from harness import command, schema, template
 from harness.scenario import (
     STEP_KINDS,
+    Build,
     CutNetwork,
     Expectation,
     Healthcheck,
     Kill,
     Load,
     Pause,
+    Port,
     ProcessType,
     Request,
     Restart,
@@ -30,8 +32,11 @@ from harness.scenario import (
     SqueezeMemory,
     Step,
     Terminate,
+    Volume,
+    WorkingDir,
     load_scenario,
 )
+from harness.scenario.target import HEALTH_KINDS
 from harness.threshold import DEFAULT_THRESHOLDS, METRICS
 
 ROOT = Path(__file__).parent.parent
@@ -46,6 +51,10 @@ MODELS: dict[type[BaseModel], dict[str, object]] = {
     },
     ProcessType: {"command": "a"},
     Healthcheck: {},
+    WorkingDir: {},
+    Build: {},
+    Port: {"target": 80},
+    Volume: {"type": "volume", "target": "/data"},
     Load: {"requests": ["GET /"]},
     Request: {"method": "POST", "path": "/"},
     Expectation: {},
@@ -108,6 +117,26 @@ GOOD: list[dict[str, Any]] = [
     scenario(
         target={"web": {"command": "a", "healthcheck": {"log": "ready", "interval": "5ms"}, "depends_on": ["db"]}, "db": {"command": "b"}}
     ),
+    scenario(target={"web": {"image": "nginx:1"}, "worker": {"build": "app"}}),
+    scenario(
+        target={
+            "web": {
+                "build": {"context": "app", "args": {"A": 1}},
+                "entrypoint": [],
+                "ports": [80, "8080:80", {"target": 81, "published": "8081"}],
+                "expose": ["80/tcp", 81],
+                "tmpfs": "/tmp",  # noqa: S108  in a container
+                "networks": {"front": None, "back": {}},
+                "volumes": ["data:/data", "/x", {"type": "tmpfs", "target": "/y"}],
+                "mem_limit": "64m",
+                "cpus": "0.5",
+                "labels": ["a", "b=c"],
+                "working_dir": {"machine": "app", "container": "/srv"},
+                "healthcheck": {"test": ["CMD", "x"], "retries": 2, "start_interval": "1s"},
+            },
+            "worker": {"image": "x", "cpus": 2, "mem_limit": 64_000_000, "labels": {"a": None}, "healthcheck": {"test": ["NONE"]}},
+        }
+    ),
     scenario(load={"rate": "400/s", "requests": ["GET /{id}", {"POST /x": {"a": [1, None]}}, {"POST /x": None, "weight": 3}]}),
     scenario(load={"requests": [{"request": "PUT /", "body": "x", "expect": {"status": [200, 404]}}, {"method": "GET", "path": "/"}]}),
     scenario(steps=[{"terminate": "each"}, {"terminate": None}, {"kill": 1}, {"kill": {"scope": "main"}, "repeat": 5}, {"restart": {}}]),
@@ -123,6 +152,18 @@ BAD: list[dict[str, Any]] = [
     scenario(target={"web": {}}),
     scenario(target={"web": {"command": "a", "comand": "b"}}),
     scenario(target={"web": {"command": []}}),
+    scenario(target={"web": {"entrypoint": "a"}}),
+    scenario(target={"web": {"image": "x", "build": {"contxt": "."}}}),
+    scenario(target={"web": {"image": "x", "ports": [{"published": 80}]}}),
+    scenario(target={"web": {"image": "x", "ports": ["53/udp"]}}),
+    scenario(target={"web": {"image": "x", "volumes": ["data"]}}),
+    scenario(target={"web": {"image": "x", "volumes": [{"type": "bnd", "target": "/x"}]}}),
+    scenario(target={"web": {"image": "x", "networks": {"back": {"aliases": ["x"]}}}}),
+    scenario(target={"web": {"image": "x", "mem_limit": "64x"}}),
+    scenario(target={"web": {"image": "x", "mem_limit": 64}}),
+    scenario(target={"web": {"image": "x", "cpus": 0}}),
+    scenario(target={"web": {"image": "x", "init": "yes"}}),
+    scenario(target={"web": {"image": "x", "platform": "linux/arm64"}}),
     scenario(target={"web": {"command": "a", "replicas": "3"}}),
     scenario(target={"web": {"command": "a", "stop_grace_period": 10}}),
     scenario(target={"web": {"command": "a", "stop_grace_period": "10"}}),
@@ -175,7 +216,7 @@ def test_every_key_has_a_meaning_and_an_example_that_is_right(model: type[BaseMo
         key = field.alias or name
         assert field.description, f"{model.__name__}.{key}"
         assert field.examples, f"{model.__name__}.{key}"
-        needed = {"http": "/"} if model is Healthcheck and key in ("interval", "timeout", "start_period") else {}
+        needed = {"http": "/"} if model is Healthcheck and key not in HEALTH_KINDS and key != "disable" else {}
         needed |= {"kill": "any"} if model is Step and key == "repeat" else {}
         if (model, key) in ((ProcessType, "depends_on"), (Scenario, "target")):
             continue  # names other process types, or replaces them all
@@ -227,3 +268,14 @@ def test_writing_anew_writes_every_generated_file(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(schema, "FILES", files)
     schema.write()
     assert {file.name for file in (tmp_path / "docs").iterdir()} == {"scenarios.md", "scenario.schema.json"}
+
+
+def test_the_containers_of_the_reference_are_a_target(tmp_path: Path) -> None:
+    for folder in ("app", "scenarios/conf"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "app/Dockerfile").touch()
+    file = tmp_path / "scenarios/example.yaml"
+    rest = "jetable: 1\nname: x\nload: {requests: [GET /]}\nsteps: [{steady: 1s}]\n"
+    file.write_text(rest + schema.CONTAINER_EXAMPLE, encoding="utf-8")
+    assert load_scenario(file).default_engine == "docker"
+    assert schema.CONTAINER_EXAMPLE.strip() in schema.scenario_docs()

@@ -17,18 +17,13 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 
+from harness.scenario.steps import LEAST_BYTES
 from harness.scenario.values import TEXTS, moved, no_nul
 from harness.strict_model import AsTuple, Complaint, Part, complain
+from harness.units import BYTES_PATTERN, MOST_BYTES, bytes_text, parse_bytes
 from harness.words import MistakeError, all_of, did_you_mean, quoted, shown
 
-LEAST_MEMORY: Final = 6 << 20
-"""Docker refuses a container with less (bytes)."""
-
-_MOST_MEMORY: Final = 1 << 60
 _LEAST_CPUS: Final = 0.01
-_BYTES: Final = re.compile(r"(\d{1,15}(?:\.\d{1,6})?) ?(?:([kmgt])i?)?b?", re.ASCII | re.IGNORECASE)
-_BYTES_PATTERN: Final = r"^\d+(\.\d+)? ?([kKmMgGtT][iI]?)?[bB]?$"
-_FACTORS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", re.ASCII)
 _USER: Final = re.compile(r"[^\s:]+(:[^\s:]+)?")
 _RESTART: Final = re.compile(r"no|always|unless-stopped|on-failure(:\d{1,9})?", re.ASCII)
@@ -242,20 +237,12 @@ def _networks(written: object) -> object:
 
 
 def _bytes(written: object) -> int:
-    """A number of bytes from an integer or from Compose's ``64m``."""
-    size = -1
-    if isinstance(written, int) and not isinstance(written, bool):
-        size = written
-    elif isinstance(written, str) and (match := _BYTES.fullmatch(written)):
-        whole, _, part = match[1].partition(".")
-        factor = _FACTORS[(match[2] or "").lower()]
-        size = int(whole) * factor + (int(part) * factor // 10 ** len(part) if part else 0)
-    if size < 0:
-        raise MistakeError(f"must be a size such as 64m or 1g, not {shown(written)}")
-    if not LEAST_MEMORY <= size <= _MOST_MEMORY:
-        limit = "at least 6m, the least that Docker takes" if size < LEAST_MEMORY else "at most 1048576t"
-        raise MistakeError(f"must be {limit}, not {written if isinstance(written, str) else f'{size} bytes'}")
-    return size
+    """A number of bytes, from Compose's ``64m`` or from a bare number."""
+    count = written if isinstance(written, int) and not isinstance(written, bool) else parse_bytes(written)
+    if not LEAST_BYTES <= count <= MOST_BYTES:
+        limit = f"at least {bytes_text(LEAST_BYTES)}, the least" if count < LEAST_BYTES else f"at most {bytes_text(MOST_BYTES)}, the most"
+        raise MistakeError(f"must be {limit} that container engines take, not {written if isinstance(written, str) else f'{count} bytes'}")
+    return count
 
 
 def _cpus(written: object) -> float:
@@ -587,7 +574,7 @@ class ContainerKeys(Part):
     published: Annotated[tuple[Port, ...], AsTuple] = Field(
         default=(),
         alias="ports",
-        description=_describe("the ports on which it listens inside; host ports are dropped, because two replicas can't share one"),
+        description=_describe("the ports on which it listens inside, first the one that takes the load; host ports are dropped"),
         examples=[["8080:80"]],
         json_schema_extra={"type_words": "list of ports (see below)"},
     )
@@ -597,7 +584,7 @@ class ContainerKeys(Part):
         AfterValidator(_each_once),
     ] = Field(
         default=(),
-        description=_describe("more ports on which it listens inside"),
+        description=_describe("ports on which it listens inside, as in ports"),
         examples=[[8000]],
         json_schema_extra={"type_words": "list of ports"},
     )
@@ -631,9 +618,9 @@ class ContainerKeys(Part):
         ),
     ] = Field(
         default=(),
-        description=_describe("networks that it is in, made for the run and removed with it"),
+        description=_describe("networks that it is in, made for the run and removed with it; it is reached on the first"),
         examples=[["back"]],
-        json_schema_extra={"type_words": "list, or mapping of names to nothing", "default_words": "one for all of the run"},
+        json_schema_extra={"type_words": "list, or mapping of names to nothing", "default_words": "one that all process types share"},
     )
     cap_drop: Capabilities = Field(
         default=(), description=_describe("capabilities that it does without, with or without CAP_"), examples=[["ALL"]]
@@ -648,14 +635,15 @@ class ContainerKeys(Part):
         Annotated[
             int,
             PlainValidator(_bytes),
-            WithJsonSchema({"anyOf": [{"type": "integer", "minimum": LEAST_MEMORY}, {"type": "string", "pattern": _BYTES_PATTERN}]}),
+            PlainSerializer(bytes_text, return_type=str),
+            WithJsonSchema({"anyOf": [{"type": "integer", "minimum": LEAST_BYTES}, {"type": "string", "pattern": BYTES_PATTERN}]}),
         ]
         | None
     ) = Field(
         default=None,
-        description=_describe("how much memory it may have, from 6m; above it the kernel kills; a bare number is bytes"),
+        description=_describe("how much memory it may have, from 6m and without swap; above it the kernel kills; a bare number is bytes"),
         examples=["256m"],
-        json_schema_extra={"type_words": "size", "unit": "b, k, m, g, t", "default_words": "no limit"},
+        json_schema_extra={"type_words": "size", "unit": "b, k, m, g", "default_words": "no limit"},
     )
     cpus: (
         Annotated[

@@ -190,7 +190,7 @@ class Healthcheck(Part):
     test: (
         Annotated[
             tuple[str, ...],
-            PlainValidator(_test),
+            BeforeValidator(_test),
             WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
         ]
         | None
@@ -208,7 +208,7 @@ class Healthcheck(Part):
     )
     interval: PositiveDuration = Field(
         default=Duration.parse("10ms"),
-        description="how often to ask while it starts; a test begins so long after the one before it began, and not before that has ended",
+        description="how often to ask while it starts; a test begins so long after the one before it has ended",
         examples=["50ms"],
     )
     timeout: PositiveDuration = Field(
@@ -354,7 +354,10 @@ class ProcessType(ContainerKeys):
         default=None,
         description="when a replica counts as started",
         examples=["/healthz"],
-        json_schema_extra={"default_words": "tcp for what takes the load, else running", "type_words": "text, or mapping (see below)"},
+        json_schema_extra={
+            "default_words": "that of the image, else tcp for what takes the load and running for the others",
+            "type_words": "text, or mapping (see below)",
+        },
     )
     stop_signal: Annotated[str, AfterValidator(_stop_signal)] | None = Field(
         default=None,
