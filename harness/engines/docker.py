@@ -52,7 +52,7 @@ from harness.engines.docker_container import (
     volume_name,
 )
 from harness.engines.docker_events import ContainerEvent, EventStream
-from harness.engines.docker_evidence import changed_paths, memory_used, processes_of, scratch_archive, uid_of
+from harness.engines.docker_evidence import changed_paths, layers_of, memory_used, overlay_changes, processes_of, scratch_archive, uid_of
 from harness.engines.docker_image import Health, Image, have_image
 from harness.engines.docker_network import Networks, reached_by_address
 from harness.errors import EngineLostError, KeyOfScenarioError, MachineError, UsageError
@@ -76,6 +76,7 @@ _DIE_WITHIN_S: Final = 10.0
 _LAST_OUTPUT_S: Final = 0.3
 _JANITORS: Final = 8
 _CUT_OFF_WITHIN_NS: Final = 100_000_000
+_COMPARED: Final = 3
 _SETTLED_NS: Final = 2 * NS_PER_S
 _SQUEEZES: Final = 40
 _SQUEEZE_EVERY_S: Final = 0.05
@@ -99,6 +100,9 @@ class _Life:
     table: ListenTable | None = None
     health: str = ""
     told: bool = False
+    main_command: str = ""
+    main_uid: int = -1
+    layers: tuple[Path, tuple[Path, ...]] | None = None
     oom: bool = False
     killed: bool = False
     away: bool = False
@@ -132,6 +136,7 @@ class DockerEngine:
         self._lost = ""
         self._closed = False
         self._direct = True
+        self._compared: dict[str, int] = {}
         self._problems: list[BaseException] = []
         self._daemon: Daemon = connect()
         with translated():
@@ -423,6 +428,8 @@ class DockerEngine:
         past = self._kernel.past(life.main.pid) if self._kernel is not None and life.main is not None else None
         seen = past is not None and created_ns <= past.forked_ns <= past.executed_ns <= running_ns
         host, port = self._address_of(life, found)
+        if life.main is not None:
+            life.layers = layers_of(found)
         life.replica = Replica(
             name=spec.name,
             process=spec.process,
@@ -542,7 +549,9 @@ class DockerEngine:
             self._tidy_up(life)
 
     def _ask_the_engine(self, life: _Life) -> None:
-        if self._lost:
+        """Ask for what nobody told; for nothing else, since the engine answers only when it has taken the container's network down."""
+        doubtful = life.status < 0 or (life.status == _KILLED and not life.killed and not life.oom)
+        if self._lost or not doubtful:
             return
         with suppress(RefusedError, DaemonGoneError), translated():
             state = self._daemon.api.inspect_container(life.container)["State"]
@@ -555,12 +564,27 @@ class DockerEngine:
         if self._lost:
             return
         with suppress(RefusedError, DaemonGoneError):
-            with translated():
-                paths = changed_paths(self._daemon.api.diff(life.container) or (), mounted(life.spec))
+            paths = self._changed(life)
             if paths:
                 self._context.record(Wrote(at_ns=self._context.clock.now_ns(), replica=life.spec.name, paths=paths[:200], count=len(paths)))
             self._remove(life)
             self._context.record(PhaseReached(at_ns=self._context.clock.now_ns(), replica=life.spec.name, phase="removed"))
+
+    def _changed(self, life: _Life) -> tuple[str, ...]:
+        """What changed in its own filesystem, read from its layer where that can be seen.
+
+        ``docker diff`` may compare all files of the image, which keeps the engine busy for seconds while others are measured. So it is
+        asked for the first few replicas of a process type only.
+        """
+        changes = overlay_changes(*life.layers) if life.layers else None
+        if changes is None:
+            asked = self._compared.get(life.spec.process, 0)
+            if asked >= _COMPARED:
+                return ()
+            self._compared[life.spec.process] = asked + 1
+            with translated():
+                changes = [(int(entry["Kind"]), str(entry["Path"])) for entry in self._daemon.api.diff(life.container) or ()]
+        return changed_paths(changes, mounted(life.spec))
 
     def _remove(self, life: _Life) -> None:
         with suppress(NoSuchThingError, RefusedError, DaemonGoneError), translated():
@@ -639,6 +663,7 @@ class DockerEngine:
             if life.ended_ns or life.main is None or life.replica is None:
                 continue
             self._look_for_zombies(life, self._members(life), now_ns)
+            self._look_at_main(life, life.main)
             if now_ns - life.replica.running_ns > _SETTLED_NS:
                 self._tell_contained(life)
 
@@ -657,22 +682,25 @@ class DockerEngine:
         after_ns = now_ns - min(since_ns for _, since_ns in fresh)
         self._context.record(Zombies(at_ns=now_ns, replica=life.spec.name, after_ns=after_ns, processes=processes))
 
+    def _look_at_main(self, life: _Life, main: Proc) -> None:
+        command, uid = proctable.command_line(main), uid_of(main.pid)
+        now = proctable.look(main.pid)
+        if now is not None and now.started == main.started and now.alive:
+            life.main_command, life.main_uid = command, uid
+
     def _tell_contained(self, life: _Life) -> None:
-        """Tell once what process 1 is; of one that ended early, what was asked for must do."""
+        """Tell once what process 1 is, as it was last seen: an entrypoint may change its user and become another program."""
         if life.told:
             return
         life.told = True
-        main = proctable.look(life.main.pid) if life.main else None
-        same = main is not None and life.main is not None and main.started == life.main.started and main.alive
-        command = proctable.command_line(main) if same and main else " ".join(command_of(life.spec, life.image))
         self._context.record(
             Contained(
                 at_ns=self._context.clock.now_ns(),
                 replica=life.spec.name,
                 container=life.container[:12],
                 image=life.image.name,
-                main=command,
-                uid=uid_of(main.pid) if same and main else -1,
+                main=life.main_command or " ".join(command_of(life.spec, life.image)),
+                uid=life.main_uid,
                 init=bool(life.spec.declared and life.spec.declared.init),
             )
         )

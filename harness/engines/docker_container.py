@@ -29,6 +29,9 @@ SCRATCH: Final = "/jetable/scratch"
 START_INTERVAL_API: Final = (1, 44)
 """Docker 25 is the first that knows ``start_interval``."""
 
+INIT_PLACES: Final = ("/sbin/docker-init", "/usr/sbin/docker-init", "/dev/init")
+"""Where an engine mounts its own init."""
+
 LOOPBACK: Final = "127.0.0.1"
 
 
@@ -142,7 +145,7 @@ def mounted(spec: ReplicaSpec) -> tuple[str, ...]:
     """The paths in the container at which something else than its own filesystem is."""
     declared = _declared(spec)
     targets = [volume.target for volume in declared.volumes] + [entry.partition(":")[0] for entry in declared.tmpfs]
-    return (*targets, *([SCRATCH] if uses_scratch(spec) else []))
+    return (*targets, *([SCRATCH] if uses_scratch(spec) else []), *(INIT_PLACES if declared.init else ()))
 
 
 def _host_config(daemon: Daemon, run_id: str, spec: ReplicaSpec, port: int, place: Place) -> Any:

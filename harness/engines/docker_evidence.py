@@ -6,34 +6,75 @@ All of it is read, nothing is executed in the container.
 from __future__ import annotations
 
 import io
+import os
+import stat
 import tarfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from harness.history import Process
 
-_KINDS: Final = {0: "C", 1: "A", 2: "D"}
-"""How the engine numbers what changed: changed, added, deleted."""
+CHANGED, ADDED, DELETED = 0, 1, 2
+"""How the engine numbers what happened to a path."""
 
+_LETTERS: Final = {CHANGED: "C", ADDED: "A", DELETED: "D"}
+_MOST_PATHS: Final = 20_000
 _PAGE: Final = 4096
 _MEMORY: Final = Path("/sys/fs/cgroup/memory")
 
 
-def changed_paths(changes: Iterable[Mapping[str, Any]], mounts: Sequence[str]) -> tuple[str, ...]:
+def changed_paths(changes: Iterable[tuple[int, str]], mounts: Sequence[str]) -> tuple[str, ...]:
     """The lines of ``docker diff`` that say something: ``A /app/x``, sorted by path.
 
     Left out: folders that only changed because something in them did, and the places at which something else is mounted, which the engine
     makes itself.
     """
-    kinds = {str(change["Path"]): _KINDS.get(int(change["Kind"]), "C") for change in changes}
+    kinds = {path: kind for kind, path in changes}
     above = {str(parent) for path in kinds for parent in PurePosixPath(path).parents}
     inside = {str(parent) for mount in mounts for parent in (PurePosixPath(mount), *PurePosixPath(mount).parents)}
     return tuple(
-        f"{kind} {path}"
+        f"{_LETTERS.get(kind, 'C')} {path}"
         for path, kind in sorted(kinds.items())
-        if not (path in above and kind != "D") and not (path in inside and kind in "AC")
+        if not (path in above and kind != DELETED) and not (path in inside and kind != DELETED)
     )
+
+
+def layers_of(found: Mapping[str, Any]) -> tuple[Path, tuple[Path, ...]] | None:
+    """The folder of what a container changed and those of its image, of an engine that keeps them with overlayfs; None of another one."""
+    driver = found.get("GraphDriver") or {}
+    data = driver.get("Data") or {}
+    upper, lower = data.get("UpperDir"), data.get("LowerDir")
+    if not str(driver.get("Name", "")).startswith("overlay") or not upper or not lower:
+        return None
+    return Path(upper), tuple(Path(part) for part in str(lower).split(":"))
+
+
+def overlay_changes(upper: Path, lowers: Sequence[Path]) -> list[tuple[int, str]] | None:
+    """What ``docker diff`` would tell, read from the upper folder of an overlay (overlayfs in the kernel's documentation).
+
+    A character device 0:0 there stands for something that was deleted. None when it may not be read.
+    """
+    if not os.access(upper, os.R_OK | os.X_OK):
+        return None
+    try:
+        return list(islice(_overlay_changes(upper, lowers), _MOST_PATHS))
+    except OSError:  # somebody removes the container meanwhile
+        return None
+
+
+def _overlay_changes(upper: Path, lowers: Sequence[Path]) -> Iterator[tuple[int, str]]:
+    for folder, folders, files in os.walk(upper):
+        for name in (*folders, *files):
+            path = Path(folder, name)
+            inside = path.relative_to(upper)
+            status = path.lstat()
+            if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
+                kind = DELETED
+            else:
+                kind = CHANGED if any(os.path.lexists(lower / inside) for lower in lowers) else ADDED
+            yield kind, f"/{inside}"
 
 
 def uid_of(pid: int) -> int:

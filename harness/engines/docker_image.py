@@ -6,9 +6,11 @@ fails, the instruction that failed is named. An image that is not there is pulle
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.clock import NS_PER_S
@@ -66,7 +68,7 @@ def have_image(daemon: Daemon, run_id: str, process: str, declared: ProcessType,
     """
     if declared.build is not None:
         name = build(daemon, run_id, process, declared, tell)
-        shown = f"{declared.build.context}/{declared.build.dockerfile}"
+        shown = os.path.normpath(Path(declared.build.context, declared.build.dockerfile))
     else:
         name = shown = str(declared.image)
         _pull_if_missing(daemon, process, name, tell)
