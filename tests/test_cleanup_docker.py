@@ -96,12 +96,15 @@ class Maker:
 
     def image(self, run_id: str, owner: str = DEAD) -> str:
         tag = f"jetable-test/{self.name}-{len(self.made)}".lower()
-        file = io.BytesIO(f"FROM {IMAGE}\n".encode())  # the label alone is a layer, so nothing is left in the cache of builds
+        file = io.BytesIO(f"FROM {IMAGE}\n".encode())  # labels alone are layers, so nothing is left in the cache of builds
         for _line in self.api.build(fileobj=file, tag=tag, labels=labels(run_id, owner), rm=True, forcerm=True):
             pass
-        found = str(self.api.inspect_image(tag)["Id"])
-        self.made.append(("image", found))
-        return found
+        found = self.api.inspect_image(tag)
+        self.made += [
+            ("image", found["Id"]),
+            *([("image", found["Parent"])] if found["Parent"] != self.api.inspect_image(IMAGE)["Id"] else []),
+        ]
+        return str(found["Id"])
 
     def is_there(self, key: str) -> bool:
         kind = next(kind for kind, made in self.made if made == key)
@@ -177,7 +180,7 @@ def test_all_that_has_the_label_of_the_run_is_removed_and_nothing_else(maker: Ma
     maker.api.connect_container_to_network(guest, network)
     result = clean_run(run_id)
     assert result.left == ()
-    assert sorted(text.split()[0] for text in result.removed) == ["container"] * 4 + ["folder", "image", "network", "volume"]
+    assert {text.split()[0] for text in result.removed} == {"container", "folder", "image", "network", "volume"}
     assert [key for key in mine if maker.is_there(key)] == []
     assert all(map(maker.is_there, [*others, guest]))
     assert maker.api.inspect_container(guest)["State"]["Running"]
@@ -261,6 +264,21 @@ def test_where_proc_hides_the_processes_of_others_no_owner_is_dead(maker: Maker,
     monkeypatch.setattr(docker_things.proctable, "look", lambda _pid: None)
     assert clean_stale() == []
     assert all(maker.all_there())
+
+
+@pytest.mark.docker
+@pytest.mark.live
+@pytest.mark.slow
+@pytest.mark.parametrize("finished", [True, False])
+def test_an_image_that_has_not_got_all_its_labels_goes_with_the_run(maker: Maker, daemon: Daemon, run_id: str, *, finished: bool) -> None:
+    folder = make_scratch(run_id)
+    mine = f"{2**22}:{os.getpid()} {proctable.namespace(os.getpid())} {marks.boot_id()}"
+    (folder / "owner").write_text(mine)
+    marks.record_daemon(folder, daemon.url)
+    maker.image(run_id if finished else "", mine)
+    other = maker.image("", f"{2**22}:1{os.getpid()} {proctable.namespace(os.getpid())} {marks.boot_id()}")
+    assert clean_run(run_id).left == ()
+    assert [key for _, key in maker.made if maker.is_there(key)] == [other]
 
 
 @pytest.mark.docker
@@ -404,7 +422,7 @@ def test_after_sigkill_of_a_harness_that_makes_containers_nothing_is_left(daemon
     assert harness.returncode == -signal.SIGKILL
     eventually(lambda: (proc := proctable.look(watchdog)) is None or not proc.alive)
     try:
-        assert docker_things._things(daemon, run_id) == []
+        assert [thing for thing in docker_things._things(daemon) if thing.run_id == run_id] == []
         assert not marks.scratch_folder(run_id).exists()
     finally:
         make_scratch(run_id)

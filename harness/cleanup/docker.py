@@ -32,7 +32,7 @@ _AT_ONCE: Final = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thing:
-    """Something with the label of a run. ``key`` names it to the engine, ``name`` to a person."""
+    """Something with our labels. ``key`` names it to the engine, ``name`` to a person; ``run_id`` is empty for an unfinished image."""
 
     kind: str
     key: str
@@ -63,7 +63,7 @@ class DockerThings:
             try:
                 with _connected(url, _LOOK_WITHIN_S) as daemon:
                     things, owners = _things(daemon), _Owners(daemon)
-                    known = [(thing, owner) for thing in things if (owner := owners.of(thing))]
+                    known = [(thing, owner) for thing in things if thing.run_id and (owner := owners.of(thing))]
             except JetableError:
                 continue
             for thing, owner in known:
@@ -97,19 +97,20 @@ class DockerThings:
 
 @dataclass(slots=True, kw_only=True)
 class _Sweep:
-    """One removal under way: what was seen so far, and what the engine said of those that it did not remove."""
+    """One removal under way: who owns the run, what was seen so far, and what the engine said of those that it did not remove."""
 
+    made_by: marks.ScratchOwner | None
     seen: dict[tuple[str, str], Thing] = field(default_factory=dict)
     refused: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
 def _sweep(daemon: dockerd.Daemon, order: Order) -> Swept:
     """Remove until two looks in a row, and all looks for as long as somebody's call may be under way, find nothing."""
-    sweep = _Sweep()
+    sweep = _Sweep(made_by=marks.scratch_owner(marks.scratch_folder(order.run_id)))
     quiet = 0
     quiet_from_ns = order.clock.now_ns()
     while True:
-        found = _things(daemon, order.run_id)
+        found = _of_run(_things(daemon), order.run_id, sweep)
         sweep.seen.update({(thing.kind, thing.key): thing for thing in found})
         quiet = 0 if found else quiet + 1
         if order.over or (quiet >= 2 and order.clock.now_ns() - quiet_from_ns >= order.settle_s * NS_PER_S):
@@ -170,18 +171,27 @@ def _ignored_refusal() -> Iterator[None]:
         pass
 
 
-def _things(daemon: dockerd.Daemon, run_id: str = "") -> list[Thing]:
-    """All things with the label of exactly this run; without one, of every run."""
-    filters = {"label": [f"{marks.LABEL_RUN}={run_id}" if run_id else marks.LABEL_RUN]}
+def _of_run(things: Sequence[Thing], run_id: str, sweep: _Sweep) -> list[Thing]:
+    """The things with the label of exactly this run, and images that its owner had not finished.
+
+    An engine without BuildKit adds one label after the other, the owner's first, and makes an image of each step.
+    """
+    found = [thing for thing in things if thing.run_id == run_id]
+    sweep.made_by = sweep.made_by or next((thing.made_by for thing in found), None)
+    return found + [thing for thing in things if not thing.run_id and thing.made_by is not None and thing.made_by == sweep.made_by]
+
+
+def _things(daemon: dockerd.Daemon) -> list[Thing]:
+    """All things that somebody's harness made, and all that have the label of a run."""
+    run, owner = {"label": [marks.LABEL_RUN]}, {"label": [marks.LABEL_OWNER]}
     with dockerd.translated():
         listed = {
-            "container": daemon.api.containers(all=True, filters=filters),
-            "network": daemon.api.networks(filters=filters),
-            "volume": daemon.api.volumes(filters=filters).get("Volumes") or [],
-            "image": daemon.api.images(filters=filters),
+            "container": daemon.api.containers(all=True, filters=run),
+            "network": daemon.api.networks(filters=run),
+            "volume": daemon.api.volumes(filters=run).get("Volumes"),
+            "image": daemon.api.images(filters=owner),
         }
-    things = [_thing(kind, entry) for kind, entries in listed.items() for entry in entries or ()]
-    return [thing for thing in things if thing.run_id and run_id in ("", thing.run_id)]
+    return [_thing(kind, entry) for kind, entries in listed.items() for entry in entries or ()]
 
 
 def _thing(kind: str, entry: Mapping[str, object]) -> Thing:
