@@ -103,6 +103,12 @@ def _alone_on_the_way(drops: Drops) -> bool:
     return drops.new == 0 and drops.only(Outcome.CLOSED) and not drops.life.died_by_itself
 
 
+def _gave_up(drops: Drops) -> bool:
+    """Nothing came back: no answer in time, or no connection."""
+    silent = {Outcome.TIMEOUT.value, Outcome.UNAVAILABLE.value}
+    return drops.disturbance is not None and {name for name, _ in drops.outcomes} <= silent
+
+
 # --- words ------------------------------------------------------------------------------------------------------------------
 
 
@@ -140,11 +146,25 @@ def _survived_words(drops: Drops) -> str:
     return f"The main process {_exit_words(drops)}, but {count(left, 'descendant')} went on serving without it and had to be killed."
 
 
+def _lasted_words(drops: Drops) -> str:
+    return span(drops.disturbance.lasted_s) if drops.disturbance else "a while"
+
+
+def _oom_words(drops: Drops) -> str:
+    exited, detail = drops.life.exited, drops.disturbance.taken.detail if drops.disturbance else ""
+    whom = "its main process" if exited and exited.oom else "a process of it"
+    return f"Squeezed {detail}, the replica lacked memory: the kernel killed {whom}, and what was in flight there was lost for its client."
+
+
 _WAIT: Final = (
     "Handle the signal: close the listener, let what is in flight be answered, then exit. Servers call this their graceful mode; "
     "make sure that the signal reaches the server itself."
 )
 _RETRY: Final = "Let the router retry idempotent requests (retries: in load), as load balancers do, or make clients retry."
+_ROUTE_AROUND: Final = (
+    "Let the router take a replica out that does not answer (a shorter health check, outlier ejection), and give requests a time-out "
+    "with a retry of idempotent ones (timeout: and retries: in load)."
+)
 LISTENER_CURE: Final = (
     "Go on serving until the router has learned of the stop (drain: or a preStop sleep of that length), or close the listener as soon "
     "as the signal comes, so that new connections are refused and go elsewhere."
@@ -253,15 +273,59 @@ CAUSES: Final[tuple[Cause, ...]] = (
         cure=_RETRY,
     ),
     Cause(
+        name=names.DROPPED_WHILE_PAUSED,
+        needs="all of them got no answer or no connection in time",
+        fits=_gave_up,
+        cause=lambda drops: f"The replica hung for {_lasted_words(drops)}, the router went on sending to it, and their clients gave up.",
+        cure=_ROUTE_AROUND,
+    ),
+    Cause(
+        name=names.DROPPED_WHILE_PAUSED,
+        needs="some of their connections were closed or their answers cut",
+        fits=lambda drops: drops.disturbance is not None,
+        cause=lambda drops: f"The app cut them after it had hung for {_lasted_words(drops)}.",
+        cure="Look for time-outs inside the app that run out while it hangs, such as the heartbeat of workers; its log may say.",
+    ),
+    Cause(
+        name=names.DROPPED_WHILE_CUT_OFF,
+        needs="all of them met nothing but silence",
+        fits=_gave_up,
+        cause=lambda drops: (
+            f"The replica could not be reached for {_lasted_words(drops)}, the router went on sending to it, and their clients gave up."
+        ),
+        cure=_ROUTE_AROUND,
+    ),
+    Cause(
+        name=names.DROPPED_WHILE_CUT_OFF,
+        needs="some of their connections were lost",
+        fits=lambda drops: drops.disturbance is not None,
+        cause=lambda drops: f"Their connections did not live through the {_lasted_words(drops)} without a network.",
+        cure=_RETRY,
+    ),
+    Cause(
+        name=names.LOST_BY_OOM,
+        needs="the kernel killed in the replica while the harness had lowered its limit of memory",
+        fits=lambda drops: drops.disturbance is not None,
+        cause=_oom_words,
+        cure=f"{_RETRY} Or give it room (mem_limit), and bound what its workers may use.",
+    ),
+    Cause(
+        name=names.DROPPED_WHILE_SQUEEZED,
+        needs="the harness had lowered the limit of memory, and nothing was killed",
+        fits=lambda drops: drops.disturbance is not None,
+        cause=lambda _: "The kernel killed nothing, but the replica did not answer with so little memory.",
+        cure="Give it room (mem_limit), and bound what its workers may use.",
+    ),
+    Cause(
         name=names.UNAVAILABLE,
         needs="there was no replica to go to, and no fault near",
-        fits=lambda drops: not drops.replica and drops.fault is None,
+        fits=lambda drops: not drops.replica and drops.harm is None,
         cause=lambda _: "No replica was up to take them, though none was being stopped.",
         cure="Look for why the replicas were gone, such as died-by-itself or a step that scaled to 0.",
     ),
     Cause(
         name=names.UNAVAILABLE,
-        needs="there was no replica to go to while one was being stopped",
+        needs="there was no replica to go to while something was being done to one",
         fits=lambda drops: not drops.replica,
         cause=lambda _: "No other replica was up to take them.",
         cure="Run more replicas, or start the new one before the old one stops (order: start-first).",
@@ -314,7 +378,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         name=names.TRUNCATED_ANSWERS,
         needs="cut in the middle of an answer by a replica that went on running",
-        fits=lambda drops: drops.fault is None and not drops.life.died_by_itself,
+        fits=lambda drops: drops.harm is None and not drops.life.died_by_itself,
         cause=lambda _: "The app closed the connection in the middle of its answer, though nothing was done to the replica.",
         cure="Look for a worker that ended, a time-out or an exception inside the app while it writes an answer; its log may say.",
     ),

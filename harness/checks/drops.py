@@ -1,8 +1,8 @@
-"""Which fault dropped a request, and what happened to it on the wire.
+"""Which harm dropped a request, and what happened to it on the wire.
 
-A dropped op is attributed to a fault when the life of its last attempt, from invoke to end, meets the fault's window on the replica that
-it went to; when it was refused everywhere, any fault's window will do. Its finding's name follows from the fault, from whether it had
-been sent before the signal, and from whether its connection was reused:
+A dropped op is attributed to a harm, a stop or a disturbance, when the life of its last attempt, from invoke to end, meets the harm's
+window on the replica that it went to; when it was refused everywhere, any harm's window will do; of two the later one. Its finding's name
+follows from the harm, from whether it had been sent before the signal, and from whether its connection was reused:
 
 | outcome | no fault | SIGKILL | sent before the signal | sent after it, new connection | sent after it, reused connection |
 |---|---|---|---|---|---|
@@ -10,7 +10,9 @@ been sent before the signal, and from whether its connection was reused:
 | truncated | truncated-answers | lost-by-kill | dropped-in-flight | dropped-after-signal | dropped-after-signal |
 | timeout | timeouts | lost-by-kill | dropped-in-flight | dropped-after-signal | dropped-after-signal |
 
-``unavailable``, ``rejected``, ``errors``, ``wrong-answers`` and ``unfinished`` are called so whatever else happened.
+While a replica was disturbed, or soon after, all of these are ``dropped-while-paused``, ``dropped-while-cut-off``, ``lost-by-oom`` when the
+kernel killed in it, or else ``dropped-while-squeezed``. So are those that could connect to nothing but a replica that hung or was cut off.
+All others of ``unavailable``, and ``rejected``, ``errors``, ``wrong-answers`` and ``unfinished`` are called so whatever happened.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from typing import Final
 
 import numpy as np
 
-from harness.checks.facts import Facts, Fault, Life, Rows
+from harness.checks.facts import Disturbance, Facts, Fault, Harm, Life, Rows
 from harness.history import CODE, OUTCOMES
 from harness.outcome import Outcome, Reached
 
@@ -29,6 +31,10 @@ DROPPED_IN_FLIGHT: Final = "dropped-in-flight"
 DROPPED_AFTER_SIGNAL: Final = "dropped-after-signal"
 KEEP_ALIVE_RACE: Final = "keep-alive-race"
 LOST_BY_KILL: Final = "lost-by-kill"
+DROPPED_WHILE_PAUSED: Final = "dropped-while-paused"
+DROPPED_WHILE_CUT_OFF: Final = "dropped-while-cut-off"
+LOST_BY_OOM: Final = "lost-by-oom"
+DROPPED_WHILE_SQUEEZED: Final = "dropped-while-squeezed"
 DROPPED_WITHOUT_FAULT: Final = "dropped-without-fault"
 TRUNCATED_ANSWERS: Final = "truncated-answers"
 TIMEOUTS: Final = "timeouts"
@@ -43,6 +49,10 @@ NAMES: Final = (
     DROPPED_AFTER_SIGNAL,
     KEEP_ALIVE_RACE,
     LOST_BY_KILL,
+    DROPPED_WHILE_PAUSED,
+    DROPPED_WHILE_CUT_OFF,
+    LOST_BY_OOM,
+    DROPPED_WHILE_SQUEEZED,
     UNAVAILABLE,
     TRUNCATED_ANSWERS,
     TIMEOUTS,
@@ -72,6 +82,9 @@ CUT: Final[dict[Outcome, str]] = {
 }
 """Outcomes that a fault can be the reason of, with their names when there was none."""
 
+WHILE_UNREACHABLE: Final[dict[str, str]] = {"pause": DROPPED_WHILE_PAUSED, "network": DROPPED_WHILE_CUT_OFF}
+"""Disturbances in which nobody could connect to the replica, with their names."""
+
 REACHED: Final[dict[Reached, str]] = {
     Reached.NOTHING: "no connection",
     Reached.CONNECTED: "connected",
@@ -84,16 +97,16 @@ REACHED: Final[dict[Reached, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Drops:
-    """Dropped requests with one name, on one replica, by one fault (or by none). ``rows`` are their last attempts.
+    """Dropped requests with one name, on one replica, by one harm (or by none). ``rows`` are their last attempts.
 
     Attributes:
         name: One of `NAMES`.
         replica: Where their last attempts went; empty when there was no replica to go to.
         process: Its process type.
         life: What is known of the replica.
-        fault: The fault that they are attributed to.
-        step: The fault's step, or the first drop's.
-        offsets_s: First and last end after the signal, in seconds; (0, 0) without a fault.
+        harm: The stop or disturbance that they are attributed to.
+        step: The harm's step, or the first drop's.
+        offsets_s: First and last end after its beginning, in seconds; (0, 0) without a harm.
         ended_ns: First and last end.
         sent_ns: First and last instant at which the first byte left; 0 for never.
         reused: How many were on a connection that had carried a request before.
@@ -109,7 +122,7 @@ class Drops:
     replica: str
     process: str
     life: Life
-    fault: Fault | None
+    harm: Harm | None
     step: int
     rows: Rows
     offsets_s: tuple[float, float]
@@ -122,6 +135,16 @@ class Drops:
     statuses: tuple[tuple[str, int], ...]
     requests: tuple[tuple[str, int], ...]
     beside: frozenset[str] = frozenset()
+
+    @property
+    def fault(self) -> Fault | None:
+        """The stop that they are attributed to."""
+        return self.harm if isinstance(self.harm, Fault) else None
+
+    @property
+    def disturbance(self) -> Disturbance | None:
+        """The disturbance that they are attributed to."""
+        return self.harm if isinstance(self.harm, Disturbance) else None
 
     @property
     def count(self) -> int:
@@ -140,14 +163,14 @@ class Drops:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DropBook:
-    """All dropped requests of a run: in groups, most first, and the numbers of the faults that they are attributed to."""
+    """All dropped requests of a run: in groups, most first, and the numbers of the harms that they are attributed to."""
 
     groups: tuple[Drops, ...]
     faults: frozenset[int]
 
 
 def book(facts: Facts) -> DropBook:
-    """Attribute every dropped request and group them by name, replica and fault."""
+    """Attribute every dropped request and group them by name, replica and harm."""
     ops = facts.history.ops
     last = ops.last[np.flatnonzero(facts.dropped)]
     if not len(last):
@@ -180,7 +203,7 @@ def _unique_rows(key: Rows) -> tuple[Rows, Rows]:
 
 
 def _fault_of(facts: Facts, last: Rows) -> Rows:
-    """For each of these attempts the number of the fault that it is attributed to, or -1."""
+    """For each of these attempts the number of the harm that it is attributed to, or -1."""
     attempts = facts.history.attempts
     found = np.full(len(last), -1, dtype=np.int64)
     codes = {name: code for code, name in enumerate(attempts.replicas)}
@@ -188,12 +211,12 @@ def _fault_of(facts: Facts, last: Rows) -> Rows:
     invoke, done, replica = attempts.invoke_ns[last[order]], attempts.done_ns[last[order]], attempts.replica[last[order]]
     homeless = (attempts.outcome[last[order]] == CODE[Outcome.REFUSED]) | (replica == codes.get("", -1))
     longest_ns = int((done - invoke).max())
-    for fault in facts.faults:
-        # What met the window ended after the signal, and at most the longest life of an attempt after the window.
-        near = slice(*np.searchsorted(done, [fault.signal.at_ns, fault.end_ns + longest_ns + 1]).tolist())
-        mine = replica[near] == codes.get(fault.signal.replica, -2)
-        ours = (invoke[near] <= fault.end_ns) & (mine | (homeless[near] & (found[near] < 0)))
-        found[near][ours] = fault.number
+    for harm in sorted(facts.harms, key=lambda harm: harm.order.at_ns):
+        # What met the window ended after its beginning, and at most the longest life of an attempt after the window.
+        near = slice(*np.searchsorted(done, [harm.order.at_ns, harm.end_ns + longest_ns + 1]).tolist())
+        mine = replica[near] == codes.get(harm.order.replica, -2)
+        ours = (invoke[near] <= harm.end_ns) & (mine | (homeless[near] & (found[near] < 0)))
+        found[near][ours] = harm.number
     in_order = np.empty_like(found)
     in_order[order] = found
     return in_order
@@ -202,8 +225,8 @@ def _fault_of(facts: Facts, last: Rows) -> Rows:
 def _name_of(facts: Facts, last: Rows, fault: Rows) -> Rows:
     """For each of these attempts the index of its name in `NAMES`; the table at the head of this file in numpy."""
     attempts, ops_outcome = facts.history.attempts, _op_outcome(facts, last)
-    signals = np.array([each.signal.at_ns for each in facts.faults] or [0], dtype=np.int64)
-    kills = np.array([each.is_kill for each in facts.faults] or [False])
+    signals = np.array([each.order.at_ns for each in facts.harms] or [0], dtype=np.int64)
+    kills = np.array([isinstance(each, Fault) and each.is_kill for each in facts.harms] or [False])
     at_ns, killed = signals[fault], kills[fault]
     sent = np.where(attempts.sent_ns[last] > 0, attempts.sent_ns[last], attempts.invoke_ns[last])
     race = (ops_outcome == CODE[Outcome.CLOSED]) & attempts.reused[last]
@@ -217,7 +240,19 @@ def _name_of(facts: Facts, last: Rows, fault: Rows) -> Rows:
         alone[CODE[outcome]] = _NAME_CODE[name]
     cut = np.isin(ops_outcome, [CODE[outcome] for outcome in CUT])
     names: Rows = np.where(cut & (fault >= 0), by_fault, alone[ops_outcome])
+    for disturbance in facts.disturbances:
+        mine, name = fault == disturbance.number, _name_of_disturbance(disturbance)
+        names[mine & cut] = _NAME_CODE[name]
+        if disturbance.taken.what in WHILE_UNREACHABLE:
+            there = np.array([replica == disturbance.victim.replica for replica in attempts.replicas], dtype=np.bool_)
+            names[mine & (ops_outcome == CODE[Outcome.UNAVAILABLE]) & there[attempts.replica[last]]] = _NAME_CODE[name]
     return names
+
+
+def _name_of_disturbance(disturbance: Disturbance) -> str:
+    """What requests are called that were cut while a replica was disturbed."""
+    unreachable = WHILE_UNREACHABLE.get(disturbance.taken.what)
+    return unreachable or (LOST_BY_OOM if disturbance.oom_ns else DROPPED_WHILE_SQUEEZED)
 
 
 def _op_outcome(facts: Facts, last: Rows) -> Rows:
@@ -229,7 +264,7 @@ def _op_outcome(facts: Facts, last: Rows) -> Rows:
 
 def _group(facts: Facts, name: str, number: int, rows: Rows) -> Drops:
     attempts = facts.history.attempts
-    fault = facts.faults[number] if number >= 0 else None
+    harm = facts.harms[number] if number >= 0 else None
     replica = attempts.replicas[attempts.replica[rows[0]]]
     done, sent = attempts.done_ns[rows], attempts.sent_ns[rows]
     ended = int(done.min()), int(done.max())
@@ -238,10 +273,10 @@ def _group(facts: Facts, name: str, number: int, rows: Rows) -> Drops:
         replica=replica,
         process=facts.process_of(replica),
         life=facts.life(replica),
-        fault=fault,
-        step=fault.signal.step if fault else int(attempts.step[rows[0]]),
+        harm=harm,
+        step=harm.order.step if harm else int(attempts.step[rows[0]]),
         rows=rows,
-        offsets_s=(fault.after_s(ended[0]), fault.after_s(ended[1])) if fault else (0.0, 0.0),
+        offsets_s=(harm.after_s(ended[0]), harm.after_s(ended[1])) if harm else (0.0, 0.0),
         ended_ns=ended,
         sent_ns=(int(sent.min()), int(sent.max())),
         reused=int(np.count_nonzero(attempts.reused[rows])),

@@ -1,7 +1,8 @@
 """What a history says about replicas, faults and requests, put together once for all checks.
 
 A *life* is all that is known of one replica. A *fault* is one stop that a step ordered, with its window: from the signal until its
-replacement was healthy, or until the victim and all that it left behind was gone. A request is *in flight* at a fault when its first
+replacement was healthy, or until the victim and all that it left behind was gone. A *disturbance* is what a step took away from a replica
+and gave back; its window ends a while after that. Both are *harms*. A request is *in flight* at a fault when its first
 byte had left before the signal and the app surely had it still to answer. An answer whose first byte was there before the signal may have
 been whole in a buffer of the kernel already, unless it ended later than the load can have been late to read it; all that was answered
 after SIGKILL to everything was: neither counts. What was cut or never answered does.
@@ -18,7 +19,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ from harness.history import (
     OUTCOMES,
     Contained,
     CutOff,
+    Disturbed,
     Event,
     Exited,
     History,
@@ -38,6 +40,7 @@ from harness.history import (
     LoadEnded,
     OomKilled,
     PhaseReached,
+    Restored,
     Routed,
     RunEnded,
     Signalled,
@@ -66,6 +69,15 @@ for longer."""
 
 SAME_MOMENT_S: Final = 0.05
 """What ends within this time of a process ended with it."""
+
+AFTER_S: Final = 1.0
+"""What is dropped within this time after a replica was given back what it lacked is still the doing of that."""
+
+STEP_OF: Final = {"pause": "pause", "network": "cut_network", "memory": "squeeze_memory"}
+"""The step that takes away what an event calls so."""
+
+NOUNS: Final = {"pause": "pause", "network": "cut", "memory": "squeeze"}
+"""What findings call a disturbance."""
 
 
 OF_A_REPLICA: Final = (
@@ -189,6 +201,26 @@ class Fault:
         return self.signal.purpose
 
     @property
+    def order(self) -> Signalled:
+        """The event with which it began."""
+        return self.signal
+
+    @property
+    def blow(self) -> str:
+        """What it is called after which something happened: the signal."""
+        return self.signal.signal
+
+    @property
+    def words(self) -> str:
+        """``SIGTERM to web.1``."""
+        return f"{self.signal.signal} to {self.victim.replica}"
+
+    @property
+    def over_ns(self) -> int:
+        """When the harm itself was over: the end of its window."""
+        return self.end_ns
+
+    @property
     def is_kill(self) -> bool:
         """The victim had no chance to do anything about it."""
         return self.signal.purpose == "kill"
@@ -211,6 +243,79 @@ class Fault:
     def after_s(self, at_ns: int) -> float:
         """Seconds from the signal to ``at_ns``, negative before it."""
         return (at_ns - self.signal.at_ns) / NS_PER_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Disturbance:
+    """What a step took away from a replica and gave back.
+
+    Attributes:
+        number: Its place among the run's harms, after all stops.
+        taken: The event with which it began.
+        restored: The one with which it ended; None when the history does not know.
+        victim: The replica.
+        replacement: The replica that took its place, if it did not live through it.
+        over_ns: When it had it back, or its replacement was healthy.
+        end_ns: The end of its window: a while later.
+        oom_ns: When the kernel first killed in it for want of memory, if memory is what it lacked; 0 for never.
+        busy: How many requests were in flight on it at any time from the beginning to its end, or to that kill.
+        unproven: How many answers of it in its window may have been cut without a trace.
+    """
+
+    number: int
+    taken: Disturbed
+    restored: Restored | None
+    victim: Life
+    replacement: Life | None
+    over_ns: int
+    end_ns: int
+    oom_ns: int
+    busy: int
+    unproven: int
+
+    @property
+    def kind(self) -> str:
+        """The step: ``pause``, ``cut_network`` or ``squeeze_memory``."""
+        return STEP_OF.get(self.taken.what, self.taken.what)
+
+    @property
+    def order(self) -> Disturbed:
+        """The event with which it began."""
+        return self.taken
+
+    @property
+    def blow(self) -> str:
+        """What it is called after which something happened: ``the pause began``."""
+        return f"the {NOUNS.get(self.taken.what, self.taken.what)} began"
+
+    @property
+    def words(self) -> str:
+        """``pause of web.1``, ``squeeze of web.1 to 32m``."""
+        return f"{NOUNS.get(self.taken.what, self.taken.what)} of {self.victim.replica} {self.taken.detail}".strip()
+
+    @property
+    def lasted_s(self) -> float:
+        """Seconds for which the replica lacked it."""
+        end_ns = self.restored.at_ns if self.restored else self.over_ns
+        return (end_ns - self.taken.at_ns) / NS_PER_S
+
+    @property
+    def landed(self) -> bool:
+        """It reached the victim; one of memory only when the kernel killed in it."""
+        return self.taken.delivered and (self.taken.what != "memory" or self.oom_ns > 0)
+
+    @property
+    def tells(self) -> bool:
+        """As `Fault.tells`."""
+        return self.landed and self.busy > 0 and not self.unproven
+
+    def after_s(self, at_ns: int) -> float:
+        """Seconds from its beginning to ``at_ns``, negative before it."""
+        return (at_ns - self.taken.at_ns) / NS_PER_S
+
+
+Harm: TypeAlias = Fault | Disturbance
+"""All that a step does to a replica."""
 
 
 class Facts:
@@ -458,8 +563,54 @@ class Facts:
     def faults(self) -> tuple[Fault, ...]:
         """Every stop that a step ordered, in order."""
         signals = [event for event in self.events(Signalled) if event.purpose in FAULT_PURPOSES]
-        heirs = {life.replaces: life for life in reversed(self.lives.values()) if life.replaces}
-        return tuple(self._fault(number, signal, heirs.get(signal.replica)) for number, signal in enumerate(signals))
+        return tuple(self._fault(number, signal, self._heirs.get(signal.replica)) for number, signal in enumerate(signals))
+
+    @cached_property
+    def disturbances(self) -> tuple[Disturbance, ...]:
+        """All that steps took away from replicas and gave back, in order."""
+        first = len(self.faults)
+        return tuple(self._disturbance(number, taken) for number, taken in enumerate(self.events(Disturbed), start=first))
+
+    @property
+    def harms(self) -> tuple[Harm, ...]:
+        """All stops, then all disturbances: the one with number n is the n-th."""
+        return (*self.faults, *self.disturbances)
+
+    @cached_property
+    def _heirs(self) -> dict[str, Life]:
+        """The replica that took the place of another, by the name of the other."""
+        return {life.replaces: life for life in reversed(self.lives.values()) if life.replaces}
+
+    def _disturbance(self, number: int, taken: Disturbed) -> Disturbance:
+        victim, heir = self.life(taken.replica), self._heirs.get(taken.replica)
+        later = (event for event in self.events(Restored) if (event.replica, event.what) == (taken.replica, taken.what))
+        restored = next((event for event in later if event.until_ns >= taken.until_ns), None)
+        over_ns = restored.until_ns if restored else self.end_ns
+        end_ns = over_ns + round(AFTER_S * NS_PER_S)
+        oom_ns = 0
+        if taken.what == "memory":
+            kills = [event.at_ns for event in victim.oom_kills]
+            kills += [victim.exited.at_ns] if victim.exited and victim.exited.oom else []
+            oom_ns = min((at_ns for at_ns in kills if taken.at_ns <= at_ns <= end_ns), default=0)
+        if oom_ns and heir and heir.step == taken.step:
+            over_ns, end_ns = max(over_ns, heir.healthy_ns), max(end_ns, heir.healthy_ns)
+        attempts, rows = self.history.attempts, self.by_replica.get(taken.replica, NO_ROWS)
+        last_ns = min(oom_ns or over_ns, restored.at_ns if restored else over_ns)
+        begun = int(np.count_nonzero((attempts.invoke_ns[rows] > taken.at_ns) & (attempts.invoke_ns[rows] <= last_ns)))
+        unproven = np.intersect1d(self.unproven, rows)
+        done = attempts.done_ns[unproven]
+        return Disturbance(
+            number=number,
+            taken=taken,
+            restored=restored,
+            victim=victim,
+            replacement=heir,
+            over_ns=over_ns,
+            end_ns=end_ns,
+            oom_ns=oom_ns,
+            busy=len(self._unanswered(rows, taken.at_ns, taken.until_ns)) + begun,
+            unproven=int(np.count_nonzero((done > taken.at_ns) & (done <= end_ns))),
+        )
 
     def _fault(self, number: int, signal: Signalled, heir: Life | None) -> Fault:
         victim = self.life(signal.replica)
@@ -493,11 +644,17 @@ class Facts:
         ``at_ns`` is the instant before the system call: one that was cut during it may have been cut by it.
         """
         attempts, rows = self.history.attempts, self.by_replica.get(signal.replica, NO_ROWS)
+        if signal.purpose == "kill" and self._to_everything(signal):
+            rows = rows[self._open(rows, at_ns)]
+            cut: Rows = rows[attempts.reached[rows] != Reached.ANSWERED]
+            return cut
+        return self._unanswered(rows, at_ns, until_ns)
+
+    def _unanswered(self, rows: Rows, at_ns: int, until_ns: int) -> Rows:
+        """Which of these attempts had left at ``at_ns`` and were not answered before ``until_ns``, as far as the load can have seen it."""
+        attempts = self.history.attempts
         rows = rows[self._open(rows, at_ns)]
         whole = attempts.reached[rows] == Reached.ANSWERED
-        if signal.purpose == "kill" and self._to_everything(signal):
-            cut: Rows = rows[~whole]
-            return cut
         after = (attempts.first_ns[rows] > until_ns) | (attempts.done_ns[rows] - self._lag_ns(attempts.done_ns[rows]) > until_ns)
         in_flight: Rows = rows[~whole | after]
         return in_flight
@@ -539,6 +696,8 @@ class Facts:
             mine = np.isin(rows, self.by_replica.get(life.replica, NO_ROWS))
             for signal in life.signals:
                 near |= mine & self._open(rows, signal.at_ns)
+            for kill in life.oom_kills:
+                near |= mine & (np.abs(attempts.done_ns[rows] - kill.at_ns) <= SAME_MOMENT_S * NS_PER_S)
             if life.exited:
                 # What ended before the harness tore the replica down did not end by that.
                 before = [signal.at_ns for signal in life.signals if signal.purpose == "teardown"]

@@ -49,7 +49,7 @@ def _was_up(facts: Facts, life: Life, rows: Rows) -> Mask:
 
 
 def _busy_spans(facts: Facts) -> list[tuple[int, int]]:
-    """Spans in which a replica was started or stopped, was published or withdrawn, or died, and stalls of the machine."""
+    """Spans in which a replica was started, stopped or disturbed, was published or withdrawn, or died, and stalls of the machine."""
     spans = [(event.at_ns, event.at_ns) for event in facts.events(Routed)]
     for life in facts.lives.values():
         if life.spawned_ns:
@@ -58,6 +58,7 @@ def _busy_spans(facts: Facts) -> list[tuple[int, int]]:
         if life.exited and not any(signal.purpose == "teardown" for signal in life.signals):
             spans.append((life.exited.at_ns, life.exited.at_ns))
         spans += [(signal.at_ns, signal.until_ns) for signal in life.signals if signal.purpose != "teardown"]
+    spans += [(disturbance.taken.at_ns, disturbance.end_ns) for disturbance in facts.disturbances]
     for fault in facts.faults:
         spans.append((min(fault.signal.at_ns, fault.signal.at_ns + round(fault.signal.lag_s * NS_PER_S)), fault.end_ns))
     return [*spans, *facts.stalls]

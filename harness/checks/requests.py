@@ -29,8 +29,15 @@ from harness.verdict import Finding, Verdict
 CHECK: Final = "requests"
 METRIC: Final = "dropped_requests"
 
-PURPOSES: Final[dict[str, str]] = {"terminate": "termination", "scale": "stop of a scale-down", "kill": "kill"}
-"""What one fault of each purpose is called."""
+PURPOSES: Final[dict[str, str]] = {
+    "terminate": "termination",
+    "scale": "stop of a scale-down",
+    "kill": "kill",
+    "pause": "pause",
+    "cut_network": "network cut",
+    "squeeze_memory": "memory squeeze",
+}
+"""What one harm of each kind is called."""
 
 SURPLUS: Final = "SURPLUS"
 """The error of an answer after which more bytes came than it had announced."""
@@ -40,6 +47,10 @@ TITLES: Final[dict[str, str]] = {
     names.DROPPED_AFTER_SIGNAL: "{count} that came to a replica after its signal {were} dropped",
     names.KEEP_ALIVE_RACE: "{count} on kept-alive connections met the closing of them",
     names.LOST_BY_KILL: "{count} {were} lost by SIGKILL",
+    names.DROPPED_WHILE_PAUSED: "{count} {were} dropped while a replica hung",
+    names.DROPPED_WHILE_CUT_OFF: "{count} {were} dropped while a replica was off the network",
+    names.LOST_BY_OOM: "{count} {were} lost when the kernel killed for want of memory",
+    names.DROPPED_WHILE_SQUEEZED: "{count} {were} dropped while a replica had little memory",
     names.UNAVAILABLE: "{count} found no replica that took them",
     names.TRUNCATED_ANSWERS: "{count} got an answer that was cut",
     names.TIMEOUTS: "{count} got no whole answer in time",
@@ -108,7 +119,7 @@ def _finding(name: str, groups: Sequence[Drops]) -> Finding:
     if len({explain(group)[0] for group in groups}) > 1:
         cause = f"{groups[0].replica}: {cause}"
     replicas = {group.replica for group in groups}
-    faults = {group.fault.number for group in groups if group.fault}
+    faults = {group.harm.number for group in groups if group.harm}
     where = [listed(sorted(replica or "no replica" for replica in replicas))]
     where += [f"after {count(len(faults), 'fault')}"] if faults else []
     title = TITLES[name].format(count=count(total, "request"), were="was" if total == 1 else "were")
@@ -130,8 +141,8 @@ def _finding(name: str, groups: Sequence[Drops]) -> Finding:
 def _proof(group: Drops) -> str:
     """One line: where, when, how far, on what connection, with which error, which requests, and the replica's last words."""
     where = f"step {group.step}, {group.replica or 'no replica'}"
-    if group.fault:
-        after = f"{between(*group.offsets_s)} after {group.fault.signal.signal}"
+    if group.harm:
+        after = f"{between(*group.offsets_s)} after {group.harm.blow}"
         where += f": {grouped(group.count)} {after}"
     else:
         where += f": {grouped(group.count)}, no fault near"
@@ -325,11 +336,11 @@ def _outage(facts: Facts) -> list[Finding]:
 
 
 def _strength(facts: Facts, drops: DropBook) -> list[Finding]:
-    """For each purpose, when none of the faults that hit a busy replica dropped a request: how strong that is."""
+    """For each kind, when none of the faults that hit a busy replica dropped a request: how strong that is."""
     findings = []
     for purpose, thing in PURPOSES.items():
-        trials = [fault for fault in facts.faults if fault.kind == purpose and fault.tells]
-        hits = [fault for fault in facts.faults if fault.kind == purpose and fault.number in drops.faults]
+        trials = [harm for harm in facts.harms if harm.kind == purpose and harm.tells]
+        hits = [harm for harm in facts.harms if harm.kind == purpose and harm.number in drops.faults]
         strength = bound(0, len(trials))
         if hits or strength is None:
             continue

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from harness.checks.facts import Facts, Fault, is_timeout
+from harness.checks.facts import STEP_OF, Facts, Fault, Harm, is_timeout
 from harness.checks.wording import count, grouped, listed, percent, some, span, tally
 from harness.clock import NS_PER_S
 from harness.history import History, LoadBegan, LoadEnded, StepBegan, StepEnded
@@ -42,6 +42,9 @@ CONTROL_UNTIL_S: Final = 1.0
 BUSY_CURES: Final = (
     "Send more load (users or rate), use slower requests or a longer busy_within, or write when: any if an idle victim is what you mean."
 )
+
+
+SQUEEZE_CURE: Final = "Squeeze harder (to) or longer (for), or look at how much memory the replica really uses."
 
 
 def check(history: History) -> list[Finding]:
@@ -110,12 +113,16 @@ def _load(facts: Facts) -> list[Finding]:
             return []  # the run ended before the load could begin, which `run-incomplete` tells
         return [_ill("no-load", "not one request was sent", cure=NO_LOAD_CURE)]
     answers = np.sort(facts.history.ops.done_ns[facts.answered])
-    if not facts.faults:
+    if not facts.harms:
         title = f"{count(len(answers), 'request')} answered, no fault"
         return [_well("load-was-there", title, count=len(answers)) if len(answers) else _gap(["at any time"], [title])]
-    first_ns, last_ns = facts.faults[0].signal.at_ns, max(fault.end_ns for fault in facts.faults)
+    first_ns, last_ns = min(harm.order.at_ns for harm in facts.harms), max(harm.over_ns for harm in facts.harms)
     before, until = np.searchsorted(answers, [first_ns, last_ns]).tolist()
-    counts = {"before the first fault": before, "during the faults": until - before, "after the last fault": len(answers) - until}
+    # What a replica that hung alone was asked meanwhile, it answered when it went on.
+    begun = facts.history.ops.invoke_ns[facts.answered]
+    spans = [(each.taken.at_ns, each.over_ns) for each in facts.disturbances] if until == before else []
+    held = sum(int(np.count_nonzero((begun >= begin) & (begun <= end))) for begin, end in spans)
+    counts = {"before the first fault": before, "during the faults": until - before + held, "after the last fault": len(answers) - until}
     words = ", ".join(f"{grouped(number)} {when}" for when, number in counts.items())
     missing = [when for when, number in counts.items() if number == 0]
     if missing:
@@ -182,53 +189,59 @@ def _open_ops(facts: Facts) -> list[str]:
 
 
 def _faults(facts: Facts) -> list[Finding]:
-    faults = facts.faults
+    faults = facts.harms
     findings = [_vacuous(step) for step in _steps_without_victim(facts)]
     if not faults:
         return findings or [_well("no-fault", "no replica was stopped")]
     missed = [fault for fault in faults if not fault.landed]
     if missed:
         title = f"{count(len(missed), 'fault')} of {len(faults)} did not land"
-        findings.append(_ill("fault-not-landed", title, [_missed_words(fault) for fault in missed], count=len(missed)))
-    idle = [fault for fault in faults if fault.landed and fault.signal.wants_busy and not fault.busy]
-    loadless = [fault for fault in idle if fault.signal.in_flight < 0]
+        squeezes = [harm for harm in missed if harm.kind == "squeeze_memory" and harm.order.delivered]
+        cure = SQUEEZE_CURE if len(squeezes) == len(missed) else ""
+        findings.append(_ill("fault-not-landed", title, [_missed_words(fault) for fault in missed], cure=cure, count=len(missed)))
+    idle = [fault for fault in faults if fault.landed and fault.order.wants_busy and not fault.busy]
+    loadless = [fault for fault in idle if fault.order.in_flight < 0]
     if loadless:
         findings.append(_idle(loadless, len(faults), cure="This process type takes no load: write when: any beside the step."))
     if len(idle) > len(loadless):
-        findings.append(_idle([fault for fault in idle if fault.signal.in_flight >= 0], len(faults), cure=BUSY_CURES))
+        findings.append(_idle([fault for fault in idle if fault.order.in_flight >= 0], len(faults), cure=BUSY_CURES))
     return findings or [_landed(faults)]
 
 
 def _steps_without_victim(facts: Facts) -> list[StepBegan]:
-    """Steps that had to stop a replica, came to their end without a problem, and yet stopped none."""
+    """Steps that had to harm a replica, came to their end without a problem, and yet harmed none."""
     planned = [step for step in facts.scenario.steps for _ in range(step.repeat)]
     harmful = {number for number, step in enumerate(planned, start=1) if step.kind not in ("steady", "scale")}
     ended = {event.step for event in facts.events(StepEnded) if not event.problem}
-    struck = {fault.signal.step for fault in facts.faults}
+    struck = {harm.order.step for harm in facts.harms}
     return [event for event in facts.events(StepBegan) if event.step in (harmful & ended) - struck]
 
 
 def _vacuous(step: StepBegan) -> Finding:
-    return _ill("fault-not-landed", f"step {step.step} ({step.text}) stopped no replica", step=step.step)
+    did = "hit" if step.name in STEP_OF.values() else "stopped"
+    return _ill("fault-not-landed", f"step {step.step} ({step.text}) {did} no replica", step=step.step)
 
 
-def _missed_words(fault: Fault) -> str:
-    why = "its end was never seen" if fault.signal.delivered else "it was gone before the signal"
-    return f"step {fault.signal.step}, {fault.signal.signal} to {fault.victim.replica}: {why}"
+def _missed_words(harm: Harm) -> str:
+    if not harm.order.delivered:
+        why = f"it was gone before {'the signal' if isinstance(harm, Fault) else 'that'}"
+    else:
+        why = "its end was never seen" if isinstance(harm, Fault) else f"the kernel killed nothing in it for {span(harm.lasted_s)}"
+    return f"step {harm.order.step}, {harm.words}: {why}"
 
 
-def _idle(idle: Sequence[Fault], total: int, *, cure: str) -> Finding:
+def _idle(idle: Sequence[Harm], total: int, *, cure: str) -> Finding:
     evidence = [
-        f"step {fault.signal.step}, {fault.signal.signal} to {fault.victim.replica}: nothing in flight by the ledger"
-        + (f", {fault.signal.in_flight} as the load told it" if fault.signal.in_flight >= 0 else ", it takes no load")
+        f"step {fault.order.step}, {fault.words}: nothing in flight by the ledger"
+        + (f", {fault.order.in_flight} as the load told it" if fault.order.in_flight >= 0 else ", it takes no load")
         for fault in idle
     ]
-    steps = {fault.signal.step for fault in idle}
+    steps = {fault.order.step for fault in idle}
     title = f"{len(idle)} of {count(total, 'fault')} hit an idle replica: what they would have done to a request is not known"
     return _ill("fault-on-idle", title, evidence, cure=cure, count=len(idle), step=steps.pop() if len(steps) == 1 else -1)
 
 
-def _landed(faults: Sequence[Fault]) -> Finding:
+def _landed(faults: Sequence[Harm]) -> Finding:
     busy = [fault.busy for fault in faults]
     low, high = min(busy), max(busy)
     each = f"each with {f'{low} to {high}' if low != high else low} {'request' if high == 1 else 'requests'} in flight"

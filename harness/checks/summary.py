@@ -30,9 +30,9 @@ class FaultRow(msgspec.Struct, frozen=True, kw_only=True):
     """All faults of one kind on one process type.
 
     Attributes:
-        kind: ``terminate``, ``scale`` or ``kill``.
+        kind: ``terminate``, ``scale``, ``kill``, ``pause``, ``cut_network`` or ``squeeze_memory``.
         process: The process type.
-        landed: How many reached their victim, of ``count``.
+        landed: How many reached their victim, of ``count``; a squeeze only when the kernel killed in it.
         busy: How many of those hit a replica with a request in flight.
         dropped: How many of the busy ones dropped a request.
         bound: The rate behind ``dropped`` of those of ``busy`` whose answers are proven to be whole; None when there was none.
@@ -50,7 +50,8 @@ class FaultRow(msgspec.Struct, frozen=True, kw_only=True):
 class DropRow(msgspec.Struct, frozen=True, kw_only=True):
     """Dropped requests that are alike: one finding's name, one replica, one fault or none (then ``fault`` is empty).
 
-    ``first_offset_s`` and ``last_offset_s`` are seconds from the signal to the first and the last of their ends.
+    ``first_offset_s`` and ``last_offset_s`` are seconds from the signal, or from the beginning of what else was done to the replica, to the
+    first and the last of their ends.
     """
 
     name: str
@@ -186,8 +187,8 @@ def _response_times(facts: Facts) -> tuple[float | None, float | None, float | N
 
 def _fault_rows(facts: Facts, hits: frozenset[int]) -> tuple[FaultRow, ...]:
     rows = []
-    for kind, process in dict.fromkeys((fault.kind, fault.victim.process) for fault in facts.faults):
-        mine = [fault for fault in facts.faults if (fault.kind, fault.victim.process) == (kind, process)]
+    for kind, process in dict.fromkeys((fault.kind, fault.victim.process) for fault in facts.harms):
+        mine = [fault for fault in facts.harms if (fault.kind, fault.victim.process) == (kind, process)]
         busy = [fault for fault in mine if fault.landed and fault.busy]
         dropped = sum(fault.number in hits for fault in busy)
         rows.append(
@@ -211,7 +212,7 @@ def _drop_row(group: Drops) -> DropRow:
         process=group.process,
         replica=group.replica,
         step=group.step,
-        fault=group.fault.kind if group.fault else "",
+        fault=group.harm.kind if group.harm else "",
         signal=group.fault.signal.signal if group.fault else "",
         count=group.count,
         first_offset_s=group.offsets_s[0],

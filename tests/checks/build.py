@@ -18,6 +18,7 @@ from harness.history import (
     AnyLine,
     Close,
     Control,
+    Disturbed,
     Event,
     Exited,
     Generator,
@@ -28,8 +29,10 @@ from harness.history import (
     Lagged,
     LoadBegan,
     LoadEnded,
+    OomKilled,
     PhaseReached,
     Process,
+    Restored,
     Routed,
     RunEnded,
     Signalled,
@@ -49,6 +52,9 @@ MS = 1_000_000
 
 STEADY_ONLY = ({"steady": "1s"},)
 ONE_TERMINATE = ({"steady": "500ms"}, {"terminate": "oldest"}, {"steady": "500ms"})
+ONE_PAUSE = ({"steady": "500ms"}, {"pause": {"replica": "oldest", "for": "500ms"}}, {"steady": "500ms"})
+ONE_CUT = ({"steady": "500ms"}, {"cut_network": {"replica": "oldest", "for": "500ms"}}, {"steady": "500ms"})
+ONE_SQUEEZE = ({"steady": "500ms"}, {"squeeze_memory": {"replica": "oldest", "to": "32m", "for": "500ms"}}, {"steady": "500ms"})
 ONE_KILL = ({"steady": "500ms"}, {"kill": "oldest"}, {"steady": "500ms"})
 
 
@@ -68,7 +74,7 @@ def instant(line: AnyLine) -> int:
         return 0
     if isinstance(line, Close | Control | Knocked):
         return line.done_ns
-    if isinstance(line, Signalled):
+    if isinstance(line, Signalled | Disturbed | Restored):
         return line.until_ns
     return line.at_ns
 
@@ -150,6 +156,14 @@ class Story:
         self.tell(Signalled(at_ns=at(when), until_ns=at(when) + 50_000, step=step, replica=replica, **given))
         if given.get("lag_s", 0) == 0 and purpose in ("terminate", "kill", "scale"):
             self.tell(Routed(at_ns=at(when), replica=replica, open=False))
+
+    def disturb(self, replica: str, what: str, begin: float, end: float, **changes: Any) -> None:
+        """``what`` is taken away and given back."""
+        given: dict[str, Any] = {"step": 2, "wants_busy": True, "in_flight": 1, "detail": "to 32m" if what == "memory" else "", **changes}
+        self.tell(
+            Disturbed(at_ns=at(begin), until_ns=at(begin) + 50_000, replica=replica, what=what, **given),
+            Restored(at_ns=at(end), until_ns=at(end) + 50_000, replica=replica, what=what, step=given["step"]),
+        )
 
     def close_listener(self, replica: str, when: float, *, backlog: int = 0) -> None:
         """The port is closed."""
@@ -292,6 +306,23 @@ def stop_run(stop: Callable[[Story], None], *, steps: Sequence[Mapping[str, Any]
     if not any(isinstance(line, Spawned) and line.replaces for line in story.lines):
         story.start("web.3", 1800, step=2, replaces="web.1", command=command)
         story.load("web.3", 1910, 2450)
+    _end(story, 2600)
+    return story
+
+
+def disturb_run(tell: Callable[[Story], None], steps: Sequence[Mapping[str, Any]] = ONE_PAUSE, **options: Any) -> Story:
+    """Two replicas under load; ``tell`` tells what happens to web.1 from 700 on, which is as before at 1300; the load ends at 2500."""
+    story = Story(steps, **options)
+    _begin(story)
+    story.step(120, 690, "steady for 500ms")
+    story.step(690, 1300, next(iter(steps[1])) + " oldest")
+    story.step(1300, 2500, "steady for 500ms")
+    story.load("web.1", 130, 660)
+    story.load("web.2", 150, 2450)
+    story.watch(120, 2500)
+    tell(story)
+    if not any(isinstance(line, Spawned) and line.replaces for line in story.lines):
+        story.load("web.1", 1310, 2450)
     _end(story, 2600)
     return story
 
@@ -634,6 +665,64 @@ def _gap(story: Story) -> None:
     story.lines = [line for line in story.lines if not (isinstance(line, Invoke | Close) and line.op in late)]
 
 
+def _hung(story: Story) -> None:
+    """web.1 hangs from 700 to 1200 and then answers all that it was asked meanwhile."""
+    story.ask("web.1", 690, 1208)
+    story.ask("web.1", 800, 1210)
+    story.disturb("web.1", "pause", 700, 1200)
+
+
+def _hung_too_long(story: Story) -> None:
+    story.ask("web.1", 690, 1090, Outcome.TIMEOUT)
+    story.ask("web.1", 790, 1190, Outcome.TIMEOUT)
+    story.disturb("web.1", "pause", 700, 1200)
+
+
+def _cut_after_a_pause(story: Story) -> None:
+    story.ask("web.1", 690, 1205, Outcome.CLOSED)
+    story.disturb("web.1", "pause", 700, 1200)
+
+
+def _unreachable(story: Story) -> None:
+    """What is in flight gets no answer, and whoever connects anew gets no connection."""
+    story.ask("web.1", 690, 1190, Outcome.TIMEOUT)
+    story.attempts([("web.1", 710, 1210, Outcome.REFUSED)], error="TimeoutError")
+    story.disturb("web.1", "network", 700, 1200)
+
+
+def _reset_while_unreachable(story: Story) -> None:
+    story.ask("web.1", 690, 1205, Outcome.CLOSED)
+    story.disturb("web.1", "network", 700, 1200)
+
+
+def _reachable_again(story: Story) -> None:
+    story.ask("web.1", 690, 1208)
+    story.attempts([("web.1", 710, 760, Outcome.REFUSED), ("web.2", 760, 768, Outcome.OK)])
+    story.disturb("web.1", "network", 700, 1200)
+
+
+def _oom(story: Story, *again: tuple[str, float, float, Outcome], main: bool = False) -> None:
+    """The kernel kills in web.1 at 710 and cuts a request, which is then sent ``again``."""
+    story.attempts([("web.1", 690, 711, Outcome.CLOSED), *again])
+    story.disturb("web.1", "memory", 700, 712 if main else 1200)
+    story.tell(OomKilled(at_ns=at(710), replica="web.1", limit_bytes=32 << 20))
+    if main:
+        story.tell(Exited(at_ns=at(711), replica="web.1", status=137, commanded=True, oom=True))
+        story.tell(Routed(at_ns=at(711), replica="web.1", open=False))
+        story.start("web.3", 1000, step=2, replaces="web.1")
+        story.load("web.3", 1310, 2450)
+
+
+def _little_memory(story: Story) -> None:
+    story.ask("web.1", 690, 1190, Outcome.TIMEOUT)
+    story.disturb("web.1", "memory", 700, 1200)
+
+
+def _squeezed_in_vain(story: Story) -> None:
+    story.ask("web.1", 690, 740)
+    story.disturb("web.1", "memory", 700, 1200)
+
+
 class _Unreadable(Story):
     def ordered(self) -> list[AnyLine]:
         """As it was, but for the scenario."""
@@ -718,6 +807,29 @@ STORIES: dict[str, Callable[[], Story]] = {
     "unknown--fault-on-idle": lambda: stop_run(_idle),
     "unknown--fault-on-idle--no-load-there": lambda: stop_run(_worker, **_WORKER),
     "unknown--fault-not-landed": lambda: stop_run(_not_landed),
+    "pass--faults-landed--paused": lambda: disturb_run(_hung),
+    "pass--faults-landed--cut-off": lambda: disturb_run(_reachable_again, ONE_CUT),
+    "pass--faults-landed--worker-killed": lambda: disturb_run(
+        lambda story: _oom(story, ("web.2", 712, 720, Outcome.OK)),
+        ONE_SQUEEZE,
+    ),
+    "pass--no-request-dropped--main-process-killed": lambda: disturb_run(
+        lambda story: _oom(story, ("web.2", 712, 720, Outcome.OK), main=True),
+        ONE_SQUEEZE,
+    ),
+    "pass--dropped-while-paused--allowed": lambda: disturb_run(_hung_too_long, expect=["dropped_requests <= 2"]),
+    "fail--dropped-while-paused": lambda: disturb_run(_hung_too_long),
+    "fail--dropped-while-paused--cut-afterwards": lambda: disturb_run(_cut_after_a_pause),
+    "fail--dropped-while-cut-off": lambda: disturb_run(_unreachable, ONE_CUT),
+    "fail--dropped-while-cut-off--reset": lambda: disturb_run(_reset_while_unreachable, ONE_CUT),
+    "fail--lost-by-oom": lambda: disturb_run(lambda story: _oom(story, main=True), ONE_SQUEEZE),
+    "fail--lost-by-oom--worker": lambda: disturb_run(_oom, ONE_SQUEEZE),
+    "fail--dropped-while-squeezed": lambda: disturb_run(_little_memory, ONE_SQUEEZE),
+    "unknown--fault-not-landed--nothing-to-pause": lambda: disturb_run(
+        lambda story: story.disturb("web.1", "pause", 700, 701, delivered=False)
+    ),
+    "unknown--fault-not-landed--nothing-killed": lambda: disturb_run(_squeezed_in_vain, ONE_SQUEEZE),
+    "unknown--fault-on-idle--paused": lambda: disturb_run(lambda story: story.disturb("web.1", "pause", 700, 1200, in_flight=0)),
     "unknown--no-load": lambda: _recounted(steady_run().without(Invoke, Close)),
     "unknown--no-requests": lambda: _recounted(steady_run().without(Invoke, Close)),
     "unknown--load-gap": lambda: _recounted(stop_run(_gap)),
