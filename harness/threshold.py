@@ -81,9 +81,13 @@ METRICS: Final[dict[str, Metric]] = {
         _span("response_time", "from the first byte sent to the last byte of the answer"),
         _span("outage_time", "spans in which no replica answered any client; 0s when there was none", "max < 500ms"),
         _span("time_to_running", "from spawned until the command runs"),
-        _span("time_to_listening", "from spawned until the port is open"),
-        _span("startup_time", "from spawned until healthy"),
-        _span("time_to_first_answer", "from spawned until the first request of the load is answered"),
+        _span("time_to_created", "from spawned until the runtime has made the container; only in containers"),
+        _span("time_to_started", "from spawned until the first process of the container exists; only in containers"),
+        _span("runtime_start_time", "the runtime's share of a start, from spawned until the command runs; only in containers"),
+        _span("runtime_remove_time", "the runtime's share of a stop, from the end until the container is removed; only in containers"),
+        _span("time_to_listening", "from spawned, in a container from running, until the port is open"),
+        _span("startup_time", "from spawned, in a container from running, until healthy"),
+        _span("time_to_first_answer", "from spawned, in a container from running, until the first request of the load is answered"),
         _span("time_to_stop_listening", "from the signal until the port is closed"),
         _span("time_to_drained", "from the signal until the last request in flight is answered"),
         _span("shutdown_time", "from the signal until the main process has ended, for stops with a grace"),
@@ -106,6 +110,11 @@ METRICS: Final[dict[str, Metric]] = {
         _count("dropped_knocks", "new connections that were taken and lost after the signal, before the router knew of the stop"),
         _count("died_by_itself", "replicas that ended although nobody had stopped them"),
         _count("failed_starts", "replicas that did not become healthy"),
+        _count("root_replicas", "replicas whose main process runs as root; only in containers"),
+        _count("written_files", "files, without known caches, that replicas changed in their own filesystems; only in containers"),
+        _count("zombies", "processes that ended and that nobody waited for; only in containers"),
+        _count("cut_off", "processes that a stop cut off because process 1 of their container ended before them; only in containers"),
+        _count("oom_kills", "times that the kernel killed a process for want of memory that no step had taken; only in containers"),
         _count("faults", "faults that landed", ">= 10"),
         _count("busy_faults", "faults that landed on a replica with a request in flight", ">= 10"),
     )
@@ -313,6 +322,9 @@ DEFAULT_THRESHOLDS: Final[tuple[Threshold, ...]] = tuple(
         "dropped_knocks == 0",
         "died_by_itself == 0",
         "failed_starts == 0",
+        "zombies == 0",
+        "cut_off == 0",
+        "oom_kills == 0",
     )
 )
 """What every scenario expects unless it names the metric itself."""

@@ -184,6 +184,9 @@ def test_defaults_apply_to_metrics_that_nobody_named() -> None:
         "dropped_knocks",
         "died_by_itself",
         "failed_starts",
+        "zombies",
+        "cut_off",
+        "oom_kills",
     ]
 
 

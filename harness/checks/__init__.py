@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from harness.checks import expect, requests, sanity, timing
+from harness.checks import expect, posture, requests, sanity, timing
 from harness.history import History
 from harness.verdict import Finding, Verdict, worst
 
@@ -21,6 +21,7 @@ CHECKS: Final[dict[str, Check]] = {
     "sanity": sanity.check,
     "requests": requests.check,
     "timing": timing.check,
+    "posture": posture.check,
     "expect": expect.check,
 }
 """Every check, in the order in which a report tells of them."""

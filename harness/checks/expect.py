@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from harness.checks.facts import Facts
-from harness.checks.metrics import SAMPLERS
+from harness.checks.metrics import SAMPLERS, contained_of
 from harness.checks.wording import count, listed, number, some, span, tally
 from harness.history import History
 from harness.threshold import DEFAULT_THRESHOLDS, METRICS, Threshold, effective_thresholds
@@ -24,6 +24,10 @@ CHECK: Final = "expect"
 TIMING: Final = frozenset(
     {
         "time_to_running",
+        "time_to_created",
+        "time_to_started",
+        "runtime_start_time",
+        "runtime_remove_time",
         "time_to_listening",
         "startup_time",
         "time_to_first_answer",
@@ -34,6 +38,21 @@ TIMING: Final = frozenset(
     }
 )
 """Metrics that the harness itself times; one that stood still has measured them wrong."""
+
+CONTAINED: Final = frozenset(
+    {
+        "time_to_created",
+        "time_to_started",
+        "runtime_start_time",
+        "runtime_remove_time",
+        "root_replicas",
+        "written_files",
+        "zombies",
+        "cut_off",
+        "oom_kills",
+    }
+)
+"""Metrics that only containers have samples of."""
 
 
 def check(history: History) -> list[Finding]:
@@ -62,7 +81,7 @@ def _finding(facts: Facts, threshold: Threshold, *, written: bool) -> Finding:
         verdict=verdict,
         title=f"{threshold.text}: {words}",
         evidence=() if written else ("a default; name the metric in expect to change it",),
-        cure=_cure(threshold) if verdict is Verdict.UNKNOWN and facts.finished else "",
+        cure=_cure(facts, threshold) if verdict is Verdict.UNKNOWN and facts.finished else "",
         metric=threshold.metric,
         count=len(samples),
     )
@@ -100,7 +119,9 @@ def _measured(threshold: Threshold, samples: Sequence[float]) -> str:
     return f"{number(measured[0], unit)} over {over}"
 
 
-def _cure(threshold: Threshold) -> str:
+def _cure(facts: Facts, threshold: Threshold) -> str:
+    if threshold.metric in CONTAINED and not contained_of(facts, threshold.process):
+        return "Run it with an engine that has containers (--engine), or remove the line."
     whose = f" of {threshold.process}" if threshold.process else ""
     return f"Add a step that makes {threshold.metric}{whose} measurable ({METRICS[threshold.metric].doc}), or remove the line."
 
@@ -109,7 +130,7 @@ def allow(history: History, findings: Sequence[Finding]) -> list[Finding]:
     """``findings``, but what the scenario's own thresholds permit is no longer a failure and says so.
 
     A finding is permitted when every threshold that the author wrote about its metric holds, and together they speak of every process
-    type in which the default would have failed.
+    type in which the default would have failed. There is nothing to cure in it then.
     """
     permitted: dict[tuple[str, str], Sequence[Threshold]] = {}
     facts = Facts(history)
@@ -144,4 +165,4 @@ def _permissions(facts: Facts, metric: str, process: str) -> Sequence[Threshold]
 
 def _permitted(finding: Finding, thresholds: Sequence[Threshold]) -> Finding:
     note = f"the scenario allows it: {listed([threshold.text for threshold in thresholds])}"
-    return msgspec.structs.replace(finding, verdict=Verdict.PASS, evidence=(note, *finding.evidence))
+    return msgspec.structs.replace(finding, verdict=Verdict.PASS, evidence=(note, *finding.evidence), cure="")

@@ -3,7 +3,8 @@
 A sampler gives all samples of its metric in its own unit (seconds, shares, counts), of one process type or of all together. It answers
 with an empty list where nothing could be measured, and with a zero only where there was something to count over: a
 run without a request has no dropped requests *and no proof of it*, so ``dropped_requests`` has no sample then. Metrics of requests
-belong to the process type that takes the load; of any other one they have no samples.
+belong to the process type that takes the load; of any other one they have no samples. What only a container shows has samples where there
+were containers.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
+from harness.checks.deaths import died_by_itself, oom_kills_of
 from harness.checks.facts import Facts, Fault, Life
+from harness.checks.writes import written
 from harness.clock import NS_PER_S
-from harness.history import CODE, Knocked, LoadBegan
+from harness.history import CODE, Knocked, LoadBegan, Process
 from harness.outcome import Outcome
 
 Sampler: TypeAlias = Callable[[Facts, str | None], list[float]]
@@ -100,21 +103,35 @@ def _since_spawned(instant_ns: Callable[[Life], int]) -> Sampler:
     return sampler
 
 
+def _since_app_began(instant_ns: Callable[[Life], int]) -> Sampler:
+    """From spawned, or from running where a runtime had to make a container first."""
+
+    def sampler(facts: Facts, process: str | None) -> list[float]:
+        return [(instant_ns(life) - life.app_began_ns) / NS_PER_S for life in lives_of(facts, process) if instant_ns(life)]
+
+    return sampler
+
+
+def _runtime_remove_time(facts: Facts, process: str | None) -> list[float]:
+    removed = [life for life in lives_of(facts, process) if life.removed_ns and life.exited and not life.lost]
+    return [(life.removed_ns - life.exited.at_ns) / NS_PER_S for life in removed if life.exited]
+
+
 def _time_to_first_answer(facts: Facts, process: str | None) -> list[float]:
     """Only of replicas that were started under load; the others were waiting for the load and not the load for them."""
     began_ns = min((event.at_ns for event in facts.events(LoadBegan)), default=0)
     late = [life for life in lives_of(facts, process) if began_ns and life.spawned_ns >= began_ns and life.first_answer_ns]
-    return [(life.first_answer_ns - life.spawned_ns) / NS_PER_S for life in late]
+    return [(life.first_answer_ns - life.app_began_ns) / NS_PER_S for life in late]
 
 
 def _failed_starts(facts: Facts, process: str | None) -> list[float]:
     lives = lives_of(facts, process)
-    return [float(sum(life.failed is not None for life in lives))] if lives else []
+    return [float(sum(life.failed is not None and not life.lost for life in lives))] if lives else []
 
 
 def _died_by_itself(facts: Facts, process: str | None) -> list[float]:
     lives = lives_of(facts, process)
-    return [float(sum(life.died_by_itself for life in lives))] if lives else []
+    return [float(sum(died_by_itself(facts, life) for life in lives))] if lives else []
 
 
 # --- stops ------------------------------------------------------------------------------------------------------------------
@@ -126,8 +143,8 @@ def faults_of(facts: Facts, process: str | None) -> list[Fault]:
 
 
 def stops_of(facts: Facts, process: str | None) -> list[Fault]:
-    """Faults that gave their victim a grace and reached it."""
-    return [fault for fault in faults_of(facts, process) if not fault.is_kill and fault.signal.delivered]
+    """Faults that gave their victim a grace and reached it; how one would have ended whose engine went away, nobody knows."""
+    return [fault for fault in faults_of(facts, process) if not fault.is_kill and fault.signal.delivered and not fault.victim.lost]
 
 
 def _since_signal(instant_ns: Callable[[Fault], int]) -> Sampler:
@@ -162,7 +179,8 @@ def _killed_after_grace(facts: Facts, process: str | None) -> list[float]:
 def _survivors(facts: Facts, process: str | None) -> list[float]:
     """Counted over replicas that were stopped or died, for only those were looked after."""
     stopped = {fault.victim.replica for fault in facts.faults}
-    ended = [life for life in lives_of(facts, process) if life.survived or life.died_by_itself or (life.exited and life.replica in stopped)]
+    lives = [life for life in lives_of(facts, process) if not life.lost]
+    ended = [life for life in lives if life.survived or life.died_by_itself or (life.exited and life.replica in stopped)]
     survivors = {(life.replica, each.pid) for life in ended for event in life.survived for each in event.processes}
     return [float(len(survivors))] if ended else []
 
@@ -192,6 +210,60 @@ def _busy_faults(facts: Facts, process: str | None) -> list[float]:
     return [float(busy)] if lives_of(facts, process) else []
 
 
+# --- containers -------------------------------------------------------------------------------------------------------------
+
+
+def contained_of(facts: Facts, process: str | None) -> list[Life]:
+    """Replicas of ``process``, or all, that a container held."""
+    return [life for life in lives_of(facts, process) if life.contained or life.created_ns]
+
+
+def roots_of(facts: Facts, process: str | None) -> list[Life]:
+    """Replicas whose main process was user 0 of its container."""
+    return [life for life in contained_of(facts, process) if life.contained and life.contained.uid == 0]
+
+
+def _root_replicas(facts: Facts, process: str | None) -> list[float]:
+    """Without a root among them, only when every user was seen."""
+    roots, lives = roots_of(facts, process), contained_of(facts, process)
+    seen = bool(lives) and all(life.contained and life.contained.uid >= 0 for life in lives)
+    return [float(len(roots))] if roots or seen else []
+
+
+def _written_files(facts: Facts, process: str | None) -> list[float]:
+    lives = contained_of(facts, process)
+    return [float(sum(written(life).counted for life in lives))] if lives else []
+
+
+def zombies_of(life: Life) -> dict[int, tuple[Process, float]]:
+    """Each process of ``life`` that nobody waited for, by its pid, and for how many seconds at least."""
+    return {process.pid: (process, event.after_ns / NS_PER_S) for event in life.zombies for process in event.processes}
+
+
+def _zombies(facts: Facts, process: str | None) -> list[float]:
+    lives = contained_of(facts, process)
+    return [float(sum(len(zombies_of(life)) for life in lives))] if lives else []
+
+
+def contained_stops_of(facts: Facts, process: str | None) -> list[Fault]:
+    """Stops that ended the main process of a container before the grace was over, so that it is its own doing what it left running."""
+    return [
+        fault
+        for fault in stops_of(facts, process)
+        if (fault.victim.contained or fault.victim.created_ns) and fault.victim.exited and not fault.killed and not fault.victim.exited.oom
+    ]
+
+
+def _cut_off(facts: Facts, process: str | None) -> list[float]:
+    victims = {fault.victim.replica: fault.victim for fault in contained_stops_of(facts, process)}
+    return [float(sum(len(life.cut_off.processes) for life in victims.values() if life.cut_off))] if victims else []
+
+
+def _oom_kills(facts: Facts, process: str | None) -> list[float]:
+    lives = contained_of(facts, process)
+    return [float(sum(len(oom_kills_of(facts, life)) for life in lives))] if lives else []
+
+
 SAMPLERS: Final[dict[str, Sampler]] = {
     "requests": _requests,
     "ok_requests": _of_outcome(Outcome.OK),
@@ -212,8 +284,12 @@ SAMPLERS: Final[dict[str, Sampler]] = {
     "response_time": _response_time,
     "outage_time": _outage_time,
     "time_to_running": _since_spawned(lambda life: life.running_ns),
-    "time_to_listening": _since_spawned(lambda life: life.listening_ns),
-    "startup_time": _since_spawned(lambda life: life.healthy_ns),
+    "time_to_created": _since_spawned(lambda life: life.created_ns),
+    "time_to_started": _since_spawned(lambda life: life.started_ns),
+    "runtime_start_time": _since_spawned(lambda life: life.running_ns if life.created_ns else 0),
+    "runtime_remove_time": _runtime_remove_time,
+    "time_to_listening": _since_app_began(lambda life: life.listening_ns),
+    "startup_time": _since_app_began(lambda life: life.healthy_ns),
     "time_to_first_answer": _time_to_first_answer,
     "time_to_stop_listening": _since_signal(lambda fault: fault.victim.closed.at_ns if fault.victim.closed else 0),
     "time_to_drained": _since_signal(lambda fault: fault.drained_ns),
@@ -225,6 +301,11 @@ SAMPLERS: Final[dict[str, Sampler]] = {
     "dropped_knocks": _dropped_knocks,
     "died_by_itself": _died_by_itself,
     "failed_starts": _failed_starts,
+    "root_replicas": _root_replicas,
+    "written_files": _written_files,
+    "zombies": _zombies,
+    "cut_off": _cut_off,
+    "oom_kills": _oom_kills,
     "faults": _faults,
     "busy_faults": _busy_faults,
 }

@@ -1,8 +1,9 @@
 """How long starts and stops took, phase by phase, and how they ended.
 
-Start phases are counted from the instant before the replica was asked for, stop phases from the instant before the signal. A stop that
-needed SIGKILL at the end of its grace, descendants that outlived their replica, a replica that ended by itself and one that never got
-healthy are failures; each is told once, under the name that says most.
+Start phases are counted from the instant before the replica was asked for, stop phases from the instant before the signal. Where a runtime
+makes a container first, the app's own phases count from the instant at which its command runs, and those of the runtime are told by
+themselves, the removal after the end among them. A stop that needed SIGKILL at the end of its grace, descendants that outlived their
+replica, a replica that ended by itself and one that never got healthy are failures; each is told once, under the name that says most.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
 from typing import Final
 
 import msgspec
 
+from harness.checks.deaths import denial, died_by_itself, ended_by_oom, log_of
 from harness.checks.facts import Facts, Fault, Life
 from harness.checks.metrics import SAMPLERS, lives_of, stops_of
 from harness.checks.power import bound
+from harness.checks.shells import Swallowed, main_of, swallowed
 from harness.checks.wording import count, listed, only, percent, some, span, tally
 from harness.clock import NS_PER_S
 from harness.history import History
@@ -28,6 +30,8 @@ CHECK: Final = "timing"
 LOG_LINES: Final = 5
 
 PHASES: Final[dict[str, str]] = {
+    "created": "time_to_created",
+    "started": "time_to_started",
     "running": "time_to_running",
     "listening": "time_to_listening",
     "healthy": "startup_time",
@@ -35,16 +39,20 @@ PHASES: Final[dict[str, str]] = {
     "stopped listening": "time_to_stop_listening",
     "drained": "time_to_drained",
     "exited": "shutdown_time",
+    "removed": "runtime_remove_time",
 }
 """Each phase and the metric that measures it."""
 
-START_PHASES: Final = ("running", "listening", "healthy", "first answer")
-
-_SHELLS: Final = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh"})
+RUNTIME_PHASES: Final = ("created", "started", "running")
+APP_PHASES: Final = ("listening", "healthy", "first answer")
 
 
 class PhaseRow(msgspec.Struct, frozen=True, kw_only=True):
-    """The statistics of one phase of one process type; ``begin`` is ``spawned`` or ``signalled``."""
+    """The statistics of one phase of one process type.
+
+    ``begin`` is ``spawned`` for starts and ``signalled`` for stops; with a runtime between, ``running`` for the app's share of a start and
+    ``exited`` for the runtime's share of a stop.
+    """
 
     process: str
     begin: str
@@ -60,8 +68,8 @@ def check(history: History) -> list[Finding]:
     facts = Facts(history)
     if not lives_of(facts, None):
         return [Finding(check=CHECK, name="no-replicas", verdict=Verdict.UNKNOWN, title="no replica was started, so nothing was timed")]
-    shells = _swallowed(facts)
-    told = {fault.number for fault, _ in shells}
+    shells = swallowed(facts)
+    told = {each.fault.number for each in shells}
     return [
         *_failed_starts(facts),
         *_died(facts),
@@ -81,7 +89,7 @@ def table_of(facts: Facts) -> tuple[PhaseRow, ...]:
     return tuple(
         PhaseRow(
             process=process,
-            begin="spawned" if phase in START_PHASES else "signalled",
+            begin=_begin(facts, process, phase),
             phase=phase,
             count=len(samples),
             median_s=percentile(samples, 50),
@@ -91,6 +99,15 @@ def table_of(facts: Facts) -> tuple[PhaseRow, ...]:
         for process, phase, samples in measured
         if samples
     )
+
+
+def _begin(facts: Facts, process: str, phase: str) -> str:
+    """What a phase is counted from."""
+    if phase in RUNTIME_PHASES:
+        return "spawned"
+    if phase in APP_PHASES:
+        return "running" if any(life.created_ns for life in lives_of(facts, process)) else "spawned"
+    return "exited" if phase == "removed" else "signalled"
 
 
 # --- starts -----------------------------------------------------------------------------------------------------------------
@@ -113,7 +130,7 @@ _START_CURES: Final = {
 def _failed_starts(facts: Facts) -> list[Finding]:
     alike: dict[tuple[str, str], list[Life]] = {}
     for life in lives_of(facts, None):
-        if life.failed:
+        if life.failed and not life.lost and not _told_by_posture(facts, life):
             alike.setdefault((_START_NAMES.get(life.failed.reason, "start-failed"), life.process), []).append(life)
     return [
         Finding(
@@ -133,6 +150,11 @@ def _failed_starts(facts: Facts) -> list[Finding]:
     ]
 
 
+def _told_by_posture(facts: Facts, life: Life) -> bool:
+    """Its end has a name that says more."""
+    return ended_by_oom(facts, life) or denial(facts, life) is not None
+
+
 def _start_proof(life: Life) -> str:
     failed_ns, detail = (life.failed.at_ns, life.failed.detail) if life.failed else (0, "")
     after, listening = (span((instant_ns - life.spawned_ns) / NS_PER_S) for instant_ns in (failed_ns, life.listening_ns))
@@ -143,30 +165,26 @@ def _start_proof(life: Life) -> str:
 
 def _logs(lives: Sequence[Life]) -> tuple[str, ...]:
     """The last log lines, newest first, of one replica: those of others are in the logs folder."""
-    life = next((life for life in lives if _log(life)), None)
-    return () if life is None else tuple(f"{life.replica} log, from its end: {line}" for line in reversed(_log(life)[-LOG_LINES:]))
-
-
-def _log(life: Life) -> list[str]:
-    lines = life.failed.log if life.failed else life.exited.log if life.exited else ()
-    return [line for line in lines if line.strip()]
+    life = next((life for life in lives if log_of(life)), None)
+    return () if life is None else tuple(f"{life.replica} log, from its end: {line}" for line in reversed(log_of(life)[-LOG_LINES:]))
 
 
 def _last_words(lives: Sequence[Life]) -> str:
     """The last thing that one of them wrote: where an app does not start, it mostly says why."""
-    life = next((life for life in lives if _log(life)), None)
-    return "" if life is None else f"The last line of {life.replica}'s log: {_log(life)[-1].strip()[:200]}"
+    life = next((life for life in lives if log_of(life)), None)
+    return "" if life is None else f"The last line of {life.replica}'s log: {log_of(life)[-1].strip()[:200]}"
 
 
 def _never_ready_cure(life: Life) -> str:
     if life.listening_ns:
         return "It listens but is not healthy: let the healthcheck answer with 200 to 399 once it is ready, or raise start_period."
-    return "Nothing listens: bind the port that is handed in as PORT and {port}, on 127.0.0.1 or all addresses, or raise start_period."
+    where = "on 0.0.0.0, since nobody reaches 127.0.0.1 of a container" if life.created_ns else "on 127.0.0.1 or all addresses"
+    return f"Nothing listens: bind the port that is handed in as PORT and {{port}}, {where}, or raise start_period."
 
 
 def _died(facts: Facts) -> list[Finding]:
     """Replicas that ended although nobody had stopped them."""
-    dead = [life for life in lives_of(facts, None) if life.died_by_itself]
+    dead = [life for life in lives_of(facts, None) if died_by_itself(facts, life) and not _told_by_posture(facts, life)]
     if not dead:
         return []
     return [
@@ -199,52 +217,57 @@ def _status(status: int) -> str:
 # --- stops ------------------------------------------------------------------------------------------------------------------
 
 
-def _is_shell(facts: Facts, life: Life) -> bool:
-    """The main process is a shell that runs the app, and not the app itself."""
-    words = life.command.split(maxsplit=2)
-    written = len(words) > 2 and PurePosixPath(words[0]).name in _SHELLS and words[1].startswith("-") and words[1].endswith("c")
-    script = words[2].lstrip("'\" ") if written else ""
-    declared = facts.scenario.target.get(life.process)
-    return (written or (declared is not None and declared.shell)) and not script.startswith("exec ")
+_SHELL_NAMES: Final = {"command": "signal-swallowed-by-shell", "script": "signal-not-forwarded"}
+
+_SHELL_TITLES: Final = {
+    "command": "{signal} did not get past the shell of {replicas}",
+    "script": "{signal} did not get past the start script of {replicas}",
+}
+
+_SHELL_CAUSES: Final = {
+    "command": "The main process is a shell, and a shell does not pass {signal} on to the command that it runs.",
+    "script": "Process 1 is a shell that runs the app as its child ({main}), and a shell does not pass {signal} on.",
+}
+
+_SHELL_CURES: Final = {
+    "command": "Write exec before the command, so that it takes the shell's place, or write the command as a list, which needs no shell.",
+    "script": 'End the script with exec "$@", or exec and the command, so that the app takes the place of the shell.',
+}
 
 
-def _swallowed(facts: Facts) -> list[tuple[Fault, str]]:
-    """Stops whose signal ended in a shell, each with what shows it."""
-    found = []
-    for fault in stops_of(facts, None):
-        life = fault.victim
-        if not _is_shell(facts, life) or life.exited is None:
-            continue
-        if fault.killed:
-            found.append((fault, f"the shell was killed at the end of the grace of {span(fault.signal.grace_s)}"))
-        elif life.survived:
-            left = [process.command for event in life.survived for process in event.processes]
-            found.append((fault, f"the shell ended {span(fault.exit_s or 0.0)} after {fault.signal.signal}, and {listed(left)} went on"))
-    return found
-
-
-def _shell_findings(shells: Sequence[tuple[Fault, str]]) -> list[Finding]:
-    if not shells:
-        return []
-    faults = [fault for fault, _ in shells]
-    killed = any(fault.killed for fault in faults)
-    return [
-        Finding(
-            check=CHECK,
-            name="signal-swallowed-by-shell",
-            verdict=Verdict.FAIL,
-            title=f"{faults[0].signal.signal} did not get past the shell of {_victims(faults)}",
-            evidence=some(
-                [f"step {fault.signal.step}, {fault.victim.replica}: {proof}; {fault.victim.command}" for fault, proof in shells]
-            ),
-            cause=f"The main process is a shell, and a shell does not pass {faults[0].signal.signal} on to the command that it runs.",
-            cure="Write exec before the command, so that it takes the shell's place, or write the command as a list, which needs no shell.",
-            metric="killed_after_grace" if killed and not any(fault.victim.survived for fault in faults) else "survivors",
-            count=len(faults),
-            replica=only((fault.victim.replica for fault in faults), ""),
-            step=only((fault.signal.step for fault in faults), -1),
+def _shell_findings(shells: Sequence[Swallowed]) -> list[Finding]:
+    findings = []
+    for by in dict.fromkeys(each.by for each in shells):
+        mine = [each for each in shells if each.by == by]
+        faults = [each.fault for each in mine]
+        words = {"signal": faults[0].signal.signal, "replicas": _victims(faults), "main": main_of(faults[0].victim)}
+        findings.append(
+            Finding(
+                check=CHECK,
+                name=_SHELL_NAMES[by],
+                verdict=Verdict.FAIL,
+                title=_SHELL_TITLES[by].format(**words),
+                evidence=some([_shell_proof(each) for each in mine]),
+                cause=_SHELL_CAUSES[by].format(**words),
+                cure=_SHELL_CURES[by],
+                metric=_shell_metric(faults),
+                count=len(faults),
+                replica=only((fault.victim.replica for fault in faults), ""),
+                step=only((fault.signal.step for fault in faults), -1),
+            )
         )
-    ]
+    return findings
+
+
+def _shell_proof(each: Swallowed) -> str:
+    return f"step {each.fault.signal.step}, {each.fault.victim.replica}: {each.proof}; {main_of(each.fault.victim)}"
+
+
+def _shell_metric(faults: Sequence[Fault]) -> str:
+    """The metric that shows most of what went wrong."""
+    if any(fault.victim.survived for fault in faults):
+        return "survivors"
+    return "killed_after_grace" if any(fault.killed for fault in faults) else "cut_off"
 
 
 def _killed(facts: Facts, told: set[int]) -> list[Finding]:
@@ -278,7 +301,11 @@ def _killed(facts: Facts, told: set[int]) -> list[Finding]:
 
 def _crashed(facts: Facts) -> list[Finding]:
     """Stops that another signal than ours ended: the app broke while it stopped."""
-    faults = [fault for fault in stops_of(facts, None) if not fault.killed and _ended_by(fault) not in ("", fault.signal.signal)]
+    faults = [
+        fault
+        for fault in stops_of(facts, None)
+        if not fault.killed and _ended_by(fault) not in ("", fault.signal.signal) and not ended_by_oom(facts, fault.victim)
+    ]
     if not faults:
         return []
     lives = [fault.victim for fault in faults]
@@ -364,12 +391,12 @@ def _tables(rows: Iterable[PhaseRow]) -> list[Finding]:
     """The table of phases, starts and stops by themselves."""
     findings = []
     rows = list(rows)
-    for begin, name, thing in (("spawned", "start-phases", "start"), ("signalled", "stop-phases", "stop")):
-        mine = [row for row in rows if row.begin == begin]
+    for begins, name, thing in ((("spawned", "running"), "start-phases", "start"), (("signalled", "exited"), "stop-phases", "stop")):
+        mine = [row for row in rows if row.begin in begins]
         if not mine:
             continue
         last = [row for row in mine if row.phase in ("healthy", "exited")] or mine[-1:]
-        slowest = "; ".join(f"{row.process} {row.phase} after {span(row.median_s)} (median), {span(row.max_s)} (longest)" for row in last)
+        slowest = "; ".join(_row_gist(row) for row in last)
         findings.append(
             Finding(
                 check=CHECK,
@@ -385,6 +412,11 @@ def _tables(rows: Iterable[PhaseRow]) -> list[Finding]:
 
 def _nothing_timed() -> Finding:
     return Finding(check=CHECK, name="no-phases", verdict=Verdict.UNKNOWN, title="no replica reached a phase that could be timed")
+
+
+def _row_gist(row: PhaseRow) -> str:
+    own = " of its own, once its container ran" if row.begin == "running" else ""
+    return f"{row.process} {row.phase} after {span(row.median_s)} (median), {span(row.max_s)} (longest){own}"
 
 
 def _row_words(row: PhaseRow) -> str:
@@ -413,7 +445,8 @@ def _stops(facts: Facts) -> list[Finding]:
 
 
 def _no_survivors(stops: Sequence[Fault]) -> list[Finding]:
-    """How strong it is that no stop left a process behind."""
+    """How strong it is that no stop left a process behind; nothing can outlive process 1 of a container."""
+    stops = [fault for fault in stops if fault.victim.contained is None]
     strength = bound(0, len(stops))
     if strength is None or any(fault.victim.survived for fault in stops):
         return []

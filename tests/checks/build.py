@@ -17,7 +17,9 @@ from harness.checks.metrics import SAMPLERS
 from harness.history import (
     AnyLine,
     Close,
+    Contained,
     Control,
+    CutOff,
     Disturbed,
     Event,
     Exited,
@@ -41,6 +43,8 @@ from harness.history import (
     StepBegan,
     StepEnded,
     Survived,
+    Wrote,
+    Zombies,
     build,
 )
 from harness.outcome import Outcome, Reached
@@ -176,14 +180,48 @@ class Story:
             self.tell(Knocked(at_ns=at(when), done_ns=at(when + 1), replica=replica, result=result))
             when += 20
 
-    def exit(self, replica: str, when: float, status: int = 0, *, commanded: bool = True, log: Sequence[str] = ()) -> None:
-        """The main process ended."""
-        self.tell(Exited(at_ns=at(when), replica=replica, status=status, commanded=commanded, log=tuple(log)))
+    def exit(self, replica: str, when: float, status: int = 0, **changes: Any) -> None:
+        """The main process ended; it had been signalled, unless ``changes`` say otherwise."""
+        given = {"commanded": True, **changes, "log": tuple(changes.get("log", ()))}
+        self.tell(Exited(at_ns=at(when), replica=replica, status=status, **given))
 
     def survive(self, replica: str, when: float, *commands: str) -> None:
         """Descendants outlived the replica; the first of them holds the port."""
         processes = tuple(Process(pid=200 + n, command=command, listening=n == 0) for n, command in enumerate(commands))
         self.tell(Survived(at_ns=at(when), replica=replica, after_ns=1000 * MS, processes=processes))
+
+    def contain(self, **changes: Any) -> Story:
+        """Put every replica into a container of its own, as another user than root unless ``changes`` say otherwise."""
+        given = {"image": "jetable/web", "main": "python app.py", "uid": 1000, **changes}
+        for line in list(self.lines):
+            if isinstance(line, Spawned):
+                begin = (line.at_ns - ZERO_NS) / MS
+                self.tell(
+                    PhaseReached(at_ns=at(begin + 0.5), replica=line.replica, phase="created"),
+                    PhaseReached(at_ns=at(begin + 1.5), replica=line.replica, phase="started"),
+                    Contained(at_ns=at(begin + 3), replica=line.replica, container=f"{line.replica}-c", **given),
+                )
+            elif isinstance(line, Exited):
+                self.tell(PhaseReached(at_ns=line.at_ns + 5 * MS, replica=line.replica, phase="removed"))
+        return self
+
+    def cut_off(self, replica: str, when: float, *commands: str) -> None:
+        """Process 1 ended before these."""
+        processes = tuple(Process(pid=300 + n, command=command) for n, command in enumerate(commands))
+        self.tell(CutOff(at_ns=at(when), replica=replica, processes=processes))
+
+    def zombie(self, replica: str, when: float, *commands: str) -> None:
+        """Processes that nobody waited for."""
+        processes = tuple(Process(pid=400 + n, command=command) for n, command in enumerate(commands))
+        self.tell(Zombies(at_ns=at(when), replica=replica, after_ns=500 * MS, processes=processes))
+
+    def write(self, replica: str, *paths: str, more: int = 0) -> None:
+        """What it added to its own filesystem, as it was seen at its end, and so many more files."""
+        self.tell(Wrote(at_ns=at(1150), replica=replica, paths=tuple(f"A {path}" for path in paths), count=len(paths) + more))
+
+    def oom(self, replica: str, when: float, *, limit_bytes: int = 64 << 20) -> None:
+        """The kernel killed a process of it for want of memory."""
+        self.tell(OomKilled(at_ns=at(when), replica=replica, limit_bytes=limit_bytes))
 
     # --- load ---------------------------------------------------------------------------------------------------------
 
@@ -236,7 +274,7 @@ class Story:
             format=1,
             run_id="20260101T000000-a-story-000000",
             harness="0.1.0",
-            engine="process",
+            engine="docker" if any(isinstance(line, Contained) for line in self.lines) else "process",
             seed=7,
             scenario=self.scenario.model_dump_json(),
             scenario_path="story.yaml",
@@ -278,9 +316,9 @@ def _wire(outcome: Outcome, begin: float, end: float) -> dict[str, Any]:
 # --- frames -----------------------------------------------------------------------------------------------------------------
 
 
-def steady_run(*, expect: Sequence[str] = (), end: bool = True) -> Story:
+def steady_run(*, expect: Sequence[str] = (), end: bool = True, web: Mapping[str, Any] | None = None) -> Story:
     """Two replicas and one second of load, nothing else."""
-    story = Story(STEADY_ONLY, expect=expect)
+    story = Story(STEADY_ONLY, expect=expect, web=web)
     _begin(story)
     story.step(120, 1120, "steady for 1s")
     story.load("web.1", 130, 1100)
@@ -556,6 +594,100 @@ def _failed_start(reason: str, detail: str) -> Story:
     return story
 
 
+def _with_workers(story: Story) -> None:
+    """Process 1 ends before its two workers do."""
+    clean_stop(story)
+    story.cut_off("web.1", 780, "python worker.py", "python worker.py --more")
+
+
+def _shell_cut_off(story: Story) -> None:
+    story.ask("web.1", 695, 701)
+    story.signal("web.1", 700)
+    story.exit("web.1", 702, 143)
+    story.cut_off("web.1", 702, "python app.py")
+
+
+def _script(story: Story) -> None:
+    _ignores(story)
+    story.cut_off("web.1", 1702, "python app.py")
+
+
+def _lost() -> Story:
+    """The engine goes away while web.1 stops, and web.2 with it."""
+    story = Story()
+    _begin(story)
+    story.step(120, 690, "steady for 500ms")
+    story.load("web.1", 130, 690)
+    story.load("web.2", 150, 690)
+    story.watch(120, 800)
+    story.ask("web.1", 695, 760)
+    story.signal("web.1", 700, grace_s=1.0)
+    story.exit("web.1", 780, -1, lost=True)
+    story.exit("web.2", 780, -1, lost=True, commanded=False)
+    story.load_ends(800)
+    story.tell(RunEnded(at_ns=at(810), how="aborted", why="the engine went away"))
+    return story.contain()
+
+
+def _tell(story: Story, *tell: Callable[[Story], None], **contained: Any) -> Story:
+    """``story`` in containers, with more."""
+    for each in tell:
+        each(story)
+    return story.contain(**contained)
+
+
+def out_of_memory(*, squeezed: bool = False, **options: Any) -> Story:
+    """web.1 ends for want of memory, of its own doing or because a step took it away."""
+    story = steady_run(**options)
+    story.exit("web.1", 704, 137, commanded=False, oom=True, log=["building the report"])
+    _only_first_end(story)
+    story.oom("web.1", 703, limit_bytes=16 << 20 if squeezed else 64 << 20)
+    if squeezed:
+        story.tell(
+            Disturbed(at_ns=at(650), until_ns=at(651), step=1, replica="web.1", what="memory"),
+            Restored(at_ns=at(800), until_ns=at(801), step=1, replica="web.1", what="memory", delivered=False),
+        )
+    return story.contain()
+
+
+def _workerout_of_memory() -> Story:
+    """The kernel kills a worker twice; the main process goes on."""
+    story = steady_run()
+    story.oom("web.1", 400, limit_bytes=0)
+    story.oom("web.1", 600, limit_bytes=0)
+    return story.contain()
+
+
+def _denied_start(log: str, **web: Any) -> Story:
+    story = Story(web=web)
+    story.step(1, 1100, "start the target", problem="it did not come to its end")
+    story.start("web.1", 5)
+    story.lines = [
+        line
+        for line in story.lines
+        if not (isinstance(line, PhaseReached) and line.phase in ("listening", "healthy")) and not isinstance(line, Routed)
+    ]
+    detail = "it exited with status 1 before it was healthy"
+    story.exit("web.1", 100, 1, commanded=False, log=["warming up", log])
+    story.tell(StartFailed(at_ns=at(101), step=0, replica="web.1", reason="exited", detail=detail, log=("warming up", log)))
+    story.tell(RunEnded(at_ns=at(1100), how="aborted", why=detail))
+    return story.contain()
+
+
+def _denied_later(log: str, **options: Any) -> Story:
+    story = steady_run(**options)
+    story.exit("web.1", 704, 1, commanded=False, log=[log, "bye"])
+    return _only_first_end(story).contain()
+
+
+def _only_first_end(story: Story) -> Story:
+    """web.1 is gone before the harness tears the rest down."""
+    story.lines = [
+        line for line in story.lines if not (isinstance(line, Signalled | Exited) and line.replica == "web.1" and instant(line) > at(1000))
+    ]
+    return story
+
+
 def _with(story: Story, *asked: tuple[str, float, float, Outcome]) -> Story:
     """``story`` with more requests; the load counts them too."""
     for replica, begin, end, outcome in asked:
@@ -572,10 +704,7 @@ def _recounted(story: Story) -> Story:
 def _died(outcome: Outcome) -> Story:
     story = steady_run()
     story.exit("web.1", 704, 139, commanded=False, log=["Segmentation fault"])
-    story.lines = [
-        line for line in story.lines if not (isinstance(line, Signalled | Exited) and line.replica == "web.1" and instant(line) > at(1000))
-    ]
-    return _with(story, ("web.1", 700, 705, outcome))
+    return _with(_only_first_end(story), ("web.1", 700, 705, outcome))
 
 
 def _saturated() -> Story:
@@ -742,6 +871,11 @@ _SHELL: dict[str, Any] = {"command": "sh -c python app.py & wait"}
 _WORKER: dict[str, Any] = {"others": {"worker": {"command": ["work"]}}}
 _ANY = ({"steady": "500ms"}, {"terminate": {"replica": "oldest", "when": "any"}}, {"steady": "500ms"})
 
+_READ_ONLY: dict[str, Any] = {"read_only": True}
+_EROFS = "OSError: [Errno 30] Read-only file system: '/app/data/pid'"
+_EPERM = "PermissionError: [Errno 1] Operation not permitted: chown '/srv'"
+_PYC = "/app/__pycache__/app.cpython-311.pyc"
+
 STORIES: dict[str, Callable[[], Story]] = {
     "pass--faults-landed": lambda: stop_run(clean_stop),
     "pass--no-request-dropped": lambda: stop_run(
@@ -846,6 +980,37 @@ STORIES: dict[str, Callable[[], Story]] = {
     "unknown--generator-saturated--late": _late,
     "unknown--control-stalled": lambda: _stalled(Outcome.TIMEOUT),
     "unknown--check-raised": _unreadable_scenario,
+    "pass--no-containers": steady_run,
+    "pass--containers": lambda: stop_run(clean_stop).contain(),
+    "pass--none-cut-off": lambda: stop_run(clean_stop).contain(),
+    "pass--runs-as-root": lambda: stop_run(clean_stop).contain(uid=0),
+    "fail--runs-as-root": lambda: stop_run(clean_stop, expect=["root_replicas == 0"]).contain(uid=0),
+    "pass--writes-own-filesystem": lambda: _tell(steady_run(), lambda story: story.write("web.1", "/app/data/a", "/app/data/b", _PYC)),
+    "fail--writes-own-filesystem": lambda: _tell(
+        steady_run(expect=["web.written_files == 0"]), lambda story: story.write("web.1", "/app/data/a", "/var/log/app.log", more=3)
+    ),
+    "pass--writes-caches": lambda: _tell(
+        steady_run(expect=["written_files == 0"]), lambda story: story.write("web.2", _PYC, "/run/app.pid", "/root/.cache/pip/y")
+    ),
+    "fail--zombies-left": lambda: _tell(steady_run(), lambda story: story.zombie("web.2", 900, "python job.py", "python job.py")),
+    "pass--zombies-left--allowed": lambda: _tell(
+        steady_run(expect=["zombies <= 1"]), lambda story: story.zombie("web.2", 900, "python job.py")
+    ),
+    "fail--cut-off-with-process-1": lambda: stop_run(_with_workers).contain(),
+    "pass--cut-off-with-process-1--allowed": lambda: stop_run(_with_workers, expect=["cut_off <= 2"]).contain(),
+    "fail--oom-killed": out_of_memory,
+    "fail--oom-killed--worker": _workerout_of_memory,
+    "pass--oom-killed--allowed": lambda: out_of_memory(expect=["oom_kills <= 1", "died_by_itself <= 1"]),
+    "fail--needs-writable-filesystem": lambda: _denied_start(_EROFS, **_READ_ONLY),
+    "pass--needs-writable-filesystem--allowed": lambda: _denied_later(_EROFS, web=_READ_ONLY, expect=["died_by_itself <= 1"]),
+    "fail--needs-capability": lambda: _denied_start(_EPERM, cap_drop=["ALL"]),
+    "pass--needs-capability--allowed": lambda: _denied_later(_EPERM, web={"cap_drop": ["ALL"]}, expect=["died_by_itself <= 1"]),
+    "fail--signal-swallowed-by-shell--image": lambda: stop_run(_ignores).contain(main="/bin/sh -c python app.py & wait"),
+    "fail--signal-swallowed-by-shell--cut-off": lambda: stop_run(_shell_cut_off).contain(main="/sbin/docker-init -- sh -c x; y", init=True),
+    "fail--signal-not-forwarded": lambda: stop_run(_script).contain(main="sh /entrypoint.sh"),
+    "pass--faults-landed--script-that-waits": lambda: stop_run(clean_stop).contain(main="sh /entrypoint.sh"),
+    "unknown--run-incomplete--engine-lost": _lost,
+    "unknown--expectation-unknown--zombies": lambda: steady_run(expect=["zombies == 0"]),
 }
 """Every history under ``tests/histories``: verdict, finding that must be there, and what is special about it."""
 

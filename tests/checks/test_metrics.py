@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness.checks.expect import CONTAINED
 from harness.checks.metrics import SAMPLERS
 from harness.history import LoadBegan
 from harness.outcome import Outcome
@@ -54,8 +55,13 @@ def test_kills_are_no_stops(metric: str) -> None:
 
 @pytest.mark.parametrize("threshold", DEFAULT_THRESHOLDS, ids=str)
 def test_a_clean_stop_meets_every_default(threshold: object) -> None:
-    history = STORIES["pass--listener-after-signal--one-hung"]().history()
+    history = STORIES["pass--listener-after-signal--one-hung"]().contain().history()
     assert samples(history, str(threshold).split()[0]) == [0.0]
+
+
+@pytest.mark.parametrize("metric", sorted(CONTAINED))
+def test_without_a_container_nothing_is_known_about_containers(metric: str) -> None:
+    assert samples(stop_run(clean_stop).history(), metric) == []
 
 
 @pytest.mark.parametrize(
@@ -101,6 +107,21 @@ def test_a_clean_stop_meets_every_default(threshold: object) -> None:
         ("pass--exit-statuses--gone-at-the-end-of-its-grace", "killed_after_grace", [0.0]),
         ("unknown--fault-on-idle--answered-before-the-kill", "busy_faults", [0.0]),
         ("pass--no-fault", "survivors", []),
+        ("pass--containers", "root_replicas", [0.0]),
+        ("fail--runs-as-root", "root_replicas", [3.0]),
+        ("pass--writes-own-filesystem", "written_files", [2.0]),
+        ("fail--writes-own-filesystem", "written_files", [5.0]),
+        ("pass--writes-caches", "written_files", [0.0]),
+        ("fail--zombies-left", "zombies", [2.0]),
+        ("fail--cut-off-with-process-1", "cut_off", [2.0]),
+        ("fail--signal-not-forwarded", "cut_off", []),
+        ("fail--oom-killed", "oom_kills", [1.0]),
+        ("fail--oom-killed", "died_by_itself", [1.0]),
+        ("fail--oom-killed--worker", "oom_kills", [2.0]),
+        ("unknown--run-incomplete--engine-lost", "died_by_itself", [0.0]),
+        ("unknown--run-incomplete--engine-lost", "shutdown_time", []),
+        ("unknown--run-incomplete--engine-lost", "exit_status", []),
+        ("unknown--run-incomplete--engine-lost", "survivors", []),
         ("pass--no-fault", "outage_time", [0.0]),
     ],
 )
@@ -128,6 +149,28 @@ def test_spans_are_seconds_from_the_instant_before_the_start_or_the_signal(metri
     assert samples(history, metric) == pytest.approx(expected)
     assert samples(history, metric, "web") == pytest.approx(expected)
     assert samples(history, metric, "worker") == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        ("time_to_created", [0.0005] * 3),
+        ("time_to_started", [0.0015] * 3),
+        ("time_to_running", [0.002] * 3),
+        ("runtime_start_time", [0.002] * 3),
+        ("time_to_listening", [0.038] * 3),
+        ("startup_time", [0.048] * 3),
+        ("time_to_first_answer", [0.116]),
+        ("shutdown_time", [0.08]),
+        ("runtime_remove_time", [0.005] * 3),
+    ],
+)
+def test_what_the_runtime_takes_to_make_and_remove_a_container_is_not_the_app_s(metric: str, expected: list[float]) -> None:
+    assert samples(stop_run(clean_stop).contain().history(), metric) == pytest.approx(expected)
+
+
+def test_whether_a_user_that_cannot_be_seen_is_root_is_not_known() -> None:
+    assert samples(steady_run().contain(uid=-1).history(), "root_replicas") == []
 
 
 def test_the_first_answer_is_measured_only_where_the_load_was_there_first() -> None:

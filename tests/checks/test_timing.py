@@ -33,6 +33,28 @@ def test_the_table_has_a_row_for_each_phase_that_was_measured() -> None:
     assert rows[-1].median_s == rows[-1].p95_s == rows[-1].max_s == pytest.approx(0.08)
 
 
+def test_the_table_tells_the_runtime_s_share_apart_where_there_are_containers() -> None:
+    rows = table_of(Facts(stop_run(clean_stop).contain().history()))
+    assert [(row.begin, row.phase, row.count) for row in rows] == [
+        ("spawned", "created", 3),
+        ("spawned", "started", 3),
+        ("spawned", "running", 3),
+        ("running", "listening", 3),
+        ("running", "healthy", 3),
+        ("running", "first answer", 1),
+        ("signalled", "stopped listening", 1),
+        ("signalled", "drained", 1),
+        ("signalled", "exited", 1),
+        ("exited", "removed", 3),
+    ]
+
+
+def test_a_container_that_never_listened_is_advised_to_bind_all_of_its_addresses() -> None:
+    story = STORIES["fail--never-ready"]().contain()
+    story.lines = [line for line in story.lines if getattr(line, "phase", "") != "listening"]
+    assert "0.0.0.0" in findings(story)["never-ready"].cure
+
+
 def test_the_table_is_by_process_type() -> None:
     rows = table_of(Facts(STORIES["unknown--fault-on-idle--no-load-there"]().history()))
     assert {(row.process, row.phase): row.count for row in rows if row.phase == "exited"} == {("worker", "exited"): 1}
@@ -147,6 +169,18 @@ def test_a_command_with_shell_syntax_runs_under_a_shell_whatever_the_engine_call
 def test_a_shell_that_had_to_be_killed_is_told_once_and_under_its_metric() -> None:
     (found,) = failures(STORIES["fail--signal-swallowed-by-shell--until-sigkill"]())
     assert (found.name, found.metric) == ("signal-swallowed-by-shell", "killed_after_grace")
+
+
+def test_a_start_script_that_kept_the_signal_is_told_once_with_what_process_1_is() -> None:
+    (found,) = failures(STORIES["fail--signal-not-forwarded"]())
+    assert (found.name, found.metric, found.replica, found.step) == ("signal-not-forwarded", "killed_after_grace", "web.1", 2)
+    assert "(sh /entrypoint.sh)" in found.cause
+    assert 'exec "$@"' in found.cure
+
+
+def test_what_a_lost_engine_took_along_is_no_failure_of_the_app() -> None:
+    assert failures(STORIES["unknown--run-incomplete--engine-lost"]()) == []
+    assert "exit-statuses" not in findings(STORIES["unknown--run-incomplete--engine-lost"]())
 
 
 def test_a_shell_that_ended_with_its_command_swallowed_nothing() -> None:
