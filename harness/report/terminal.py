@@ -1,15 +1,15 @@
 """What a person reads when a run is over: in ten seconds the verdict, what was lost, why, and what to change.
 
 Worst first: the verdict, the run in numbers, then each failed and unknown finding with its proof, cause and cure. The times of starts and
-stops and the names of what passed follow. The last two lines say where everything lies and how to repeat it; they are never wrapped, so
-that they can be copied.
+stops, the names of what passed, and advice about what passed and could be better follow. The last two lines say where everything lies
+and how to repeat it; they are never wrapped, so that they can be copied.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
 from rich.cells import cell_len
@@ -35,6 +35,9 @@ WORD_COLUMNS: Final = 9
 SUITE_COLUMNS: Final = 24
 """A scenario's name in the list of all runs is not cut below this."""
 
+MOST_ADVICE: Final = 5
+"""Pieces of advice that are shown; ``result.json`` has them all."""
+
 FULL_FINDINGS: Final = 8
 """Findings that are shown with evidence; of more only the titles."""
 
@@ -50,7 +53,10 @@ def print_run(report: RunReport, console: Console) -> None:
     _numbers(page, report.summary)
     _problems(page, report)
     _phases(page, report.summary.phases)
-    _passed(page, [finding for finding in report.findings if finding.verdict is Verdict.PASS])
+    passed = [finding for finding in report.findings if finding.verdict is Verdict.PASS]
+    advice = [finding for finding in passed if finding.cure]
+    _passed(page, [finding for finding in passed if not finding.cure])
+    _advised(page, advice)
     page.blank()
     page.copyable("report", str(report.folder))
     page.copyable("again", report.rerun)
@@ -238,9 +244,23 @@ def _passed(page: _Page, passed: Sequence[Finding]) -> None:
             page.wrapped(Text.assemble(f"{len(words)} {label}: ", (between.join(words), "dim")), first=head, indent="  ")
 
 
+def _advised(page: _Page, advice: Sequence[Finding]) -> None:
+    """What passed and could be better: in short, with its cure."""
+    if not advice:
+        return
+    page.blank()
+    page.line(("  advice", "bold cyan"))
+    for finding in advice[:MOST_ADVICE]:
+        text = Text.assemble(clean(finding.title) or clean(finding.name), (f"  [{clean(finding.name)}]", "dim"))
+        page.wrapped(text, first=Text(f"  {page.glyphs.dot} "), indent=INDENT)
+        page.wrapped(Text(clean(finding.cure), style="dim"), first=Text(INDENT), indent=INDENT)
+    if len(advice) > MOST_ADVICE:
+        page.line((f"{INDENT}{page.glyphs.more} {len(advice) - MOST_ADVICE} more in result.json", "dim"))
+
+
 # --- times ------------------------------------------------------------------------------------------------------------------
 
-_BEGINS: Final = {"spawned": "start", "signalled": "stop"}
+_BEGINS: Final = {"spawned": "start", "running": "start", "signalled": "stop", "exited": "stop"}
 
 
 def _phases(page: _Page, rows: Sequence[PhaseRow]) -> None:
@@ -251,11 +271,18 @@ def _phases(page: _Page, rows: Sequence[PhaseRow]) -> None:
     table.add_column("until")
     for name in ("n", "median", "p95", "max"):
         table.add_column(name, justify="right")
-    last = ""
+    last, contained = "", {row.process for row in rows if row.begin == "running"}
     for row in rows:
-        of = f"  {_BEGINS.get(row.begin, row.begin)} {clean(row.process)}"
+        of = f"  {_BEGINS.get(row.begin, row.begin)} {clean(row.process)}{_share(row, contained)}"
         numbers = [grouped(row.count), span(row.median_s), span(row.p95_s), span(row.max_s)]
         table.add_row(Text(of if of != last else ""), Text(clean(row.phase)), *numbers)
         last = of
     page.blank()
     page.console.print(table)
+
+
+def _share(row: PhaseRow, contained: Container[str]) -> str:
+    """Whose share of a start or a stop it is, where a runtime has one."""
+    if row.begin == "exited" or (row.begin == "spawned" and row.process in contained):
+        return " (runtime)"
+    return " (app)" if row.begin == "running" else ""

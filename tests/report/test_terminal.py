@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from harness.checks.summary import Summary
-from harness.report.model import RunReport
-from harness.report.terminal import EVIDENCE_LINES, FULL_FINDINGS, print_run, print_suite
+from harness.report.model import PhaseRow, RunReport
+from harness.report.terminal import EVIDENCE_LINES, FULL_FINDINGS, MOST_ADVICE, print_run, print_suite
 from harness.verdict import Finding, Verdict
 
 Make = Callable[..., RunReport]
@@ -70,6 +70,44 @@ def test_the_worst_comes_first_and_the_line_that_repeats_it_last(failed: RunRepo
         "again jetable run scenarios/web.yaml --engine process --seed 7",
     )
     assert text.endswith("--seed 7\n")
+
+
+def test_what_passed_and_could_be_better_is_advice_at_the_end_and_not_among_what_held(make: Make, finding: MakeFinding) -> None:
+    root = finding("runs-as-root", Verdict.PASS, check="posture", title="web runs as root", cure="Name a user.", metric="root_replicas")
+    text = shown(make(root, finding("start-phases", Verdict.PASS)))
+    assert in_order(text, "PASS", "1 passed: start-phases", "advice", "web runs as root  [runs-as-root]", "Name a user.", "report  ")
+    assert text.count("web runs as root") == 1
+    assert "held" not in text
+
+
+def test_much_advice_is_cut_and_says_where_the_rest_is(make: Make, finding: MakeFinding) -> None:
+    text = shown(make(*(finding(f"advice-{n}", Verdict.PASS, cure="Do it.") for n in range(9))))
+    assert text.count("Do it.") == MOST_ADVICE
+    assert f"… {9 - MOST_ADVICE} more in result.json" in text
+
+
+def test_without_advice_there_is_no_heading_for_it(passed: RunReport) -> None:
+    assert "advice" not in shown(passed)
+
+
+def test_what_a_runtime_takes_is_told_apart_from_the_app_s_own_times(make: Make, finding: MakeFinding, summary: MakeSummary) -> None:
+    begins = [
+        ("spawned", "created"),
+        ("spawned", "running"),
+        ("running", "healthy"),
+        ("signalled", "exited"),
+        ("exited", "removed"),
+    ]
+    rows = tuple(PhaseRow(process="web", begin=begin, phase=phase, count=1, median_s=0.1, p95_s=0.1, max_s=0.1) for begin, phase in begins)
+    text = " ".join(shown(make(finding("x", Verdict.PASS), summary=summary(phases=rows))).split())
+    assert in_order(
+        text,
+        "start web (runtime) created 1",
+        "running 1",
+        "start web (app) healthy 1",
+        "stop web exited 1",
+        "stop web (runtime) removed 1",
+    )
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])
