@@ -116,11 +116,6 @@ class About:
     cgroup_driver: str
     storage: str
 
-    @property
-    def by_address(self) -> bool:
-        """Whether containers can be reached by their own addresses from here."""
-        return self.here and not self.rootless
-
 
 _importing = threading.Lock()
 

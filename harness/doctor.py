@@ -14,13 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from harness import dockerd, procevents
 from harness.cleanup import clean_stale
+from harness.engines.docker_network import reached_by_address
 from harness.errors import JetableError
 from harness.sockets import claim_port, listening_ports
 
 LEAST_FILES: Final = 4096
 """Open files that a load of a thousand users and a handful of replicas can need, with room to spare."""
 
+DOCKER_WITHIN_S: Final = 5
+CAP_KILL: Final = 5
 
 LEAST_FREE: Final = 100 << 20
 """Bytes that a long run with a fast load writes in some ten seconds."""
@@ -40,31 +44,31 @@ def examine(reports: Path) -> Iterator[Examined]:
     """Look at everything that a run needs, one after the other; nothing raises."""
     for look in LOOKS:
         try:
-            yield look(reports)
+            yield from look(reports)
         except (OSError, JetableError) as error:
             yield Examined(what=look.__name__.strip("_").replace("_", " "), ok=False, found=str(error), cure="see the message")
 
 
-def _python(_reports: Path) -> Examined:
-    return Examined(what="python", ok=sys.version_info >= (3, 11), found=platform.python_version(), cure="")
+def _python(_reports: Path) -> Iterator[Examined]:
+    yield Examined(what="python", ok=sys.version_info >= (3, 11), found=platform.python_version(), cure="")
 
 
-def _system(_reports: Path) -> Examined:
+def _system(_reports: Path) -> Iterator[Examined]:
     linux = sys.platform == "linux"
     cure = "" if linux else "run it on Linux: the process engine needs pidfd and /proc"
-    return Examined(what="system", ok=linux, found=f"{platform.system()} {platform.release()}, {os.cpu_count()} cores", cure=cure)
+    yield Examined(what="system", ok=linux, found=f"{platform.system()} {platform.release()}, {os.cpu_count()} cores", cure=cure)
 
 
-def _packages(_reports: Path) -> Examined:
-    found, missing = _versions(("locust", "gevent", "httptools", "pydantic", "requests", "psutil"))
+def _packages(_reports: Path) -> Iterator[Examined]:
+    found, missing = _versions(("locust", "gevent", "httptools", "pydantic", "requests", "psutil", "docker"))
     cure = f"{', '.join(missing)} missing: pip install jetable again" if missing else ""
-    return Examined(what="packages", ok=not missing, found=", ".join(found), cure=cure)
+    yield Examined(what="packages", ok=not missing, found=", ".join(found), cure=cure)
 
 
-def _samples(_reports: Path) -> Examined:
+def _samples(_reports: Path) -> Iterator[Examined]:
     found, missing = _versions(("gunicorn", "flask"))
     hint = "; the shipped scenarios need them, your own app does not: pip install 'jetable[samples]'" if missing else ""
-    return Examined(what="sample apps", ok=True, found=", ".join(found) + (f"no {' and no '.join(missing)}{hint}" if missing else ""))
+    yield Examined(what="sample apps", ok=True, found=", ".join(found) + (f"no {' and no '.join(missing)}{hint}" if missing else ""))
 
 
 def _versions(names: tuple[str, ...]) -> tuple[list[str], list[str]]:
@@ -78,55 +82,100 @@ def _versions(names: tuple[str, ...]) -> tuple[list[str], list[str]]:
     return found, missing
 
 
-def _exits(_reports: Path) -> Examined:
+def _exits(_reports: Path) -> Iterator[Examined]:
     try:
         os.close(os.pidfd_open(os.getpid()))
     except (AttributeError, OSError) as error:
-        return Examined(what="exits", ok=False, found=f"no pidfd ({error})", cure="needs Linux 5.4 or newer")
-    return Examined(what="exits", ok=True, found="seen at once, by pidfd")
+        yield Examined(what="exits", ok=False, found=f"no pidfd ({error})", cure="needs Linux 5.4 or newer")
+        return
+    yield Examined(what="exits", ok=True, found="seen at once, by pidfd")
 
 
-def _listeners(_reports: Path) -> Examined:
+def _listeners(_reports: Path) -> Iterator[Examined]:
     seen = listening_ports()
     if seen is None:
-        return Examined(
-            what="listeners", ok=False, found="the kernel's socket table can't be read", cure="listeners are seen by connecting"
-        )
-    return Examined(what="listeners", ok=True, found=f"read from the kernel's socket table ({len(seen)} ports open now)")
+        yield Examined(what="listeners", ok=False, found="the kernel's socket table can't be read", cure="listeners are seen by connecting")
+        return
+    yield Examined(what="listeners", ok=True, found=f"read from the kernel's socket table ({len(seen)} ports open now)")
 
 
-def _ports(_reports: Path) -> Examined:
+def _ports(_reports: Path) -> Iterator[Examined]:
     claim = claim_port()
     claim.release()
-    return Examined(what="ports", ok=True, found=f"free ones outside the range of outgoing connections, such as {claim.port}")
+    yield Examined(what="ports", ok=True, found=f"free ones outside the range of outgoing connections, such as {claim.port}")
 
 
-def _open_files(_reports: Path) -> Examined:
+def _open_files(_reports: Path) -> Iterator[Examined]:
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # the load process raises its own limit to the hard one
     enough = hard == resource.RLIM_INFINITY or hard >= LEAST_FILES
     cure = "" if enough else f"raise the hard limit (ulimit -Hn {LEAST_FILES}) before a load of many users"
-    return Examined(what="open files", ok=enough, found="no limit" if hard == resource.RLIM_INFINITY else f"at most {hard}", cure=cure)
+    yield Examined(what="open files", ok=enough, found="no limit" if hard == resource.RLIM_INFINITY else f"at most {hard}", cure=cure)
 
 
-def _reports_folder(reports: Path) -> Examined:
+def _reports_folder(reports: Path) -> Iterator[Examined]:
     parent = next(folder for folder in (reports.absolute(), *reports.absolute().parents) if folder.is_dir())
     cure = "name a folder of yours, with room in it, with --reports"
     try:
         free = shutil.disk_usage(parent).free
         with tempfile.TemporaryFile(dir=parent):
             room = f"{reports} can be written, {free / 2**20:,.0f} MiB are free"
-            return Examined(what="reports", ok=free >= LEAST_FREE, found=room, cure="" if free >= LEAST_FREE else cure)
+            yield Examined(what="reports", ok=free >= LEAST_FREE, found=room, cure="" if free >= LEAST_FREE else cure)
     except OSError as error:
-        return Examined(what="reports", ok=False, found=f"{reports} can't be written: {error.strerror}", cure=cure)
+        yield Examined(what="reports", ok=False, found=f"{reports} can't be written: {error.strerror}", cure=cure)
 
 
-def _leftovers(_reports: Path) -> Examined:
+def _docker(_reports: Path) -> Iterator[Examined]:
+    """What runs on containers need; a machine without Docker is in order."""
+    try:
+        daemon = dockerd.connect(timeout_s=DOCKER_WITHIN_S)
+    except dockerd.DaemonGoneError as error:
+        yield Examined(what="docker", ok=True, found=f"none, which only --engine docker needs: {error}")
+        return
+    except JetableError as error:
+        yield Examined(what="docker", ok=False, found="it can't be used", cure=str(error))
+        return
+    try:
+        about = dockerd.about(daemon)
+        with dockerd.translated():
+            by_address = reached_by_address(daemon, daemon.api.info())
+    finally:
+        daemon.close()
+    api = ".".join(map(str, daemon.api_version))
+    yield Examined(what="docker", ok=True, found=f"{daemon.version} at {daemon.url}, API {api}")
+    groups = f"cgroup version {about.cgroups} ({about.cgroup_driver}), storage driver {about.storage}"
+    yield Examined(what="docker host", ok=True, found=groups + (", without root" if about.rootless else ""))
+    address = "by their own addresses" if by_address else "by published loopback ports: a refused connection is seen as a reset there"
+    yield Examined(what="docker network", ok=True, found=f"containers are reached {address}")
+    yield Examined(what="docker signals", ok=True, found=_told_of_containers(about))
+
+
+def _told_of_containers(about: dockerd.About) -> str:
+    """How containers are signalled and how their exits are known, with the limits of where we are."""
+    if not about.here:
+        return "both by the engine, some milliseconds late: its processes can't be seen from here"
+    signals = "sent directly" if _may_signal_all() else "sent by the engine, some milliseconds late (root sends them directly)"
+    events = procevents.ProcEvents.open()
+    if events is None:
+        return f"{signals}; exits are told by the engine, some milliseconds late (root is told by the kernel)"
+    events.close()
+    return f"{signals}; exits are told by the kernel"
+
+
+def _may_signal_all() -> bool:
+    """Whether this process has CAP_KILL (capabilities(7)), as processes of containers mostly belong to others."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> CAP_KILL & 1)
+    return False
+
+
+def _leftovers(_reports: Path) -> Iterator[Examined]:
     left = clean_stale(older_than_s=0.0, dry_run=True)
     found = f"{len(left)} of runs that are no longer alive" if left else "none"
-    return Examined(what="leftovers", ok=not left, found=found, cure="jetable cleanup" if left else "")
+    yield Examined(what="leftovers", ok=not left, found=found, cure="jetable cleanup" if left else "")
 
 
-LOOKS: Final[tuple[Callable[[Path], Examined], ...]] = (
+LOOKS: Final[tuple[Callable[[Path], Iterator[Examined]], ...]] = (
     _python,
     _system,
     _packages,
@@ -136,5 +185,6 @@ LOOKS: Final[tuple[Callable[[Path], Examined], ...]] = (
     _ports,
     _open_files,
     _reports_folder,
+    _docker,
     _leftovers,
 )

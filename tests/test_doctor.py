@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness import doctor
+from harness import dockerd, doctor
 from harness.doctor import examine
+from harness.errors import MachineError
 
 
 def found(reports: Path) -> dict[str, doctor.Examined]:
@@ -17,7 +20,20 @@ def found(reports: Path) -> dict[str, doctor.Examined]:
 
 def test_everything_that_a_run_needs_is_looked_at(tmp_path: Path) -> None:
     whats = set(found(tmp_path / "reports"))
-    assert {"python", "system", "packages", "sample apps", "exits", "listeners", "ports", "open files", "reports", "leftovers"} == whats
+    of_docker = {"docker", "docker host", "docker network", "docker signals"}
+    assert {
+        "python",
+        "system",
+        "packages",
+        "sample apps",
+        "exits",
+        "listeners",
+        "ports",
+        "open files",
+        "reports",
+        "leftovers",
+    } == whats - of_docker
+    assert "docker" in whats
     assert not (tmp_path / "reports").exists()
 
 
@@ -58,10 +74,65 @@ def test_a_full_disk_is_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_look_that_fails_is_bad_and_not_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def _broken_thing(_reports: Path) -> doctor.Examined:
+    def _broken_thing(_reports: Path) -> Iterator[doctor.Examined]:
+        yield doctor.Examined(what="half", ok=True, found="")
         raise OSError(5, "input/output error")
 
     monkeypatch.setattr(doctor, "LOOKS", (_broken_thing,))
-    (line,) = examine(tmp_path)
+    _, line = examine(tmp_path)
     assert (line.what, line.ok) == ("broken thing", False)
     assert "input/output error" in line.found
+
+
+def of_docker(reports: Path) -> dict[str, doctor.Examined]:
+    return {line.what: line for line in doctor._docker(reports)}
+
+
+def test_a_machine_without_docker_is_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none")
+    (line,) = of_docker(tmp_path).values()
+    assert line.ok
+    assert "only --engine docker needs" in line.found
+
+
+def test_an_engine_that_may_not_be_used_and_a_wrong_name_of_one_are_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(url: str = "", *, timeout_s: int = 0) -> dockerd.Daemon:
+        raise MachineError("you may not use it; join its group")
+
+    monkeypatch.setenv("DOCKER_HOST", "nonsense at all")
+    (line,) = of_docker(tmp_path).values()
+    assert not line.ok
+    assert "DOCKER_HOST names" in line.cure
+    monkeypatch.setattr(dockerd, "connect", refused)
+    (line,) = of_docker(tmp_path).values()
+    assert not line.ok
+    assert line.cure == "you may not use it; join its group"
+
+
+@pytest.mark.docker
+@pytest.mark.live
+def test_the_engine_says_what_it_is_and_how_containers_are_reached(
+    tmp_path: Path, daemon: dockerd.Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = of_docker(tmp_path)
+    assert all(line.ok for line in lines.values())
+    assert lines["docker"].found == f"{daemon.version} at {daemon.url}, API {'.'.join(map(str, daemon.api_version))}"
+    assert "cgroup version" in lines["docker host"].found
+    assert "storage driver" in lines["docker host"].found
+    about = dockerd.about(daemon)
+    monkeypatch.setenv("JETABLE_DOCKER_REACH", "address")
+    assert of_docker(tmp_path)["docker network"].found == "containers are reached by their own addresses"
+    monkeypatch.setenv("JETABLE_DOCKER_REACH", "published")
+    monkeypatch.setattr(dockerd, "about", lambda _daemon: replace(about, here=False, rootless=True))
+    far = of_docker(tmp_path)
+    assert "a refused connection is seen as a reset there" in far["docker network"].found
+    assert "without root" in far["docker host"].found
+    assert "by the engine" in far["docker signals"].found
+
+
+def test_who_may_not_listen_to_the_kernel_is_told_what_that_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    about = dockerd.About(host="vm", here=True, rootless=False, cgroups="2", cgroup_driver="systemd", storage="overlay2")
+    monkeypatch.setattr(doctor.procevents.ProcEvents, "open", classmethod(lambda _cls: None))
+    monkeypatch.setattr(doctor, "_may_signal_all", lambda: False)
+    told = doctor._told_of_containers(about)
+    assert told.startswith("sent by the engine, some milliseconds late (root sends them directly); exits are told by the engine")
