@@ -199,7 +199,7 @@ class Contained(Line, frozen=True, tag="contained"):
     """What holds a replica, told once it runs by an engine with containers.
 
     ``main`` is the command line of process 1; ``uid`` its user's number, -1 when it can't be seen; ``init``: the engine's own init is
-    process 1, as the scenario asked.
+    process 1, as the scenario asked. ``serves`` is false when another process holds the port open and process 1 does not.
     """
 
     at_ns: int
@@ -209,6 +209,7 @@ class Contained(Line, frozen=True, tag="contained"):
     main: str
     uid: int = -1
     init: bool = False
+    serves: bool = True
 
 
 class Zombies(Line, frozen=True, tag="zombies"):

@@ -74,7 +74,7 @@ def wait_healthy(stage: Stage, replica: Replica, healthcheck: Healthcheck) -> No
             if last.healthy:
                 stage.record(PhaseReached(at_ns=stage.clock.now_ns(), replica=replica.name, phase="healthy"))
                 return
-            next_ask_ns = now_ns + healthcheck.interval.ns
+            next_ask_ns = now_ns + healthcheck.ask_every.ns
         if now_ns >= deadline_ns:
             raise NotHealthyError("never-healthy", f"{last.why} (waited {Duration(ns=round(patience_s * NS_PER_S))})")
         stage.clock.sleep(LOOK_EVERY_S)

@@ -84,7 +84,7 @@ class Part(BaseModel):
     @classmethod
     def _unknown_key(cls, key: str) -> str:
         if key in cls.not_yet:
-            return f"{quoted(key)} is not supported by the process engine yet{cls.not_yet[key]}"
+            return f"{quoted(key)} is not supported yet{cls.not_yet[key]}"
         known = [field.alias or name for name, field in cls.model_fields.items()]
         near = did_you_mean(key, known)
         return f"unknown key {quoted(key)}{near}" if near else f"unknown key {quoted(key)}; there are {all_of(sorted(known))}"

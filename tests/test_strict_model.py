@@ -74,7 +74,7 @@ def told(written: object) -> list[tuple[tuple[str | int, ...], str, str]]:
             'unknown key "zzz"; there are "by_name", "inner", "name", "names", "parts" and "ratio"',
             "key",
         ),
-        ({"name": "x", "image": 1}, ("image",), '"image" is not supported by the process engine yet; write name', "key"),
+        ({"name": "x", "image": 1}, ("image",), '"image" is not supported yet; write name', "key"),
         ({"name": "x", "inner": {"size": "5"}}, ("inner", "size"), 'must be a whole number, not the text "5"; remove the quotes', "value"),
         ({"name": "x", "inner": {"size": 1.5}}, ("inner", "size"), "must be a whole number, not the number 1.5", "value"),
         ({"name": "x", "inner": {"size": True}}, ("inner", "size"), "must be a whole number, not true", "value"),

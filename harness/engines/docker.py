@@ -102,6 +102,7 @@ class _Life:
     told: bool = False
     main_command: str = ""
     main_uid: int = -1
+    main_serves: bool = True
     layers: tuple[Path, tuple[Path, ...]] | None = None
     oom: bool = False
     killed: bool = False
@@ -684,9 +685,13 @@ class DockerEngine:
 
     def _look_at_main(self, life: _Life, main: Proc) -> None:
         command, uid = proctable.command_line(main), uid_of(main.pid)
+        listeners = (life.table.listeners() if life.table else None) or ()
+        at_port = {listener.inode for listener in listeners if listener.port == life.port}
+        held = socket_inodes(main.pid)
+        serves = not at_port or held is None or bool(at_port & held)
         now = proctable.look(main.pid)
         if now is not None and now.started == main.started and now.alive:
-            life.main_command, life.main_uid = command, uid
+            life.main_command, life.main_uid, life.main_serves = command, uid, serves
 
     def _tell_contained(self, life: _Life) -> None:
         """Tell once what process 1 is, as it was last seen: an entrypoint may change its user and become another program."""
@@ -702,6 +707,7 @@ class DockerEngine:
                 main=life.main_command or " ".join(command_of(life.spec, life.image)),
                 uid=life.main_uid,
                 init=bool(life.spec.declared and life.spec.declared.init),
+                serves=life.main_serves,
             )
         )
 

@@ -26,8 +26,14 @@ PORT: Final = 8000
 SCRATCH: Final = "/jetable/scratch"
 """Where ``{scratch}`` is inside a container: a volume of the run that all replicas share."""
 
+SCRATCH_VOLUME: Final = ".scratch"
+"""No volume of a scenario can be called so."""
+
 START_INTERVAL_API: Final = (1, 44)
 """Docker 25 is the first that knows ``start_interval``."""
+
+TEST_EVERY_NS: Final = NS_PER_S // 2
+"""How often the engine runs a ``test`` that names no interval: each one starts a process in the container."""
 
 INIT_PLACES: Final = ("/sbin/docker-init", "/usr/sbin/docker-init", "/dev/init")
 """Where an engine mounts its own init."""
@@ -120,7 +126,7 @@ def health_config(check: Healthcheck | None, api_version: tuple[int, int]) -> di
         return None
     config: dict[str, Any] = {
         "test": list(check.test),
-        "interval": check.interval.ns,
+        "interval": check.interval.ns if "interval" in check.model_fields_set else TEST_EVERY_NS,
         "timeout": check.timeout.ns,
         "retries": check.retries,
         "start_period": check.start_period.ns,
@@ -138,7 +144,7 @@ def volume_name(run_id: str, name: str) -> str:
 def named_volumes(spec: ReplicaSpec) -> tuple[str, ...]:
     """The names of the volumes that the replicas of a process type share."""
     names = [volume.source for volume in _declared(spec).volumes if volume.type == "volume" and volume.source]
-    return (*names, *(["scratch"] if uses_scratch(spec) else []))
+    return (*names, *([SCRATCH_VOLUME] if uses_scratch(spec) else []))
 
 
 def mounted(spec: ReplicaSpec) -> tuple[str, ...]:
@@ -176,7 +182,7 @@ def _host_config(daemon: Daemon, run_id: str, spec: ReplicaSpec, port: int, plac
 def _mounts(run_id: str, spec: ReplicaSpec) -> list[dict[str, Any]]:
     mounts = [_mount(run_id, volume.type, volume.source, volume.target, volume.read_only) for volume in _declared(spec).volumes]
     if uses_scratch(spec):
-        mounts.append(_mount(run_id, "volume", "scratch", SCRATCH, False))  # noqa: FBT003  as the words of a mount stand
+        mounts.append(_mount(run_id, "volume", SCRATCH_VOLUME, SCRATCH, False))  # noqa: FBT003  as the words of a mount stand
     return mounts
 
 

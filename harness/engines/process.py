@@ -137,6 +137,9 @@ class ProcessEngine:
         if not spec.argv:
             what = "the process engine needs a command, and there is none; write command:, or use --engine docker"
             raise KeyOfScenarioError(("target", spec.process), what)
+        if spec.declared is not None and spec.declared.healthcheck is not None and spec.declared.healthcheck.test is not None:
+            what = "test runs inside a container, and the process engine has none; write http: or tcp:, or use --engine docker"
+            raise KeyOfScenarioError(("target", spec.process, "healthcheck", "test"), what)
         values = {"python": sys.executable, "port": 0, "scratch": "", "replica": spec.name}
         command = fill(spec.argv[0], values)
         path = fill(spec.environment["PATH"], values) if "PATH" in spec.environment else os.environ.get("PATH")
