@@ -8,11 +8,13 @@ that is missing `ProcEvents.open` says so, and who asks must do without.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
 import struct
 import threading
+import time
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,17 +24,22 @@ _NETLINK_CONNECTOR: Final = 11
 _CN_IDX_PROC: Final = 1
 _CN_VAL_PROC: Final = 1
 _LISTEN: Final = 1
+_IGNORE: Final = 2
 _NLMSG_DONE: Final = 3
 _SOL_NETLINK_BYTES: Final = 4 << 20
 _HEADER: Final = struct.Struct("=IHHII")
 _CONNECTOR: Final = struct.Struct("=IIIIHH")
 _EVENT: Final = struct.Struct("=IIQ")
+_EVENT_AT: Final = _HEADER.size + _CONNECTOR.size
 _FORK: Final = struct.Struct("=IIII")
 _EXEC: Final = struct.Struct("=II")
 _EXIT: Final = struct.Struct("=IIII")
+_ACKNOWLEDGED: Final = struct.Struct("=I")
+_PROC_EVENT_NONE: Final = 0x0
 _PROC_EVENT_FORK: Final = 0x1
 _PROC_EVENT_EXEC: Final = 0x2
 _PROC_EVENT_EXIT: Final = 0x80000000
+_ACKNOWLEDGES_WITHIN_S: Final = 0.5
 _KEPT: Final = 20_000
 """So many processes are remembered, the latest."""
 
@@ -41,7 +48,8 @@ _KEPT: Final = 20_000
 class Past:
     """What happened to one process: instants in nanoseconds of CLOCK_MONOTONIC, 0 for never seen.
 
-    ``status`` is its exit status, 128+N for signal N; ``signalled`` says which of the two.
+    ``status`` is its exit status, 128+N for signal N; ``signalled`` says which of the two. ``ended_ns`` is the end of its first thread:
+    where that leaves the others running, the process goes on.
     """
 
     forked_ns: int = 0
@@ -75,8 +83,9 @@ class ProcEvents:
             with suppress(OSError):  # more than usual, so that nothing is lost while this thread waits for its turn
                 connector.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_RCVBUFFORCE", 33), _SOL_NETLINK_BYTES)
             connector.bind((0, _CN_IDX_PROC))
-            connector.send(_order(_LISTEN))
-            if not _hears_itself(connector):
+            number = int.from_bytes(os.urandom(3), "little")
+            connector.send(_order(_LISTEN, number))
+            if not _acknowledged(connector, number):
                 connector.close()
                 return None
         except OSError:
@@ -105,26 +114,31 @@ class ProcEvents:
         os.close(self._wake_writer)
         os.close(self._wake_reader)
         self._wake_writer = -1
+        with suppress(OSError):  # a kernel before 6.6 counts listeners, and would go on telling nobody
+            self._connector.send(_order(_IGNORE, 0))
         self._connector.close()
 
     def _read(self) -> None:
+        poll = select.poll()
+        poll.register(self._connector, select.POLLIN)
+        poll.register(self._wake_reader, select.POLLIN)
         while True:
-            ready, _, _ = select.select([self._connector.fileno(), self._wake_reader], [], [])
-            if self._wake_reader in ready:
+            if self._wake_reader in (fd for fd, _ in poll.poll()):
                 return
             try:
                 message = self._connector.recv(1 << 16)
-            except OSError:  # ENOBUFS: the kernel had to drop some
+            except OSError as error:
                 self._overrun = True
+                if error.errno != errno.ENOBUFS:  # that one says that the kernel had to drop some
+                    return
                 continue
             self._take(message)
 
     def _take(self, message: bytes) -> None:
-        at = _HEADER.size + _CONNECTOR.size
-        if len(message) < at + _EVENT.size:
+        if len(message) < _EVENT_AT + _EVENT.size + _EXIT.size:  # the kernel sends the whole union, whatever happened
             return
-        what, _cpu, at_ns = _EVENT.unpack_from(message, at)
-        at += _EVENT.size
+        what, _cpu, at_ns = _EVENT.unpack_from(message, _EVENT_AT)
+        at = _EVENT_AT + _EVENT.size
         with self._lock:
             if what == _PROC_EVENT_FORK:
                 _, _, pid, thread_group = _FORK.unpack_from(message, at)
@@ -133,7 +147,9 @@ class ProcEvents:
                     self._of(pid).forked_ns = at_ns
             elif what == _PROC_EVENT_EXEC:
                 _, thread_group = _EXEC.unpack_from(message, at)
-                self._of(thread_group).executed_ns = at_ns
+                past = self._of(thread_group)
+                past.executed_ns = at_ns
+                past.ended_ns, past.status, past.signalled = 0, -1, False  # where another thread executes, the first one ends before
             elif what == _PROC_EVENT_EXIT:
                 pid, thread_group, code, _ = _EXIT.unpack_from(message, at)
                 if pid == thread_group:
@@ -151,13 +167,30 @@ class ProcEvents:
         return past
 
 
-def _order(operation: int) -> bytes:
+def _order(operation: int, number: int) -> bytes:
     body = struct.pack("=I", operation)
-    connector = _CONNECTOR.pack(_CN_IDX_PROC, _CN_VAL_PROC, 0, 0, len(body), 0) + body
+    connector = _CONNECTOR.pack(_CN_IDX_PROC, _CN_VAL_PROC, 0, number, len(body), 0) + body
     return _HEADER.pack(_HEADER.size + len(connector), _NLMSG_DONE, 0, 0, 0) + connector
 
 
-def _hears_itself(connector: socket.socket) -> bool:
-    """Whether the kernel acknowledges: in a pid namespace of its own it takes the order and stays silent."""
-    ready, _, _ = select.select([connector], [], [], 0.5)
-    return bool(ready)
+def _acknowledged(connector: socket.socket, number: int) -> bool:
+    """Whether the kernel acknowledges the order with this number, which comes back raised by one.
+
+    From a pid namespace of its own it takes the order and stays silent; and yet, where somebody else listens, too, events arrive, with
+    pids that mean other processes here.
+    """
+    deadline_s = time.monotonic() + _ACKNOWLEDGES_WITHIN_S
+    while (left_s := deadline_s - time.monotonic()) > 0:
+        connector.settimeout(left_s)
+        try:
+            message = connector.recv(1 << 16)
+        except TimeoutError:
+            break
+        if len(message) < _EVENT_AT + _EVENT.size + _ACKNOWLEDGED.size:
+            continue
+        _, _, _, ack, _, _ = _CONNECTOR.unpack_from(message, _HEADER.size)
+        what, _, _ = _EVENT.unpack_from(message, _EVENT_AT)
+        if what == _PROC_EVENT_NONE and ack == number + 1:
+            connector.settimeout(None)
+            return _ACKNOWLEDGED.unpack_from(message, _EVENT_AT + _EVENT.size) == (0,)
+    return False

@@ -188,15 +188,13 @@ def test_where_nobody_answers_the_cure_is_told(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.slow
 @pytest.mark.live
 def test_who_may_not_use_the_socket_is_told_how_to(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can become nobody")
     with engine(tmp_path / "e", version=version("1.41")) as url:
-        (tmp_path / "e").chmod(0o600)
+        (tmp_path / "e").chmod(0)
         for folder in (tmp_path, *tmp_path.parents):
             if folder.stat().st_uid == os.geteuid() and "pytest" in str(folder):
                 folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
         text = (
-            "import os, sys\nfrom harness import dockerd, errors\nos.setgid(65534); os.setuid(65534)\n"
+            "import os, sys\nfrom harness import dockerd, errors\nos.geteuid() or (os.setgid(65534), os.setuid(65534))\n"
             f"try: dockerd.connect({url!r})\nexcept errors.JetableError as error: print(int(error.exit_code), error)"
         )
         ended = subprocess.run([sys.executable, "-c", text], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
