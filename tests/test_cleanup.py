@@ -290,6 +290,22 @@ def test_a_watchdog_is_deaf_to_stop_signals_and_to_ctrl_c(run_id: str) -> None:
     assert watchdog.dismiss()
 
 
+@pytest.mark.slow
+@pytest.mark.live
+def test_a_watchdog_that_is_handed_the_rest_removes_it_where_it_is(
+    run_id: str, started: ExitStack, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root.parent)
+    monkeypatch.setenv("TMPDIR", root.name)
+    process = child(started, marks.mark_environment(run_id))
+    watchdog = start_watchdog(run_id)
+    folder = make_scratch(run_id)
+    watchdog.hand_over()
+    assert process.wait() == -signal.SIGKILL
+    eventually(lambda: not folder.exists() and not is_alive(watchdog.pid), GONE_WITHIN_S)
+    watchdog.dismiss()
+
+
 def killed_harness(stack: ExitStack, run_id: str, tmp_path: Path, *options: str) -> subprocess.Popen[str]:
     logs = tmp_path / "logs"
     logs.mkdir(exist_ok=True)
