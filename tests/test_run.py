@@ -10,7 +10,7 @@ from harness.checks import Judgement, judge
 from harness.clock import NS_PER_S
 from harness.engines.fake import FakeProcess, FakeScript
 from harness.errors import TargetError, UsageError
-from harness.history import Exited, History, Routed, RunEnded, Signalled, Spawned, StepEnded, Survived
+from harness.history import Disturbed, Exited, History, Restored, Routed, RunEnded, Signalled, Spawned, StepEnded, Survived
 from harness.run import RunOptions, check_engine, plan, planned_s, rehearse
 from harness.scenario import load_scenario
 from harness.verdict import Verdict
@@ -199,3 +199,31 @@ def test_process_types_start_after_those_that_they_depend_on(tmp_path: Path) -> 
 def test_an_unknown_engine_is_told_with_those_that_there_are() -> None:
     with pytest.raises(UsageError, match=r'there is "process"'):
         check_engine("proces")
+
+
+def test_a_replica_that_is_disturbed_gets_back_what_it_lacked_and_stays(tmp_path: Path) -> None:
+    steps = "  - pause: {replica: each, for: 500ms}\n  - cut_network: {for: 1s}\n"
+    history, judgement = play(scenario_file(tmp_path, STEADY + steps + STEADY))
+    assert [event.what for event in of(history, Disturbed)] == ["pause"] * 3 + ["network"]
+    assert [event.replica for event in of(history, Restored)] == [event.replica for event in of(history, Disturbed)]
+    assert all(event.in_flight > 0 for event in of(history, Disturbed))
+    assert len(of(history, Spawned)) == 3
+    assert not worse(judgement) - {"control-missing", "generator-missing"}, judgement.findings
+
+
+def test_a_replica_that_does_not_live_through_a_squeeze_is_replaced_and_did_not_die_by_itself(tmp_path: Path) -> None:
+    history, judgement = play(scenario_file(tmp_path, STEADY + "  - squeeze_memory: {to: 32m, for: 1s}\n" + STEADY))
+    (spawned,) = (event for event in of(history, Spawned) if event.replaces)
+    assert spawned.replica == "web.4"
+    assert "lost-by-oom" in worse(judgement)
+    assert "died-by-itself" not in worse(judgement)
+    assert "faults-landed" in {finding.name for finding in judgement.findings}
+
+
+def test_the_plan_of_a_disturbance_counts_how_long_it_lasts(tmp_path: Path) -> None:
+    def planned(step: str) -> float:
+        return planned_s(load_scenario(scenario_file(tmp_path, f"  - {step}\n")))
+
+    alone = planned("pause: {for: 10s}")
+    assert planned("pause: {replica: each, for: 10s}") - alone == 20
+    assert planned("squeeze_memory: {to: 32m, for: 10s}") > alone

@@ -151,8 +151,10 @@ def _lasted_words(drops: Drops) -> str:
 
 
 def _oom_words(drops: Drops) -> str:
-    exited, detail = drops.life.exited, drops.disturbance.taken.detail if drops.disturbance else ""
-    whom = "its main process" if exited and exited.oom else "a process of it"
+    exited, disturbance = drops.life.exited, drops.disturbance
+    main = exited is not None and exited.oom and disturbance is not None and exited.at_ns <= disturbance.end_ns
+    whom = "its main process" if main else "a process of it"
+    detail = disturbance.taken.detail if disturbance else ""
     return f"Squeezed {detail}, the replica lacked memory: the kernel killed {whom}, and what was in flight there was lost for its client."
 
 

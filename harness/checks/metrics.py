@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from harness.checks.deaths import died_by_itself, oom_kills_of
-from harness.checks.facts import Facts, Fault, Life
+from harness.checks.facts import Facts, Fault, Harm, Life
 from harness.checks.writes import written
 from harness.clock import NS_PER_S
 from harness.history import CODE, Knocked, LoadBegan, Process
@@ -201,12 +201,17 @@ def _dropped_knocks(facts: Facts, process: str | None) -> list[float]:
     return [float(sum(len(dropped_knocks(facts, fault)) for fault in lagging))] if lagging else []
 
 
+def _harms_of(facts: Facts, process: str | None) -> list[Harm]:
+    """Stops and disturbances of ``process``, or all."""
+    return [harm for harm in facts.harms if process in (None, harm.victim.process)]
+
+
 def _faults(facts: Facts, process: str | None) -> list[float]:
-    return [float(sum(fault.landed for fault in faults_of(facts, process)))] if lives_of(facts, process) else []
+    return [float(sum(harm.landed for harm in _harms_of(facts, process)))] if lives_of(facts, process) else []
 
 
 def _busy_faults(facts: Facts, process: str | None) -> list[float]:
-    busy = sum(fault.landed and fault.busy > 0 for fault in faults_of(facts, process))
+    busy = sum(harm.landed and harm.busy > 0 for harm in _harms_of(facts, process))
     return [float(busy)] if lives_of(facts, process) else []
 
 
@@ -224,14 +229,14 @@ def roots_of(facts: Facts, process: str | None) -> list[Life]:
 
 
 def _root_replicas(facts: Facts, process: str | None) -> list[float]:
-    """Without a root among them, only when every user was seen."""
+    """Of a replica that ended at once nobody saw the user; all of one process type have the same."""
     roots, lives = roots_of(facts, process), contained_of(facts, process)
-    seen = bool(lives) and all(life.contained and life.contained.uid >= 0 for life in lives)
-    return [float(len(roots))] if roots or seen else []
+    seen = {life.process for life in lives if life.contained and life.contained.uid >= 0}
+    return [float(len(roots))] if lives and seen == {life.process for life in lives} else []
 
 
 def _written_files(facts: Facts, process: str | None) -> list[float]:
-    lives = contained_of(facts, process)
+    lives = [life for life in contained_of(facts, process) if life.wrote]
     return [float(sum(written(life).counted for life in lives))] if lives else []
 
 
@@ -241,7 +246,7 @@ def zombies_of(life: Life) -> dict[int, tuple[Process, float]]:
 
 
 def _zombies(facts: Facts, process: str | None) -> list[float]:
-    lives = contained_of(facts, process)
+    lives = [life for life in contained_of(facts, process) if life.contained and life.contained.watched]
     return [float(sum(len(zombies_of(life)) for life in lives))] if lives else []
 
 
@@ -250,7 +255,8 @@ def contained_stops_of(facts: Facts, process: str | None) -> list[Fault]:
     return [
         fault
         for fault in stops_of(facts, process)
-        if (fault.victim.contained or fault.victim.created_ns) and fault.victim.exited and not fault.killed and not fault.victim.exited.oom
+        if fault.victim.contained and fault.victim.contained.watched
+        if fault.victim.exited and not fault.killed and not fault.victim.exited.oom
     ]
 
 

@@ -26,6 +26,9 @@ _FIRST_PID: Final = 5_000_000
 """Above the largest pid that Linux can give, so that nothing real can be hit by mistake."""
 
 _RUNNING_S: Final = 0.001
+_KILLING_NS: Final = 1_000_000
+"""What the kernel takes until it kills for want of memory."""
+
 _STEP_S: Final = 0.005
 _STOP_SIGNALS: Final = frozenset({"SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP"})
 _KILLED: Final = 128 + signals.SIGKILL
@@ -64,7 +67,7 @@ class FakeProcess:
     children_listen: bool = False
     lines: tuple[str, ...] = ("ready",)
     stop_lines: tuple[str, ...] = ("stopping",)
-    memory_bytes: int = 1 << 30
+    memory_bytes: int = 1 << 28
     oom_kills: Literal["main", "worker"] = "main"
 
 
@@ -213,9 +216,9 @@ class FakeEngine:
             killing = delivered and limit_bytes < life.plays.memory_bytes
             if killing and life.plays.oom_kills == "main":
                 life.children = ()
-                _end_at(life, at_ns, _KILLED, oom=True)
+                _end_at(life, at_ns + _KILLING_NS, _KILLED, oom=True)
         if killing:
-            self._context.record(OomKilled(at_ns=at_ns, replica=replica.name, limit_bytes=limit_bytes))
+            self._context.record(OomKilled(at_ns=at_ns + _KILLING_NS, replica=replica.name, limit_bytes=limit_bytes))
         self._catch_up()
         return Sent(at_ns=at_ns, until_ns=self._clock.now_ns(), delivered=delivered)
 

@@ -11,7 +11,7 @@ from harness.checks.drops import ALWAYS, CUT, NAMES, DropBook, book
 from harness.checks.facts import Facts
 from harness.checks.requests import TITLES
 from harness.outcome import Outcome
-from tests.checks.build import ONE_KILL, STORIES, Story, at, steady_run, stop_run
+from tests.checks.build import ONE_CUT, ONE_KILL, ONE_SQUEEZE, STORIES, Story, at, clean_stop, disturb_run, steady_run, stop_run
 
 OP_OUTCOMES = sorted(set(Outcome) - {Outcome.OK, Outcome.REDIRECTED, Outcome.RETRIED, Outcome.STALE, Outcome.REFUSED})
 
@@ -167,3 +167,62 @@ def test_every_dropped_request_is_in_exactly_one_group(asked: list[tuple[str, in
         if group.fault is not None and group.name != "unavailable":
             assert group.replica == group.fault.victim.replica
             assert group.ended_ns[0] >= group.fault.signal.at_ns
+
+
+# --- disturbances
+
+STEPS = {"pause": None, "network": ONE_CUT, "memory": ONE_SQUEEZE}
+NAMED = {"pause": "dropped-while-paused", "network": "dropped-while-cut-off", "memory": "dropped-while-squeezed"}
+
+
+def disturbed(what: str, begin: float, end: float, outcome: Outcome, replica: str = "web.1") -> Story:
+    """web.1 lacks ``what`` from 700 to 1200; one request fails."""
+
+    def tell(story: Story) -> None:
+        story.ask(replica, begin, end, outcome)
+        story.disturb("web.1", what, 700, 1200)
+
+    steps = STEPS[what]
+    return disturb_run(tell) if steps is None else disturb_run(tell, steps)
+
+
+def name_of(story: Story) -> str:
+    (group,) = book_of(story).groups
+    return group.name
+
+
+@pytest.mark.parametrize("what", NAMED)
+@pytest.mark.parametrize("outcome", [Outcome.CLOSED, Outcome.TRUNCATED, Outcome.TIMEOUT])
+@pytest.mark.parametrize(("begin", "end"), [(650, 701), (690, 1190), (800, 1300), (1150, 1250), (2150, 2180)])
+def test_what_is_cut_on_a_replica_while_it_is_disturbed_or_within_a_second_after_is_called_so(
+    what: str, outcome: Outcome, begin: float, end: float
+) -> None:
+    story = disturbed(what, begin, end, outcome)
+    (group,) = book_of(story).groups
+    assert (group.name, group.replica, group.step, group.fault) == (NAMED[what], "web.1", 2, None)
+    assert group.disturbance is not None
+    assert book_of(story).faults == {group.disturbance.number}
+
+
+@pytest.mark.parametrize(("begin", "end", "replica"), [(600, 690, "web.1"), (2250, 2300, "web.1"), (690, 1190, "web.2")])
+def test_what_is_cut_before_it_long_after_it_or_elsewhere_has_nothing_to_do_with_it(begin: float, end: float, replica: str) -> None:
+    assert name_of(disturbed("pause", begin, end, Outcome.CLOSED, replica)) == "dropped-without-fault"
+
+
+@pytest.mark.parametrize(("what", "name"), [("pause", NAMED["pause"]), ("network", NAMED["network"]), ("memory", "unavailable")])
+def test_what_could_not_connect_to_a_replica_that_hangs_or_is_cut_off_is_dropped_by_that(what: str, name: str) -> None:
+    assert name_of(disturbed(what, 710, 1210, Outcome.REFUSED)) == name
+
+
+@pytest.mark.parametrize(("outcome", "name"), [(Outcome.ERROR, "errors"), (Outcome.REJECTED, "rejected"), (Outcome.WRONG, "wrong-answers")])
+def test_an_answer_is_called_by_what_it_is_even_while_a_replica_is_disturbed(outcome: Outcome, name: str) -> None:
+    assert name_of(disturbed("pause", 690, 1210, outcome)) == name
+
+
+def test_of_a_disturbance_and_a_stop_soon_after_it_the_later_one_dropped_it() -> None:
+    def both(story: Story) -> None:
+        story.disturb("web.1", "pause", 300, 400)
+        story.ask("web.1", 695, 702, Outcome.CLOSED)
+        clean_stop(story)
+
+    assert name_of(stop_run(both)) == "dropped-in-flight"

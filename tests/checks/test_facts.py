@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.checks.facts import Facts, Fault
-from harness.history import Generator, Lagged, PhaseReached, Routed
+from harness.checks.facts import AFTER_S, Disturbance, Facts, Fault
+from harness.history import Disturbed, Generator, Lagged, OomKilled, PhaseReached, Restored, Routed
 from harness.outcome import Outcome
-from tests.checks.build import MS, STORIES, Story, at, clean_stop, steady_run, stop_run
+from tests.checks.build import MS, ONE_CUT, ONE_SQUEEZE, STORIES, Story, at, clean_stop, disturb_run, steady_run, stop_run
 
 
 def fault_of(story: Story) -> Fault:
@@ -301,3 +301,91 @@ def test_phases_after_the_first_of_their_name_do_not_move_it() -> None:
     story = steady_run()
     story.tell(PhaseReached(at_ns=at(900), replica="web.1", phase="healthy"))
     assert Facts(story.history()).life("web.1").healthy_ns == at(55)
+
+
+# --- what is taken away and given back
+
+
+def disturbance_of(story: Story) -> Disturbance:
+    (disturbance,) = Facts(story.history()).disturbances
+    return disturbance
+
+
+def test_a_disturbance_lasts_until_it_is_given_back_and_its_window_a_while_longer() -> None:
+    found = disturbance_of(STORIES["pass--faults-landed--paused"]())
+    assert (found.kind, found.number, found.victim.replica, found.landed, found.busy, found.tells) == ("pause", 0, "web.1", True, 2, True)
+    assert (found.lasted_s, found.after_s(at(950))) == (0.5, 0.25)
+    assert found.end_ns - found.over_ns == AFTER_S * 1000 * MS
+    assert found.words == "pause of web.1"
+
+
+def test_disturbances_are_numbered_after_the_stops() -> None:
+    def both(story: Story) -> None:
+        story.disturb("web.2", "pause", 300, 400)
+        clean_stop(story)
+
+    facts = Facts(stop_run(both).history())
+    assert [harm.kind for harm in facts.harms] == ["terminate", "pause"]
+    assert [harm.number for harm in facts.harms] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "outcome", "busy"),
+    [
+        (690, 1208, Outcome.OK, 1),  # in flight at the beginning
+        (800, 808, Outcome.OK, 1),  # sent meanwhile
+        (690, 699, Outcome.OK, 0),  # answered before
+        (690, 700.01, Outcome.OK, 0),  # whole in a buffer of the kernel at the beginning, for all that is known
+        (1201, 1209, Outcome.OK, 0),  # sent after the end
+        (650, 1150, Outcome.TIMEOUT, 1),
+    ],
+)
+def test_a_victim_is_busy_that_owed_an_answer_at_any_time(begin: float, end: float, outcome: Outcome, busy: int) -> None:
+    def tell(story: Story) -> None:
+        story.ask("web.1", begin, end, outcome)
+        story.disturb("web.1", "network", 700, 1200)
+
+    assert disturbance_of(disturb_run(tell, ONE_CUT)).busy == busy
+
+
+@pytest.mark.parametrize(("when", "landed"), [(699, False), (701, True), (1199, True), (2100, True), (2300, False)])
+def test_a_squeeze_landed_when_the_kernel_killed_meanwhile_or_right_after(when: float, *, landed: bool) -> None:
+    def tell(story: Story) -> None:
+        story.ask("web.1", 690, 1250)
+        story.disturb("web.1", "memory", 700, 1200)
+        story.tell(OomKilled(at_ns=at(when), replica="web.1"))
+
+    assert disturbance_of(disturb_run(tell, ONE_SQUEEZE)).landed is landed
+
+
+def test_what_was_asked_after_the_kernel_had_killed_does_not_make_the_victim_busy() -> None:
+    def tell(story: Story) -> None:
+        story.disturb("web.1", "memory", 700, 1200)
+        story.tell(OomKilled(at_ns=at(720), replica="web.1"))
+        story.ask("web.1", 800, 808)
+
+    assert disturbance_of(disturb_run(tell, ONE_SQUEEZE)).busy == 0
+
+
+def test_a_replica_that_did_not_live_through_a_squeeze_is_disturbed_until_its_replacement_is_healthy() -> None:
+    found = disturbance_of(STORIES["fail--lost-by-oom"]())
+    assert found.replacement is not None
+    assert found.replacement.replica == "web.3"
+    assert found.over_ns == at(1050)
+
+
+def test_without_its_end_a_disturbance_goes_on_to_the_end_of_the_history() -> None:
+    found = disturbance_of(STORIES["pass--faults-landed--paused"]().without(Restored))
+    assert found.restored is None
+    assert found.over_ns == at(2650)
+
+
+def test_the_end_of_another_disturbance_is_not_its_own() -> None:
+    def tell(story: Story) -> None:
+        story.disturb("web.1", "pause", 700, 800)
+        story.disturb("web.1", "pause", 900, 1100)
+        story.tell(Restored(at_ns=at(750), until_ns=at(750), step=2, replica="web.2", what="pause"))
+
+    facts = Facts(disturb_run(tell).history())
+    assert [each.lasted_s for each in facts.disturbances] == [0.1, 0.2]
+    assert len(facts.events(Disturbed)) == 2

@@ -198,3 +198,18 @@ def test_an_exit_status_that_nobody_knows_is_no_sample() -> None:
         story.exit("web.1", 780, -1)
 
     assert samples(stop_run(stop).history(), "exit_status") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "landed", "busy"),
+    [
+        ("pass--faults-landed--paused", 1, 1),
+        ("unknown--fault-on-idle--paused", 1, 0),
+        ("unknown--fault-not-landed--nothing-killed", 0, 0),
+    ],
+)
+def test_what_is_taken_away_from_a_replica_is_a_fault_too(name: str, landed: int, busy: int) -> None:
+    history = STORIES[name]().history()
+    assert samples(history, "faults") == [landed]
+    assert samples(history, "busy_faults", "web") == [busy]
+    assert samples(history, "busy_faults", "other") == []

@@ -44,3 +44,7 @@ def test_a_stall_of_the_machine_explains_a_refusal() -> None:
     story = refused(("web.1", 700, 700.2, Outcome.REFUSED), ("web.2", 701, 708, Outcome.OK))
     story.lines.append(Control(at_ns=at(650), done_ns=at(950), ok=True))
     assert times(story) == 0
+
+
+def test_a_replica_that_is_off_the_network_takes_none() -> None:
+    assert times(STORIES["pass--faults-landed--cut-off"]()) == 0

@@ -229,3 +229,41 @@ def test_long_log_lines_are_cut() -> None:
 def test_the_router_s_events_are_not_needed_to_judge_requests() -> None:
     story = STORIES["fail--dropped-in-flight"]()
     assert findings(story)["dropped-in-flight"] == findings(story.without(Routed))["dropped-in-flight"]
+
+
+@pytest.mark.parametrize(
+    ("story", "name", "title"),
+    [
+        ("fail--dropped-while-paused", "dropped-while-paused", "2 requests were dropped while a replica hung (web.1, after 1 fault)"),
+        (
+            "fail--dropped-while-cut-off",
+            "dropped-while-cut-off",
+            "2 requests were dropped while a replica was off the network (web.1, after 1 fault)",
+        ),
+        ("fail--lost-by-oom", "lost-by-oom", "1 request was lost when the kernel killed for want of memory (web.1, after 1 fault)"),
+        (
+            "fail--dropped-while-squeezed",
+            "dropped-while-squeezed",
+            "1 request was dropped while a replica had little memory (web.1, after 1 fault)",
+        ),
+    ],
+)
+def test_what_a_disturbance_dropped_has_a_name_of_its_own_and_no_other(story: str, name: str, title: str) -> None:
+    failed = [finding for finding in check(STORIES[story]().history()) if finding.verdict is Verdict.FAIL]
+    assert [(finding.name, finding.title) for finding in failed] == [(name, title)]
+    assert (failed[0].metric, failed[0].replica, failed[0].step) == ("dropped_requests", "web.1", 2)
+    assert failed[0].cause
+    assert failed[0].cure
+    assert " began" in failed[0].evidence[0]
+
+
+@pytest.mark.parametrize(
+    ("story", "title"),
+    [
+        ("pass--faults-landed--paused", "0 of 1 pause dropped a request: at most 95 % do, at 95 %"),
+        ("pass--faults-landed--cut-off", "0 of 1 network cut dropped a request: at most 95 % do, at 95 %"),
+        ("pass--faults-landed--worker-killed", "0 of 1 memory squeeze dropped a request: at most 95 % do, at 95 %"),
+    ],
+)
+def test_how_strong_it_is_that_a_disturbance_dropped_nothing(story: str, title: str) -> None:
+    assert findings(STORIES[story]())["no-request-dropped"].title == title

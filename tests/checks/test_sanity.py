@@ -9,7 +9,7 @@ from harness.checks.sanity import check
 from harness.history import Control, Generator, LoadEnded, Signalled
 from harness.outcome import Outcome
 from harness.verdict import Finding, Verdict
-from tests.checks.build import MS, ONE_KILL, STORIES, Story, at, clean_stop, samples, steady_run, stop_run
+from tests.checks.build import MS, ONE_KILL, STORIES, Story, at, clean_stop, disturb_run, samples, steady_run, stop_run
 
 
 def findings(story: Story) -> dict[str, Finding]:
@@ -245,3 +245,43 @@ def test_what_the_load_had_no_file_to_send_is_the_generators_trouble_and_no_drop
     assert "no port, file or memory left to send 1 request" in saturated.title
     assert "ulimit -n" in saturated.cure
     assert samples(story.history(), "dropped_requests") == [0.0]
+
+
+def test_a_disturbance_that_landed_on_a_busy_replica_is_told_as_a_fault_is() -> None:
+    found = findings(STORIES["pass--faults-landed--paused"]())
+    assert found["faults-landed"].title == "1 of 1 fault landed, each with 2 requests in flight"
+    assert found["faults-landed"].evidence == ("1 pause",)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("unknown--fault-not-landed--nothing-to-pause", "step 2, pause of web.1: it was gone before that"),
+        ("unknown--fault-not-landed--nothing-killed", "step 2, squeeze of web.1 to 32m: the kernel killed nothing in it for 500 ms"),
+    ],
+)
+def test_a_disturbance_that_did_not_land_says_why(name: str, line: str) -> None:
+    found = findings(STORIES[name]())["fault-not-landed"]
+    assert found.evidence == (line,)
+    assert ("Squeeze harder" in found.cure) is ("squeeze" in line)
+
+
+def test_a_disturbance_of_an_idle_replica_proves_nothing() -> None:
+    found = findings(STORIES["unknown--fault-on-idle--paused"]())["fault-on-idle"]
+    assert found.evidence == ("step 2, pause of web.1: nothing in flight by the ledger, 0 as the load told it",)
+
+
+def test_a_step_that_disturbed_no_replica_did_not_land() -> None:
+    found = findings(disturb_run(lambda _: None))["fault-not-landed"]
+    assert found.title == "step 2 (pause oldest) hit no replica"
+
+
+def test_a_replica_that_hung_alone_had_load_when_it_answered_later_what_it_was_asked_meanwhile() -> None:
+    def alone(story: Story) -> None:
+        lost = {getattr(line, "op", -1) for line in story.lines if getattr(line, "replica", "") == "web.2"}
+        story.lines = [line for line in story.lines if getattr(line, "op", -2) not in lost]
+        story.ask("web.1", 690, 1208)
+        story.ask("web.1", 800, 1210)
+        story.disturb("web.1", "pause", 700, 1200)
+
+    assert "1 during the faults" in findings(disturb_run(alone))["load-was-there"].title

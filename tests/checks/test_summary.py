@@ -79,3 +79,13 @@ def test_replicas_that_went_wrong_are_counted() -> None:
     assert summarise(STORIES["fail--died-by-itself"]().history()).died_by_itself == 1
     assert summarise(STORIES["fail--never-ready"]().history()).failed_starts == 1
     assert summarise(steady_run().history()).killed_after_grace == 0
+
+
+def test_disturbances_are_faults_of_a_kind_of_their_own() -> None:
+    (row,) = summarise(STORIES["fail--dropped-while-paused"]().history()).faults
+    assert (row.kind, row.process, row.count, row.landed, row.busy, row.dropped) == ("pause", "web", 1, 1, 1, 1)
+    (drop,) = summarise(STORIES["fail--dropped-while-cut-off--reset"]().history()).drops
+    assert (drop.name, drop.fault, drop.signal, drop.step) == ("dropped-while-cut-off", "cut_network", "", 2)
+    assert drop.first_offset_s == pytest.approx(0.505)
+    (row,) = summarise(STORIES["unknown--fault-not-landed--nothing-killed"]().history()).faults
+    assert (row.kind, row.landed, row.busy, row.bound) == ("squeeze_memory", 0, 0, None)
