@@ -76,7 +76,7 @@ class Maker:
         self.made: list[tuple[str, str]] = []
 
     def container(self, run_id: str, owner: str = DEAD, *, started: bool = False, **config: object) -> str:
-        host = self.api.create_host_config(**config)
+        host = self.api.create_host_config(**({"network_mode": "none"} | config))
         made = self.api.create_container(IMAGE, ["sleep", "60"], labels=labels(run_id, owner), host_config=host, volumes=["/anonymous"])
         self.made.append(("container", made["Id"]))
         if started:
@@ -176,7 +176,7 @@ def test_all_that_has_the_label_of_the_run_is_removed_and_nothing_else(maker: Ma
         maker.volume(""),
         maker.image(f"{run_id}2"),
     ]
-    guest = maker.container("", started=True)
+    guest = maker.container("", started=True, network_mode=maker.network(""))
     maker.api.connect_container_to_network(guest, network)
     result = clean_run(run_id)
     assert result.left == ()
@@ -292,7 +292,7 @@ def test_an_image_that_somebody_uses_is_left_and_told(maker: Maker, daemon: Daem
     marks.record_daemon(folder, daemon.url)
     image = maker.image(run_id)
     config = maker.api.create_container_config(image, ["sleep", "60"], labels=labels("somebody's", ""))
-    somebody = maker.api.create_container_from_config({**config, "HostConfig": {}})["Id"]
+    somebody = maker.api.create_container_from_config({**config, "HostConfig": {"NetworkMode": "none"}})["Id"]
     maker.made.append(("container", somebody))
     maker.api.start(somebody)
     left = clean_run(run_id).left
