@@ -200,6 +200,7 @@ class Contained(Line, frozen=True, tag="contained"):
 
     ``main`` is the command line of process 1; ``uid`` its user's number, -1 when it can't be seen; ``init``: the engine's own init is
     process 1, as the scenario asked. ``serves`` is false when another process holds the port open and process 1 does not.
+    ``watched`` is false where its processes and their ends can't be seen, so that no word of them says nothing.
     """
 
     at_ns: int
@@ -210,6 +211,7 @@ class Contained(Line, frozen=True, tag="contained"):
     uid: int = -1
     init: bool = False
     serves: bool = True
+    watched: bool = True
 
 
 class Zombies(Line, frozen=True, tag="zombies"):
@@ -232,7 +234,7 @@ class CutOff(Line, frozen=True, tag="cut-off"):
 class Wrote(Line, frozen=True, tag="wrote"):
     """What a replica changed in its own filesystem, outside volumes: ``A /app/x`` added, ``C`` changed, ``D`` deleted.
 
-    ``paths`` holds the first of ``count`` in all, files only where a folder's content tells as much.
+    ``paths`` holds the first of ``count`` in all, files only where a folder's content tells as much. A count of 0: it was looked at.
     """
 
     at_ns: int

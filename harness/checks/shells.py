@@ -1,7 +1,9 @@
-"""Stops whose signal ended in a shell: it was the main process, and the app behind it never heard of the stop.
+"""Stops whose signal ended in a shell or another init: it was the main process, and the app behind it never heard of the stop.
 
-Two ways lead there. A command in shell form runs under ``sh -c``, and a shell does not pass signals on to what it waits for. A start
+Three ways lead there. A command in shell form runs under ``sh -c``, and a shell does not pass signals on to what it waits for. A start
 script that ends with the app's command instead of ``exec`` and that command stays process 1 of its container, with the app as its child.
+So does any other program that starts the app, waits for it, and does not hand signals on; it shows by not holding the port itself, while
+who does goes on serving as if nothing had happened.
 What process 1 is comes from the container itself where there is one, because an image's own command is in no scenario.
 """
 
@@ -23,10 +25,10 @@ _INIT_ENDS: Final = " -- "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swallowed:
-    """A stop that ended in a shell: one that runs a ``command`` or one that runs a ``script``; ``proof`` says what shows it."""
+    """A stop that ended in a shell that runs a ``command`` or a ``script``, or in another ``init``; ``proof`` says what shows it."""
 
     fault: Fault
-    by: Literal["command", "script"]
+    by: Literal["command", "script", "init"]
     proof: str
 
 
@@ -46,7 +48,21 @@ def swallowed(facts: Facts) -> list[Swallowed]:
         proof = _proof(fault) if by else ""
         if by and proof:
             found.append(Swallowed(fault=fault, by=by, proof=proof))
+        elif not by and (proof := _proof_of_init(fault)):
+            found.append(Swallowed(fault=fault, by="init", proof=proof))
     return found
+
+
+def _proof_of_init(fault: Fault) -> str:
+    """What shows that process 1, no shell, kept the signal to itself; empty when nothing does."""
+    life = fault.victim
+    contained = life.contained
+    served = bool(life.knocks) and life.knocks[-1].result == "served"
+    if contained is None or contained.serves or contained.init or not fault.killed or life.closed is not None or not served:
+        return ""
+    return (
+        f"process 1 ({contained.main}) was killed at the end of the grace of {span(fault.signal.grace_s)}, and until then its child served"
+    )
 
 
 def _shell(facts: Facts, life: Life) -> Literal["command", "script"] | None:

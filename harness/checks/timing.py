@@ -217,21 +217,24 @@ def _status(status: int) -> str:
 # --- stops ------------------------------------------------------------------------------------------------------------------
 
 
-_SHELL_NAMES: Final = {"command": "signal-swallowed-by-shell", "script": "signal-not-forwarded"}
+_SHELL_NAMES: Final = {"command": "signal-swallowed-by-shell", "script": "signal-not-forwarded", "init": "signal-not-forwarded"}
 
 _SHELL_TITLES: Final = {
     "command": "{signal} did not get past the shell of {replicas}",
     "script": "{signal} did not get past the start script of {replicas}",
+    "init": "{signal} did not get past process 1 of {replicas}",
 }
 
 _SHELL_CAUSES: Final = {
     "command": "The main process is a shell, and a shell does not pass {signal} on to the command that it runs.",
     "script": "Process 1 is a shell that runs the app as its child ({main}), and a shell does not pass {signal} on.",
+    "init": "Process 1 ({main}) only started the app, which holds the port as its child, and did not hand {signal} on to it.",
 }
 
 _SHELL_CURES: Final = {
     "command": "Write exec before the command, so that it takes the shell's place, or write the command as a list, which needs no shell.",
     "script": 'End the script with exec "$@", or exec and the command, so that the app takes the place of the shell.',
+    "init": "Let process 1 hand its signals on, or let it become the app (exec); an init such as tini (init: true) does so for one child.",
 }
 
 

@@ -36,7 +36,7 @@ from typing import Any, Final
 
 from harness import marks, proctable
 from harness.clock import NS_PER_S
-from harness.dockerd import Daemon, DaemonGoneError, NoSuchThingError, RefusedError, connect, translated
+from harness.dockerd import Daemon, DaemonGoneError, NoSuchThingError, RefusedError, connect, finish, translated
 from harness.engines.base import EngineContext, Exit, Listening, Replica, ReplicaSpec, Sent
 from harness.engines.docker_container import (
     LOOPBACK,
@@ -119,6 +119,7 @@ class _Life:
     died: threading.Event = field(default_factory=threading.Event)
     written: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
+    gone: threading.Event = field(default_factory=threading.Event)
     announcer: threading.Thread | None = None
 
 
@@ -391,6 +392,7 @@ class DockerEngine:
     def _create(self, spec: ReplicaSpec, image: Image) -> _Life:
         declared = _declared(spec)
         networks = _network_names(declared)
+        self._await_address(spec)
         address = (spec.host or self._networks.next_address(networks[0])) if self._by_address else ""
         published = -1 if self._by_address else spec.port
         place = Place(network=self._networks.full_name(networks[0]), address=address, published=published)
@@ -407,6 +409,12 @@ class DockerEngine:
         with self._lock:
             self._containers[container] = life
         return life
+
+    def _await_address(self, spec: ReplicaSpec) -> None:
+        """Wait until who had the wanted address is removed: its end is told before the engine has taken its network down."""
+        for life in list(self._lives.values()):
+            if life.replica and (life.replica.host, life.replica.port) == (spec.host, spec.port) and life.over.is_set():
+                life.gone.wait(_DIE_WITHIN_S)
 
     def _run(self, life: _Life, created_ns: int) -> Replica:
         spec, api = life.spec, self._daemon.api
@@ -477,11 +485,12 @@ class DockerEngine:
         published = (settings.get("Ports") or {}).get(f"{life.port}/tcp") or [{"HostPort": "0"}]
         return LOOPBACK, int(published[0]["HostPort"])
 
-    def _keep_output(self, life: _Life, output: Iterator[bytes]) -> None:
+    def _keep_output(self, life: _Life, output: Any) -> None:
         with suppress(OSError, ValueError, DaemonGoneError, RefusedError), translated():
             for data in output:
                 life.log.write(data)
         life.written.set()
+        finish(output)
 
     # Ends
 
@@ -548,6 +557,7 @@ class DockerEngine:
             life.announcer = None
             life.over.set()
             self._tidy_up(life)
+            life.gone.set()
 
     def _ask_the_engine(self, life: _Life) -> None:
         """Ask for what nobody told; for nothing else, since the engine answers only when it has taken the container's network down."""
@@ -566,12 +576,12 @@ class DockerEngine:
             return
         with suppress(RefusedError, DaemonGoneError):
             paths = self._changed(life)
-            if paths:
+            if paths is not None:
                 self._context.record(Wrote(at_ns=self._context.clock.now_ns(), replica=life.spec.name, paths=paths[:200], count=len(paths)))
             self._remove(life)
             self._context.record(PhaseReached(at_ns=self._context.clock.now_ns(), replica=life.spec.name, phase="removed"))
 
-    def _changed(self, life: _Life) -> tuple[str, ...]:
+    def _changed(self, life: _Life) -> tuple[str, ...] | None:
         """What changed in its own filesystem, read from its layer where that can be seen.
 
         ``docker diff`` may compare all files of the image, which keeps the engine busy for seconds while others are measured. So it is
@@ -581,7 +591,7 @@ class DockerEngine:
         if changes is None:
             asked = self._compared.get(life.spec.process, 0)
             if asked >= _COMPARED:
-                return ()
+                return None
             self._compared[life.spec.process] = asked + 1
             with translated():
                 changes = [(int(entry["Kind"]), str(entry["Path"])) for entry in self._daemon.api.diff(life.container) or ()]
@@ -708,6 +718,7 @@ class DockerEngine:
                 uid=life.main_uid,
                 init=bool(life.spec.declared and life.spec.declared.init),
                 serves=life.main_serves,
+                watched=life.main is not None and self._kernel is not None and self._kernel.whole,
             )
         )
 

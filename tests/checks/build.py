@@ -1007,6 +1007,7 @@ STORIES: dict[str, Callable[[], Story]] = {
     "pass--needs-capability--allowed": lambda: _denied_later(_EPERM, web={"cap_drop": ["ALL"]}, expect=["died_by_itself <= 1"]),
     "fail--signal-swallowed-by-shell--image": lambda: stop_run(_ignores).contain(main="/bin/sh -c python app.py & wait"),
     "fail--signal-swallowed-by-shell--cut-off": lambda: stop_run(_shell_cut_off).contain(main="/sbin/docker-init -- sh -c x; y", init=True),
+    "fail--signal-not-forwarded--init": lambda: stop_run(_ignores).contain(main="python start.py", serves=False),
     "fail--signal-not-forwarded": lambda: stop_run(_script).contain(main="sh /entrypoint.sh"),
     "pass--faults-landed--script-that-waits": lambda: stop_run(clean_stop).contain(main="sh /entrypoint.sh"),
     "unknown--run-incomplete--engine-lost": _lost,

@@ -8,7 +8,7 @@ from harness.checks.facts import Facts
 from harness.checks.timing import check, table_of
 from harness.history import PhaseReached, Spawned
 from harness.verdict import Finding, Verdict
-from tests.checks.build import STORIES, Story, at, clean_stop, steady_run, stop_run
+from tests.checks.build import STORIES, Story, _ignores, at, clean_stop, steady_run, stop_run
 
 
 def findings(story: Story) -> dict[str, Finding]:
@@ -176,6 +176,14 @@ def test_a_start_script_that_kept_the_signal_is_told_once_with_what_process_1_is
     assert (found.name, found.metric, found.replica, found.step) == ("signal-not-forwarded", "killed_after_grace", "web.1", 2)
     assert "(sh /entrypoint.sh)" in found.cause
     assert 'exec "$@"' in found.cure
+
+
+def test_a_process_1_that_keeps_the_signal_from_its_child_is_told_only_when_the_child_has_the_port() -> None:
+    (found,) = failures(STORIES["fail--signal-not-forwarded--init"]())
+    assert (found.name, found.metric, found.replica) == ("signal-not-forwarded", "killed_after_grace", "web.1")
+    assert "(python start.py)" in found.cause
+    (other,) = failures(stop_run(_ignores).contain(main="python start.py"))
+    assert other.name == "killed-after-grace"
 
 
 def test_what_a_lost_engine_took_along_is_no_failure_of_the_app() -> None:
