@@ -194,6 +194,12 @@ def translated() -> Iterator[None]:
         raise RefusedError(_explanation(error), 0) from error
 
 
+def finish(stream: Any) -> None:
+    """Free the connection of a stream of the SDK that nobody reads any more; what the SDK does itself leaves that to chance."""
+    with suppress(OSError):
+        stream._response.close()  # noqa: SLF001  there is no other way to it
+
+
 def named_place() -> Place:
     """Where the environment says that the engine is; nobody is asked and nothing is imported.
 

@@ -53,12 +53,17 @@ def swallowed(facts: Facts) -> list[Swallowed]:
     return found
 
 
+def went_on_serving(fault: Fault) -> bool:
+    """The victim had to be killed, and the last knock before that was served."""
+    before = [knock for knock in fault.victim.knocks if fault.killed and knock.done_ns <= fault.killed.at_ns]
+    return bool(before) and before[-1].result == "served"
+
+
 def _proof_of_init(fault: Fault) -> str:
     """What shows that process 1, no shell, kept the signal to itself; empty when nothing does."""
     life = fault.victim
     contained = life.contained
-    served = bool(life.knocks) and life.knocks[-1].result == "served"
-    if contained is None or contained.serves or contained.init or not fault.killed or life.closed is not None or not served:
+    if contained is None or contained.serves or contained.init or not went_on_serving(fault):
         return ""
     return (
         f"process 1 ({contained.main}) was killed at the end of the grace of {span(fault.signal.grace_s)}, and until then its child served"

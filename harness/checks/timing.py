@@ -19,7 +19,7 @@ from harness.checks.deaths import denial, died_by_itself, ended_by_oom, log_of
 from harness.checks.facts import Facts, Fault, Life
 from harness.checks.metrics import SAMPLERS, lives_of, stops_of
 from harness.checks.power import bound
-from harness.checks.shells import Swallowed, main_of, swallowed
+from harness.checks.shells import Swallowed, main_of, swallowed, went_on_serving
 from harness.checks.wording import count, listed, only, percent, some, span, tally
 from harness.clock import NS_PER_S
 from harness.history import History
@@ -279,7 +279,7 @@ def _killed(facts: Facts, told: set[int]) -> list[Finding]:
     if not faults:
         return []
     name = faults[0].signal.signal
-    if all(_went_on_serving(fault) for fault in faults):
+    if all(went_on_serving(fault) for fault in faults):
         cause = f"{name} was ignored: it went on serving new requests until SIGKILL."
         cure = f"Handle {name}. Without a handler it is ignored by process 1 of a container, and by a process whose parent ignored it."
     else:
@@ -338,12 +338,6 @@ def _ended_by(fault: Fault) -> str:
 def _crash_proof(fault: Fault) -> str:
     status = fault.victim.exited.status if fault.victim.exited else -1
     return f"step {fault.signal.step}, {fault.victim.replica}: {_status(status)}, {span(fault.exit_s or 0.0)} after {fault.signal.signal}"
-
-
-def _went_on_serving(fault: Fault) -> bool:
-    """The last knock before SIGKILL was served."""
-    before = [knock for knock in fault.victim.knocks if fault.killed and knock.done_ns <= fault.killed.at_ns]
-    return bool(before) and before[-1].result == "served"
 
 
 def _killed_proof(fault: Fault) -> str:

@@ -308,8 +308,8 @@ class DockerEngine:
                 try:
                     with translated():
                         self._daemon.api.update_container(life.container, mem_limit=wanted, memswap_limit=wanted)
-                except RefusedError as error:
-                    used = memory_used(life.main.pid) if life.main and "busy" in str(error).lower() else 0
+                except RefusedError:
+                    used = memory_used(life.main.pid) if life.main else 0
                     if not used or life.ended_ns:
                         raise
                     wanted = used

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from harness import marks
 from harness.clock import Clock
-from harness.dockerd import Daemon, DaemonGoneError, RefusedError, translated
+from harness.dockerd import Daemon, DaemonGoneError, RefusedError, finish, translated
 
 _JOIN_S: Final = 5.0
 
@@ -71,6 +71,7 @@ class EventStream:
             reason = str(error)
         except (OSError, ValueError) as error:  # the stream was closed under its reader
             reason = str(error)
+        finish(self._stream)
         if not self._closing:
             self._on_lost(f"the Docker engine went away in the middle of the run ({reason}); see its log (journalctl -u docker)")
 

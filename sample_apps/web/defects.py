@@ -48,6 +48,7 @@ def dies_on_sigterm() -> GunicornSettings:
         def die(_signal: int, _frame: object) -> None:
             for pid in master.WORKERS:
                 os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)  # or else process 1 of a container would seem to have left them running
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
             os._exit(128 + signal.SIGTERM)  # still here: process 1 of a container

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from harness import faults
+from harness.cleanup import CLEANERS
 from harness.clock import NS_PER_S, Clock, FakeClock, MonotonicClock
 from harness.engines import ENGINES
-from harness.engines.base import Engine, EngineContext, Exit, Replica, ReplicaSpec
+from harness.engines.base import CutsNetwork, Engine, EngineContext, Exit, LimitsMemory, Pauses, Replica, ReplicaSpec, TellsHealth
 from harness.engines.fake import FakeEngine, FakeProcess, FakeScript
 from harness.errors import UsageError
+from harness.scenario import ProcessType, Scenario
+from tests.engines import containers
 
-CHILD = Path(__file__).parent.parent / "helpers" / "child.py"
+CHILD = containers.HELPERS / "child.py"
 WITHIN_S = 20.0
+
+OPTIONS = {
+    "obeys": ("--listen", "--on-term", "7"),
+    "is_plain": ("--listen",),
+    "ignores": ("--listen", "--on-term", "ignore"),
+    "dies": ("--exit", "3"),
+    "leaves": ("--listen", "--on-term", "7", "--leave", "child", "--leave", "daemon"),
+}
+"""Each behaviour as a real child has it."""
 
 PLAYS = {
     "obeys": FakeProcess(stop_status=7),
@@ -26,42 +42,93 @@ PLAYS = {
     "leaves": FakeProcess(stop_status=7, children=("sleeper", "daemon")),
     "is_missing": FakeProcess(missing=True),
 }
-"""Each behaviour as the fake plays it; `ARGUMENTS` has it for a real child."""
+"""Each behaviour as the fake plays it."""
 
-ARGUMENTS = {
-    "obeys": ("{python}", str(CHILD), "--listen", "--on-term", "7"),
-    "is_plain": ("{python}", str(CHILD), "--listen"),
-    "ignores": ("{python}", str(CHILD), "--listen", "--on-term", "ignore"),
-    "dies": ("{python}", str(CHILD), "--exit", "3"),
-    "leaves": ("{python}", str(CHILD), "--listen", "--on-term", "7", "--leave", "child", "--leave", "daemon"),
-    "is_missing": ("no-such-command-anywhere", "--listen"),
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What the tests must know of one engine.
+
+    Attributes:
+        make: Makes one.
+        clock: Makes the clock that it lives by.
+        child: How it runs ``tests/helpers/child.py``, if it runs anything.
+        environment: What that needs besides.
+        says: What the scenario says of a behaviour's process type, for an engine that asks for it.
+        descendants_outlive: Descendants of a replica go on when its main process ends. In a container the kernel kills them.
+        shared: Whether one engine serves many tests, since it takes long to make.
+    """
+
+    make: Callable[[EngineContext], Engine]
+    clock: Callable[[], Clock] = MonotonicClock
+    child: tuple[str, ...] = ("{python}", str(CHILD))
+    environment: Mapping[str, str] = field(default_factory=dict)
+    says: Callable[[str], ProcessType | None] = lambda _behaviour: None
+    descendants_outlive: bool = True
+    shared: bool = False
+
+
+def says_of_containers(behaviour: str) -> ProcessType:
+    """As process 1 of a container nobody ends by a signal without a handler for it, so what is plain gets an init."""
+    return containers.declared(init=behaviour == "is_plain")
+
+
+KINDS = {
+    "process": Kind(make=ENGINES["process"]),
+    "docker": Kind(
+        make=ENGINES["docker"],
+        child=("{python}", containers.CHILD),
+        environment={"HOST": "0.0.0.0"},
+        says=says_of_containers,
+        descendants_outlive=False,
+        shared=True,
+    ),
+    "fake": Kind(make=lambda context: FakeEngine(context, FakeScript(processes=PLAYS)), clock=FakeClock),
 }
 
 
 @dataclass
 class Stage:
-    """One engine with all that a test needs around it."""
+    """One engine with all that a test needs around it. ``made`` are the names that the test gave to replicas."""
 
+    kind: Kind
     engine: Engine
     clock: Clock
-    exits: list[tuple[Replica, Exit]] = field(default_factory=list)
-    made: int = 0
+    run_id: str
+    told: list[tuple[Replica, Exit]] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)
+    started: list[Replica] = field(default_factory=list)
 
-    def spec(self, behaviour: str, port: int = 0) -> ReplicaSpec:
-        """What to start for a replica that behaves so."""
-        self.made += 1
+    @property
+    def exits(self) -> list[tuple[Replica, Exit]]:
+        """The exits that were told of this test's replicas."""
+        return [(replica, gone) for replica, gone in self.told if replica.name in self.made]
+
+    def spec(self, behaviour: str, like: Replica | None = None) -> ReplicaSpec:
+        """What to start for a replica that behaves so, at the address of another one if that is given."""
+        self.made.append(f"{behaviour}.{next(containers.NUMBERS)}")
         return ReplicaSpec(
-            name=f"{behaviour}.{self.made}",
+            name=self.made[-1],
             process=behaviour,
-            argv=ARGUMENTS[behaviour],
-            environment={},
+            argv=(*self.kind.child, *OPTIONS[behaviour]) if behaviour in OPTIONS else ("no-such-command-anywhere", "--listen"),
+            environment=self.kind.environment,
             working_dir=Path.cwd(),
-            port=port,
+            port=like.port if like else 0,
+            host=like.host if like else "",
+            declared=self.kind.says(behaviour),
         )
 
     def up(self, behaviour: str) -> Replica:
         """A started replica that said it is ready."""
-        replica = self.engine.start(self.spec(behaviour))
+        return self.ready(self.start(self.spec(behaviour)))
+
+    def start(self, spec: ReplicaSpec) -> Replica:
+        """A started replica."""
+        self.started.append(self.engine.start(spec))
+        return self.started[-1]
+
+    def ready(self, replica: Replica) -> Replica:
+        """Wait until a replica says it is ready."""
         self.eventually(lambda: self.engine.log_matches(replica, "^ready$"))
         return replica
 
@@ -69,6 +136,12 @@ class Stage:
         """Whether its port is open, as the engine sees it."""
         seen = self.engine.listening(replica)
         return seen is not None and seen.open
+
+    def ended(self, replica: Replica) -> Exit:
+        """Wait for its end."""
+        gone = self.engine.wait_exit(replica, WITHIN_S)
+        assert gone is not None
+        return gone
 
     def eventually(self, condition: Callable[[], object]) -> None:
         """Wait, on the engine's clock, until the condition holds."""
@@ -78,54 +151,104 @@ class Stage:
             self.clock.sleep(0.002)
 
 
-@pytest.fixture(params=[pytest.param("process", marks=[pytest.mark.live, pytest.mark.slow]), "fake"])
-def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
-    exits: list[tuple[Replica, Exit]] = []
-    clock: Clock = FakeClock() if request.param == "fake" else MonotonicClock()
+ALL = [
+    pytest.param("process", marks=[pytest.mark.live, pytest.mark.slow]),
+    pytest.param("docker", marks=[pytest.mark.live, pytest.mark.slow, pytest.mark.docker]),
+    "fake",
+]
+
+
+def make(kind: Kind, folder: Path) -> Stage:
+    told: list[tuple[Replica, Exit]] = []
+    clock, run_id = kind.clock(), containers.fresh_run_id()
     context = EngineContext(
-        run_id=f"test-{tmp_path.name}",
-        clock=clock,
-        scratch=tmp_path,
-        logs=tmp_path,
-        on_exit=lambda replica, gone: exits.append((replica, gone)),
+        run_id=run_id, clock=clock, scratch=folder, logs=folder, on_exit=lambda replica, gone: told.append((replica, gone))
     )
-    engine = FakeEngine(context, FakeScript(processes=PLAYS)) if request.param == "fake" else ENGINES[request.param](context)
-    yield Stage(engine=engine, clock=clock, exits=exits)
-    engine.close()
+    return Stage(kind=kind, engine=kind.make(context), clock=clock, run_id=run_id, told=told)
 
 
-def test_every_engine_is_named_by_its_key(tmp_path: Path) -> None:
-    for name, factory in ENGINES.items():
-        context = EngineContext(
-            run_id="test-names", clock=MonotonicClock(), scratch=tmp_path, logs=tmp_path, on_exit=lambda _replica, _exit: None
-        )
-        engine = factory(context)
-        engine.close()
-        assert engine.name == name
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Stage]]:
+    """Engines that serve all tests of this file, made when the first one asks."""
+    made: dict[str, Stage] = {}
+    with ExitStack() as stack:
+
+        def get(name: str) -> Stage:
+            if name not in made:
+                made[name] = make(KINDS[name], tmp_path_factory.mktemp(name))
+                stack.callback(made[name].engine.close)
+            return replace(made[name], made=[], started=[])
+
+        yield get
+
+
+@pytest.fixture(params=ALL)
+def stage(request: pytest.FixtureRequest, tmp_path: Path, shared: Callable[[str], Stage]) -> Iterator[Stage]:
+    kind = KINDS[request.param]
+    stage = shared(request.param) if kind.shared else make(kind, tmp_path)
+    yield stage
+    if kind.shared:
+        for replica in stage.started:
+            stage.engine.signal(replica, "SIGKILL")
+    else:
+        stage.engine.close()
+
+
+@pytest.fixture(params=ALL)
+def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
+    """A stage whose engine serves this test alone."""
+    stage = make(KINDS[request.param], tmp_path)
+    yield stage
+    stage.engine.close()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_engine_is_named_by_its_key(name: str, tmp_path: Path) -> None:
+    stage = make(KINDS[name], tmp_path)
+    stage.engine.close()
+    assert stage.engine.name == ENGINES[name].name == name
+
+
+def test_every_engine_is_tested_here() -> None:
+    assert set(KINDS) == set(ENGINES)
 
 
 def test_a_started_replica_says_where_and_when_it_was_started(stage: Stage) -> None:
     before_ns = stage.clock.now_ns()
     spec = stage.spec("obeys")
-    replica = stage.engine.start(spec)
+    replica = stage.start(spec)
     assert (replica.name, replica.process) == (spec.name, "obeys")
     assert replica.host
     assert replica.port > 0
     assert before_ns <= replica.at_ns <= replica.running_ns <= stage.clock.now_ns()
 
 
-def test_each_replica_has_a_port_of_its_own(stage: Stage) -> None:
-    ports = {stage.engine.start(stage.spec("obeys")).port for _ in range(3)}
-    assert len(ports) == 3
+def test_replicas_that_are_started_at_once_have_an_address_of_their_own_each(stage: Stage) -> None:
+    specs = [stage.spec("obeys") for _ in range(3)]
+    if isinstance(stage.clock, FakeClock):  # which only one thread may live by
+        replicas = [stage.start(spec) for spec in specs]
+    else:
+        with ThreadPoolExecutor(len(specs)) as pool:
+            replicas = list(pool.map(stage.start, specs))
+    assert [replica.name for replica in replicas] == [spec.name for spec in specs]
+    assert len({(replica.host, replica.port) for replica in replicas}) == 3
+    for replica in replicas:
+        stage.eventually(lambda replica=replica: stage.is_open(replica))
 
 
-def test_a_restart_in_place_gets_the_same_port(stage: Stage) -> None:
+def test_a_restart_in_place_gets_the_same_address(stage: Stage) -> None:
     first = stage.up("obeys")
     stage.engine.signal(first, "SIGKILL")
-    assert stage.engine.wait_exit(first, WITHIN_S)
-    second = stage.engine.start(stage.spec("obeys", port=first.port))
-    assert second.port == first.port
+    stage.ended(first)
+    second = stage.start(stage.spec("obeys", like=first))
+    assert (second.host, second.port) == (first.host, first.port)
     stage.eventually(lambda: stage.is_open(second))
+
+
+def test_an_engine_that_tells_the_health_of_a_replica_says_yes_or_that_it_must_be_asked(stage: Stage) -> None:
+    replica = stage.up("obeys")
+    if isinstance(stage.engine, TellsHealth):
+        stage.eventually(lambda: stage.engine.healthy(replica) in (True, None))
 
 
 def test_its_port_is_open_from_its_start_to_its_end(stage: Stage) -> None:
@@ -139,8 +262,7 @@ def test_its_port_is_open_from_its_start_to_its_end(stage: Stage) -> None:
 def test_an_exit_on_sigterm_has_the_status_that_the_app_chose(stage: Stage) -> None:
     replica = stage.up("obeys")
     sent = stage.engine.signal(replica, "SIGTERM")
-    gone = stage.engine.wait_exit(replica, WITHIN_S)
-    assert gone is not None
+    gone = stage.ended(replica)
     assert gone.status == 7
     assert sent.delivered
     assert replica.running_ns <= sent.at_ns <= sent.until_ns <= stage.clock.now_ns()
@@ -151,19 +273,18 @@ def test_an_exit_on_sigterm_has_the_status_that_the_app_chose(stage: Stage) -> N
 def test_an_end_by_a_signal_has_its_number_above_128(stage: Stage, signal: str, status: int) -> None:
     replica = stage.up("is_plain")
     stage.engine.signal(replica, signal)
-    gone = stage.engine.wait_exit(replica, WITHIN_S)
-    assert gone is not None
+    gone = stage.ended(replica)
     assert gone.status == status
 
 
-def test_each_exit_is_told_exactly_once_and_before_the_wait_for_it_ends(stage: Stage) -> None:
-    replicas = [stage.up("is_plain") for _ in range(3)]
+def test_each_exit_is_told_exactly_once_and_before_the_wait_for_it_ends(own: Stage) -> None:
+    replicas = [own.up("is_plain") for _ in range(3)]
     for replica in replicas:
-        stage.engine.signal(replica, "SIGKILL")
-        gone = stage.engine.wait_exit(replica, WITHIN_S)
-        assert (replica, gone) in stage.exits
-    stage.engine.close()
-    assert len(stage.exits) == 3
+        own.engine.signal(replica, "SIGKILL")
+        gone = own.engine.wait_exit(replica, WITHIN_S)
+        assert (replica, gone) in own.exits
+    own.engine.close()
+    assert len(own.exits) == 3
 
 
 def test_a_replica_that_ignores_sigterm_lives_on_until_sigkill(stage: Stage) -> None:
@@ -172,15 +293,13 @@ def test_a_replica_that_ignores_sigterm_lives_on_until_sigkill(stage: Stage) -> 
     stage.eventually(lambda: stage.engine.log_matches(replica, "^SIGTERM$"))
     assert stage.engine.wait_exit(replica, 0.05) is None
     stage.engine.signal(replica, "SIGKILL")
-    gone = stage.engine.wait_exit(replica, WITHIN_S)
-    assert gone is not None
+    gone = stage.ended(replica)
     assert gone.status == 137
 
 
 def test_a_replica_that_dies_by_itself_is_told_of(stage: Stage) -> None:
-    replica = stage.engine.start(stage.spec("dies"))
-    gone = stage.engine.wait_exit(replica, WITHIN_S)
-    assert gone is not None
+    replica = stage.start(stage.spec("dies"))
+    gone = stage.ended(replica)
     assert gone.status == 3
     assert stage.exits == [(replica, gone)]
 
@@ -201,8 +320,8 @@ def test_a_signal_to_one_that_is_gone_is_not_delivered(stage: Stage) -> None:
 def test_a_signal_to_everything_is_delivered_when_the_main_process_got_it_and_not_when_only_descendants_did(stage: Stage) -> None:
     replica = stage.up("leaves")
     assert stage.engine.signal(replica, "SIGTERM").delivered
-    stage.engine.wait_exit(replica, WITHIN_S)
-    assert stage.engine.descendants(replica)
+    stage.ended(replica)
+    assert bool(stage.engine.descendants(replica)) == stage.kind.descendants_outlive
     assert not stage.engine.signal(replica, "SIGKILL", everything=True).delivered
     stage.eventually(lambda: not stage.engine.descendants(replica))
     assert stage.engine.signal(stage.up("leaves"), "SIGKILL", everything=True).delivered
@@ -214,14 +333,16 @@ def test_a_signal_that_does_not_exist_is_refused(stage: Stage) -> None:
         stage.engine.signal(replica, "SIGNAL")
 
 
-def test_descendants_that_outlive_a_replica_are_seen_and_can_be_killed(stage: Stage) -> None:
+def test_descendants_are_seen_and_where_they_outlive_the_replica_they_can_be_killed(stage: Stage) -> None:
     replica = stage.up("leaves")
-    assert len(stage.engine.descendants(replica)) == 2
+    descendants = stage.engine.descendants(replica)
+    assert len(descendants) == 2
+    assert all(process.pid != replica.pid and process.command for process in descendants)
     stage.engine.signal(replica, "SIGTERM")
-    stage.engine.wait_exit(replica, WITHIN_S)
+    stage.ended(replica)
     survivors = stage.engine.descendants(replica)
-    assert len(survivors) == 2
-    assert all(process.pid != replica.pid and process.command for process in survivors)
+    assert {process.pid for process in survivors} == ({process.pid for process in descendants} if stage.kind.descendants_outlive else set())
+    assert all(process.command for process in survivors)
     stage.engine.signal(replica, "SIGKILL", everything=True)
     stage.eventually(lambda: not stage.engine.descendants(replica))
 
@@ -233,8 +354,7 @@ def test_a_replica_without_descendants_has_none(stage: Stage) -> None:
 def test_killing_everything_ends_the_main_process_too(stage: Stage) -> None:
     replica = stage.up("leaves")
     stage.engine.signal(replica, "SIGKILL", everything=True)
-    gone = stage.engine.wait_exit(replica, WITHIN_S)
-    assert gone is not None
+    gone = stage.ended(replica)
     assert gone.status == 137
     stage.eventually(lambda: not stage.engine.descendants(replica))
 
@@ -251,16 +371,17 @@ def test_the_log_ends_with_the_last_lines(stage: Stage) -> None:
 
 def test_a_missing_command_is_the_users_to_mend(stage: Stage) -> None:
     with pytest.raises(UsageError, match=r"command no-such-command-anywhere .* PATH"):
-        stage.engine.start(stage.spec("is_missing"))
+        stage.start(stage.spec("is_missing"))
+    assert stage.exits == []
 
 
-def test_closing_kills_what_still_runs_and_tells_of_it_once(stage: Stage) -> None:
-    replicas = [stage.up("ignores"), stage.up("leaves")]
-    stage.engine.close()
-    stage.engine.close()
-    assert sorted(replica.name for replica, _ in stage.exits) == sorted(replica.name for replica in replicas)
-    assert {gone.status for _, gone in stage.exits} == {137}
-    assert [stage.engine.descendants(replica) for replica in replicas] == [(), ()]
+def test_closing_kills_what_still_runs_and_tells_of_it_once(own: Stage) -> None:
+    replicas = [own.up("ignores"), own.up("leaves")]
+    own.engine.close()
+    own.engine.close()
+    assert sorted(replica.name for replica, _ in own.exits) == sorted(replica.name for replica in replicas)
+    assert {gone.status for _, gone in own.exits} == {137}
+    assert [own.engine.descendants(replica) for replica in replicas] == [(), ()]
 
 
 def test_on_exit_may_ask_the_engine_about_the_replica(tmp_path: Path) -> None:
@@ -278,3 +399,92 @@ def test_on_exit_may_ask_the_engine_about_the_replica(tmp_path: Path) -> None:
     replica = engine.start(spec)
     engine.signal(replica, "SIGKILL")
     assert asked == [engine.wait_exit(replica, 0), ()]
+
+
+def test_nothing_of_a_closed_engine_is_left(own: Stage) -> None:
+    for behaviour in ("leaves", "ignores", "obeys"):
+        own.up(behaviour)
+    own.engine.close()
+    assert [name for name, cleaner in CLEANERS.items() if own.run_id in cleaner.traces()] == []
+
+
+# --- what only some engines can do
+
+
+def asks_for(step: str) -> Scenario:
+    """A scenario with that step."""
+    options = {"to": "16m"} if step == "squeeze_memory" else {}
+    target = {"web": {"command": "app", "image": "app:1"}}
+    return Scenario.model_validate(
+        {"jetable": 1, "name": "x", "target": target, "load": {"requests": ["GET /"]}, "steps": [{step: options | {"replica": "any"}}]}
+    )
+
+
+@pytest.mark.parametrize("name", list(ENGINES))
+@pytest.mark.parametrize(("step", "protocol"), [("pause", Pauses), ("cut_network", CutsNetwork), ("squeeze_memory", LimitsMemory)])
+def test_an_engine_either_has_an_ability_or_the_scenario_is_refused_with_the_engines_that_do(name: str, step: str, protocol: Any) -> None:
+    engine = ENGINES[name]
+    refused = faults.check_abilities(asks_for(step), engine)
+    if isinstance(engine, type) and issubclass(engine, protocol):
+        assert refused == []
+    else:
+        ((path, sentence),) = refused
+        assert path == ("steps", 0, step)
+        assert f"the {name} engine can't; use --engine docker" in sentence
+
+
+def test_what_was_taken_from_a_replica_can_be_given_back_and_twice_is_no_error(stage: Stage) -> None:
+    replica = stage.up("obeys")
+    engine = stage.engine
+    if isinstance(engine, Pauses):
+        assert engine.pause(replica).delivered
+        engine.resume(replica)
+        engine.resume(replica)
+    if isinstance(engine, CutsNetwork):
+        assert engine.cut(replica).delivered
+        engine.reconnect(replica)
+        engine.reconnect(replica)
+    if isinstance(engine, LimitsMemory):
+        assert engine.squeeze(replica, 512 << 20).delivered
+        engine.release(replica)
+        engine.release(replica)
+    stage.eventually(lambda: stage.is_open(replica))
+    assert engine.signal(replica, "SIGTERM").delivered
+    assert stage.ended(replica).status == 7
+
+
+def test_from_a_replica_that_is_gone_nothing_can_be_taken_and_that_is_no_error(stage: Stage) -> None:
+    replica = stage.up("obeys")
+    stage.engine.signal(replica, "SIGKILL")
+    stage.ended(replica)
+    engine = stage.engine
+    if isinstance(engine, Pauses):
+        assert not engine.pause(replica).delivered
+        engine.resume(replica)
+    if isinstance(engine, CutsNetwork):
+        assert not engine.cut(replica).delivered
+        engine.reconnect(replica)
+    if isinstance(engine, LimitsMemory):
+        assert not engine.squeeze(replica, 512 << 20).delivered
+        engine.release(replica)
+    assert len(stage.exits) == 1
+
+
+def test_a_paused_replica_can_be_killed(stage: Stage) -> None:
+    if not isinstance(stage.engine, Pauses):
+        return  # refused, as tested above
+    replica = stage.up("obeys")
+    stage.engine.pause(replica)
+    assert stage.engine.signal(replica, "SIGKILL").delivered
+    assert stage.ended(replica).status == 137
+
+
+def test_closing_ends_paused_replicas_and_those_without_a_network(own: Stage) -> None:
+    paused, cut = own.up("obeys"), own.up("obeys")
+    if isinstance(own.engine, Pauses):
+        own.engine.pause(paused)
+    if isinstance(own.engine, CutsNetwork):
+        own.engine.cut(cut)
+    own.engine.close()
+    assert sorted(replica.name for replica, _ in own.exits) == sorted([paused.name, cut.name])
+    assert {gone.status for _, gone in own.exits} == {137}

@@ -1,6 +1,6 @@
 """A replica for tests: prints ``ready`` when it is, each signal that it gets, and does what its options say.
 
-It ends by itself after a minute, whatever happens.
+It ends by itself after a minute, whatever happens. It listens on HOST, or on loopback where there is none.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ while True:
 def main() -> None:
     options = _options()
     held = []
+    signal.signal(signal.SIGALRM, lambda _number, _frame: os._exit(142))  # process 1 of a container ignores what it does not handle
     signal.alarm(LIFE_S)
     if options.on_term != "default":
         signal.signal(signal.SIGTERM, _ignore if options.on_term == "ignore" else _exit_with(int(options.on_term)))
     if options.forget:
         _overwrite_environment()
     if options.listen:
-        held.append(socket.create_server(("127.0.0.1", int(os.environ["PORT"])), backlog=16))
+        held.append(socket.create_server((os.environ.get("HOST", "127.0.0.1"), int(os.environ["PORT"])), backlog=16))
     for kind in options.leave:
         _leave(kind)
     for name in options.show:
