@@ -25,6 +25,7 @@ GOOD = WEB / "Dockerfile"
 VARIANTS = sorted(WEB.glob("*.Dockerfile"))
 DOCKERFILES = [GOOD, *VARIANTS]
 DEADLINE_S = 30.0
+LABELS = {"sample-apps-test": "1"}
 EXEC_FORM = 'CMD ["python", "-m", "sample_apps.web"]'
 
 
@@ -145,7 +146,7 @@ def run(engine: docker.DockerClient, image: Callable[[str], str]) -> Iterator[Ru
 @pytest.fixture
 def data(engine: docker.DockerClient) -> Iterator[dict[str, dict[str, str]]]:
     """A volume at /data. It must be asked for before `run`, whose containers hold it."""
-    volume = engine.volumes.create()
+    volume = engine.volumes.create(labels=LABELS)
     yield {volume.name: {"bind": "/data", "mode": "rw"}}
     volume.remove()
 
