@@ -52,7 +52,16 @@ from harness.engines.docker_container import (
     volume_name,
 )
 from harness.engines.docker_events import ContainerEvent, EventStream
-from harness.engines.docker_evidence import changed_paths, layers_of, memory_used, overlay_changes, processes_of, scratch_archive, uid_of
+from harness.engines.docker_evidence import (
+    changed_paths,
+    layers_of,
+    memory_used,
+    overlay_changes,
+    processes_of,
+    scratch_archive,
+    tighten_memory,
+    uid_of,
+)
 from harness.engines.docker_image import Health, Image, have_image
 from harness.engines.docker_network import Networks, reached_by_address
 from harness.errors import EngineLostError, KeyOfScenarioError, MachineError, UsageError
@@ -77,9 +86,10 @@ _LAST_OUTPUT_S: Final = 0.3
 _JANITORS: Final = 8
 _CUT_OFF_WITHIN_NS: Final = 100_000_000
 _COMPARED: Final = 3
+_ONE_OOM_NS: Final = NS_PER_S // 10
 _SETTLED_NS: Final = 2 * NS_PER_S
 _SQUEEZES: Final = 40
-_SQUEEZE_EVERY_S: Final = 0.05
+_TIGHTEN_EVERY_S: Final = 0.005
 _KILLED: Final = 128 + signals.SIGKILL
 
 
@@ -105,6 +115,7 @@ class _Life:
     main_serves: bool = True
     layers: tuple[Path, tuple[Path, ...]] | None = None
     oom: bool = False
+    oom_ns: int = 0
     killed: bool = False
     away: bool = False
     ending: bool = False
@@ -120,6 +131,7 @@ class _Life:
     written: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
     gone: threading.Event = field(default_factory=threading.Event)
+    squeezed: threading.Event = field(default_factory=threading.Event)
     announcer: threading.Thread | None = None
 
 
@@ -299,26 +311,25 @@ class DockerEngine:
     def squeeze(self, replica: Replica, limit_bytes: int) -> Sent:
         """Lower its memory limit, as far as the kernel lets us.
 
-        With cgroup version 1 a limit below what can't be given back is refused; then it is set to just what is used, again and again.
+        With cgroup version 1 a limit below what can't be given back is refused; then it is set to just that, again and again until it is
+        released, so that the next allocation is one too many.
         """
 
         def lower(life: _Life) -> None:
             wanted = limit_bytes
-            for _ in range(_SQUEEZES):
+            for left in reversed(range(_SQUEEZES)):
                 try:
                     with translated():
                         self._daemon.api.update_container(life.container, mem_limit=wanted, memswap_limit=wanted)
                 except RefusedError:
-                    used = memory_used(life.main.pid) if life.main else 0
-                    if not used or life.ended_ns:
+                    wanted = memory_used(life.main.pid) if life.main else 0
+                    if not wanted or not left:
                         raise
-                    wanted = used
-                    self._context.clock.sleep(_SQUEEZE_EVERY_S)
-                    continue
-                if wanted == limit_bytes or life.ended_ns:
-                    return
-                wanted = limit_bytes
-                self._context.clock.sleep(_SQUEEZE_EVERY_S)
+                else:
+                    break
+            if wanted != limit_bytes:
+                life.squeezed.set()
+                self._janitor.submit(self._tighten, life).add_done_callback(self._keep_problem)
 
         return self._ask(self._lives[replica.name], lower)
 
@@ -326,6 +337,7 @@ class DockerEngine:
         """Give it back the limit that it was started with."""
 
         def back(life: _Life) -> None:
+            life.squeezed.clear()
             limit = (life.spec.declared.mem_limit if life.spec.declared else None) or -1
             with translated():
                 self._daemon.api.update_container(life.container, memswap_limit=-1)
@@ -492,6 +504,12 @@ class DockerEngine:
         life.written.set()
         finish(output)
 
+    def _tighten(self, life: _Life) -> None:
+        while life.squeezed.is_set() and not life.oom and not life.ended_ns and life.main is not None and not self._closed:
+            if not tighten_memory(life.main.pid):
+                return
+            self._context.clock.sleep(_TIGHTEN_EVERY_S)
+
     # Ends
 
     def _readable(self, life: _Life, at_ns: int) -> None:
@@ -505,7 +523,9 @@ class DockerEngine:
             return
         match event.what:
             case "oom":
-                life.oom = True
+                if life.oom and event.at_ns - life.oom_ns < _ONE_OOM_NS:
+                    return  # the kernel tells of each allocation that had to wait for the kill
+                life.oom, life.oom_ns = True, event.at_ns
                 limit = life.spec.declared.mem_limit if life.spec.declared else None
                 self._context.record(OomKilled(at_ns=event.at_ns, replica=life.spec.name, limit_bytes=limit or 0))
             case "health_status":

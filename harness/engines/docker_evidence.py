@@ -5,6 +5,7 @@ All of it is read, nothing is executed in the container.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -104,12 +105,28 @@ def processes_of(top: Mapping[str, Any]) -> tuple[Process, ...]:
 def memory_used(pid: int) -> int:
     """Bytes that the memory cgroup (version 1) of a process can't give back, rounded up to pages; 0 when it can't be read."""
     try:
-        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
-        place = next(line.split(":", 2)[2] for line in lines if "memory" in line.split(":", 2)[1].split(","))
-        used = int((_MEMORY / place.lstrip("/") / "memory.usage_in_bytes").read_text())
-    except (OSError, StopIteration, ValueError, IndexError):
+        used = int((_memory_group(pid) / "memory.usage_in_bytes").read_text())
+    except (OSError, ValueError):
         return 0
     return -(-used // _PAGE) * _PAGE
+
+
+def tighten_memory(pid: int) -> bool:
+    """Lower the limit of the memory cgroup (version 1) of a process to what it uses now; false when that is not ours to do."""
+    try:
+        (_memory_group(pid) / "memory.limit_in_bytes").write_text(str(memory_used(pid)))
+    except OSError as error:
+        return error.errno == errno.EBUSY  # it grew meanwhile
+    return True
+
+
+def _memory_group(pid: int) -> Path:
+    """Where the memory cgroup (version 1) of a process is; raises `FileNotFoundError` when there is none."""
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, controllers, place = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            return _MEMORY / place.lstrip("/")
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 def scratch_archive() -> bytes:
