@@ -146,8 +146,7 @@ def _ignore(number: int, _frame: FrameType | None) -> None:
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    os.write(1, f"{text}\n".encode())  # not sys.stdout: a signal in the middle of its write would find it busy
 
 
 if __name__ == "__main__":
