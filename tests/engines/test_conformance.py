@@ -24,6 +24,8 @@ from tests.engines import containers
 
 CHILD = containers.HELPERS / "child.py"
 WITHIN_S = 20.0
+LOTS = 2 << 30
+"""Bytes, more than any replica here uses."""
 
 OPTIONS = {
     "obeys": ("--listen", "--on-term", "7"),
@@ -232,8 +234,7 @@ def test_replicas_that_are_started_at_once_have_an_address_of_their_own_each(sta
             replicas = list(pool.map(stage.start, specs))
     assert [replica.name for replica in replicas] == [spec.name for spec in specs]
     assert len({(replica.host, replica.port) for replica in replicas}) == 3
-    for replica in replicas:
-        stage.eventually(lambda replica=replica: stage.is_open(replica))
+    stage.eventually(lambda: all(map(stage.is_open, replicas)))
 
 
 def test_a_restart_in_place_gets_the_same_address(stage: Stage) -> None:
@@ -247,8 +248,9 @@ def test_a_restart_in_place_gets_the_same_address(stage: Stage) -> None:
 
 def test_an_engine_that_tells_the_health_of_a_replica_says_yes_or_that_it_must_be_asked(stage: Stage) -> None:
     replica = stage.up("obeys")
-    if isinstance(stage.engine, TellsHealth):
-        stage.eventually(lambda: stage.engine.healthy(replica) in (True, None))
+    engine = stage.engine
+    if isinstance(engine, TellsHealth):
+        stage.eventually(lambda: engine.healthy(replica) in (True, None))
 
 
 def test_its_port_is_open_from_its_start_to_its_end(stage: Stage) -> None:
@@ -445,7 +447,7 @@ def test_what_was_taken_from_a_replica_can_be_given_back_and_twice_is_no_error(s
         engine.reconnect(replica)
         engine.reconnect(replica)
     if isinstance(engine, LimitsMemory):
-        assert engine.squeeze(replica, 512 << 20).delivered
+        assert engine.squeeze(replica, LOTS).delivered
         engine.release(replica)
         engine.release(replica)
     stage.eventually(lambda: stage.is_open(replica))
@@ -465,7 +467,7 @@ def test_from_a_replica_that_is_gone_nothing_can_be_taken_and_that_is_no_error(s
         assert not engine.cut(replica).delivered
         engine.reconnect(replica)
     if isinstance(engine, LimitsMemory):
-        assert not engine.squeeze(replica, 512 << 20).delivered
+        assert not engine.squeeze(replica, LOTS).delivered
         engine.release(replica)
     assert len(stage.exits) == 1
 
