@@ -118,6 +118,7 @@ class _Life:
     oom_ns: int = 0
     killed: bool = False
     away: bool = False
+    paused: bool = False
     ending: bool = False
     ended_ns: int = 0
     status: int = -1
@@ -278,11 +279,21 @@ class DockerEngine:
 
     def pause(self, replica: Replica) -> Sent:
         """Freeze all its processes (``docker pause``)."""
-        return self._ask(self._lives[replica.name], lambda life: self._daemon.api.pause(life.container))
+
+        def freeze(life: _Life) -> None:
+            self._daemon.api.pause(life.container)
+            life.paused = True
+
+        return self._ask(self._lives[replica.name], freeze)
 
     def resume(self, replica: Replica) -> Sent:
         """Thaw them."""
-        return self._ask(self._lives[replica.name], lambda life: self._daemon.api.unpause(life.container))
+
+        def thaw(life: _Life) -> None:
+            life.paused = False
+            self._daemon.api.unpause(life.container)
+
+        return self._ask(self._lives[replica.name], thaw)
 
     def cut(self, replica: Replica) -> Sent:
         """Take the container off all its networks: packets to and from it vanish, and no connection is closed."""
@@ -530,6 +541,8 @@ class DockerEngine:
                 self._context.record(OomKilled(at_ns=event.at_ns, replica=life.spec.name, limit_bytes=limit or 0))
             case "health_status":
                 life.health = event.detail
+            case "pause" | "unpause":
+                life.paused = event.what == "pause"
             case "die":
                 life.status = event.status
                 life.died.set()
@@ -629,7 +642,8 @@ class DockerEngine:
             at_ns = now_ns()
             if life.ending:
                 return Sent(at_ns=at_ns, until_ns=at_ns, delivered=False)
-            if life.pidfd >= 0 and self._direct:
+            frozen = life.paused and number == signals.SIGKILL  # ends when it thaws: the engine sees to that as well
+            if life.pidfd >= 0 and self._direct and not frozen:
                 try:
                     if select.select([life.pidfd], [], [], 0)[0]:
                         return Sent(at_ns=at_ns, until_ns=now_ns(), delivered=False)
