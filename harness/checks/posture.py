@@ -173,7 +173,7 @@ def _cut_off(facts: Facts, process: str, told: set[int]) -> Iterator[Finding]:
         verdict=Verdict.FAIL,
         title=f"{count(len(lines), 'process', 'processes')} of {_names(victims)} had to be killed as process 1 ended",
         evidence=some(lines),
-        cause="It did not wait for its workers: when process 1 of a container ends, the kernel kills at once whom it has not killed itself.",
+        cause="It did not wait for its workers: when process 1 of a container ends, the kernel kills all that it has not killed itself.",
         cure="End and wait for child processes before exiting; gunicorn and other managers of processes do that when they are process 1.",
         metric="cut_off",
         replica=_only_name(victims),
