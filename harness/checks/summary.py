@@ -12,7 +12,7 @@ from harness.checks.metrics import SAMPLERS
 from harness.checks.power import bound
 from harness.checks.timing import PhaseRow, table_of
 from harness.clock import NS_PER_S
-from harness.history import CODE, History, StepEnded
+from harness.history import CODE, History, Note, StepEnded
 from harness.outcome import Outcome
 from harness.verdict import Bound
 
@@ -102,6 +102,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         failed_starts: Replicas that never got healthy.
         control_requests: Requests of the control sampler.
         control_worst_s: The slowest of them.
+        notes: What the run said of itself in the order in which it did, each once: what of the scenario was dropped, and what was seen with
+            less exactness than elsewhere.
     """
 
     requests: int
@@ -131,6 +133,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     failed_starts: int
     control_requests: int
     control_worst_s: float | None
+    notes: tuple[str, ...] = ()
 
 
 def summarise(history: History) -> Summary:
@@ -168,6 +171,7 @@ def summarise(history: History) -> Summary:
         failed_starts=round(_one(facts, "failed_starts") or 0),
         control_requests=len(history.controls),
         control_worst_s=max(((control.done_ns - control.at_ns) / NS_PER_S for control in history.controls), default=None),
+        notes=tuple(dict.fromkeys(note.text for note in facts.events(Note))),
     )
 
 

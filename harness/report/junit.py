@@ -82,6 +82,7 @@ def _properties(report: RunReport) -> list[tuple[str, str]]:
         ("seed", str(report.seed)),
         ("path", report.path),
         ("rerun", report.rerun),
+        *((f"note.{number}", note) for number, note in enumerate(report.summary.notes, start=1)),
     ]
 
 

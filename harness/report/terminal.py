@@ -1,8 +1,8 @@
 """What a person reads when a run is over: in ten seconds the verdict, what was lost, why, and what to change.
 
 Worst first: the verdict, the run in numbers, then each failed and unknown finding with its proof, cause and cure. The times of starts and
-stops, the names of what passed, and advice about what passed and could be better follow. The last two lines say where everything lies
-and how to repeat it; they are never wrapped, so that they can be copied.
+stops, the names of what passed, advice about what passed and could be better, and what the run noted of itself follow. The last two lines
+say where everything lies and how to repeat it; they are never wrapped, so that they can be copied.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ SUITE_COLUMNS: Final = 24
 MOST_ADVICE: Final = 5
 """Pieces of advice that are shown; ``result.json`` has them all."""
 
+MOST_NOTES: Final = 5
+"""Notes that are shown; ``result.json`` has them all."""
+
 FULL_FINDINGS: Final = 8
 """Findings that are shown with evidence; of more only the titles."""
 
@@ -57,6 +60,7 @@ def print_run(report: RunReport, console: Console) -> None:
     advice = [finding for finding in passed if finding.cure]
     _passed(page, [finding for finding in passed if not finding.cure])
     _advised(page, advice)
+    _noted(page, report.summary.notes)
     page.blank()
     page.copyable("report", str(report.folder))
     page.copyable("again", report.rerun)
@@ -256,6 +260,18 @@ def _advised(page: _Page, advice: Sequence[Finding]) -> None:
         page.wrapped(Text(clean(finding.cure), style="dim"), first=Text(INDENT), indent=INDENT)
     if len(advice) > MOST_ADVICE:
         page.line((f"{INDENT}{page.glyphs.more} {len(advice) - MOST_ADVICE} more in result.json", "dim"))
+
+
+def _noted(page: _Page, notes: Sequence[str]) -> None:
+    """What its reader should know of how the run was done; while it ran, each was a line that may have scrolled away."""
+    if not notes:
+        return
+    page.blank()
+    page.line(("  notes", "bold cyan"))
+    for note in notes[:MOST_NOTES]:
+        page.wrapped(Text(clean(note), style="dim"), first=Text(f"  {page.glyphs.dot} "), indent=INDENT)
+    if len(notes) > MOST_NOTES:
+        page.line((f"{INDENT}{page.glyphs.more} {len(notes) - MOST_NOTES} more in result.json", "dim"))
 
 
 # --- times ------------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from harness.checks.summary import Summary, summarise
-from tests.checks.build import STORIES, clean_stop, steady_run, stop_run
+from harness.history import Note
+from tests.checks.build import STORIES, at, clean_stop, steady_run, stop_run
 
 TELLABLE = sorted(set(STORIES) - {"unknown--check-raised"})
 
@@ -79,6 +80,18 @@ def test_replicas_that_went_wrong_are_counted() -> None:
     assert summarise(STORIES["fail--died-by-itself"]().history()).died_by_itself == 1
     assert summarise(STORIES["fail--never-ready"]().history()).failed_starts == 1
     assert summarise(steady_run().history()).killed_after_grace == 0
+
+
+def test_what_the_run_noted_of_itself_is_told_once_each_in_order() -> None:
+    story = steady_run()
+    story.tell(
+        *(
+            Note(at_ns=at(offset), text=text)
+            for offset, text in ((5, "a port is dropped"), (1, "a shell runs it"), (9, "a port is dropped"))
+        )
+    )
+    assert summarise(story.history()).notes == ("a shell runs it", "a port is dropped")
+    assert summarise(steady_run().history()).notes == ()
 
 
 def test_disturbances_are_faults_of_a_kind_of_their_own() -> None:

@@ -57,6 +57,12 @@ def test_it_reads_back_as_the_same_record(failed: RunReport) -> None:
     assert [finding.title for finding in record.findings] == [finding.title for finding in failed.findings]
 
 
+def test_a_document_from_before_there_were_notes_still_reads(failed: RunReport) -> None:
+    document = json.loads(json_report.of_run(failed))
+    del document["summary"]["notes"]
+    assert msgspec.convert(document, json_report.RunResult).summary.notes == ()
+
+
 @pytest.mark.parametrize(("verdict", "code"), [(Verdict.PASS, 0), (Verdict.UNKNOWN, 7), (Verdict.FAIL, 1)])
 def test_the_exit_code_is_the_one_of_the_command(make: Make, finding: MakeFinding, verdict: Verdict, code: int) -> None:
     assert json.loads(json_report.of_run(make(finding("x", verdict))))["exit_code"] == code

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from junitparser import Error, Failure, JUnitXml
 
+from harness.checks.summary import Summary
 from harness.report import junit
 from harness.report.model import RunReport
 from harness.verdict import Finding, Verdict
@@ -124,6 +125,13 @@ def test_a_file_never_looks_better_than_the_verdict(make: Make, finding: MakeFin
         last = cases(junit.of_run(report))[-1]
         assert last.attrib["name"] == "verdict"
         assert last.find(tag) is not None
+
+
+def test_what_the_run_noted_of_itself_is_a_property_each(make: Make, finding: MakeFinding, summary: Callable[..., Summary]) -> None:
+    root = ET.fromstring(junit.of_run(make(finding("x", Verdict.PASS), summary=summary(notes=("first\x1b", "second")))))  # noqa: S314  our own file
+    assert_fits(root)
+    told = {each.attrib["name"]: each.attrib["value"] for each in root.iter("property")}
+    assert (told["note.1"], told["note.2"]) == ("first\\x1b", "second")
 
 
 def test_a_time_in_another_zone_is_told_in_utc_and_a_bad_one_not_at_all(make: Make) -> None:

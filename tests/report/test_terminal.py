@@ -14,7 +14,7 @@ from rich.console import Console
 
 from harness.checks.summary import Summary
 from harness.report.model import PhaseRow, RunReport
-from harness.report.terminal import EVIDENCE_LINES, FULL_FINDINGS, MOST_ADVICE, print_run, print_suite
+from harness.report.terminal import EVIDENCE_LINES, FULL_FINDINGS, MOST_ADVICE, MOST_NOTES, print_run, print_suite
 from harness.verdict import Finding, Verdict
 
 Make = Callable[..., RunReport]
@@ -88,6 +88,22 @@ def test_much_advice_is_cut_and_says_where_the_rest_is(make: Make, finding: Make
 
 def test_without_advice_there_is_no_heading_for_it(passed: RunReport) -> None:
     assert "advice" not in shown(passed)
+
+
+def test_what_the_run_noted_of_itself_is_told_after_the_advice(make: Make, finding: MakeFinding, summary: MakeSummary) -> None:
+    advice = finding("runs-as-root", Verdict.PASS, cure="Name a user.")
+    text = shown(make(advice, summary=summary(notes=("web: restart: dropped, because Jetable itself starts replacements",))))
+    assert in_order(text, "advice", "Name a user.", "notes", "web: restart: dropped", "report  ")
+
+
+def test_many_notes_are_cut_and_say_where_the_rest_is(make: Make, finding: MakeFinding, summary: MakeSummary) -> None:
+    text = shown(make(finding("x", Verdict.PASS), summary=summary(notes=tuple(f"remark {n}" for n in range(9)))))
+    assert text.count("remark") == MOST_NOTES
+    assert f"… {9 - MOST_NOTES} more in result.json" in text
+
+
+def test_without_a_note_there_is_no_heading_for_it(passed: RunReport) -> None:
+    assert "notes" not in shown(passed)
 
 
 def test_what_a_runtime_takes_is_told_apart_from_the_app_s_own_times(make: Make, finding: MakeFinding, summary: MakeSummary) -> None:
