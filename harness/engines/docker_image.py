@@ -80,7 +80,7 @@ def build(daemon: Daemon, run_id: str, process: str, declared: ProcessType, tell
     """Build a process type's image and return its tag; raises as `have_image`."""
     how = declared.build
     assert how is not None  # noqa: S101  have_image asked
-    tag = f"jetable/{run_id.lower()}-{process.lower()}"
+    tag = f"jetable/{run_id.lower()}:{process}"  # after the colon a name may be as process types' names are, such as web_
     try:
         with translated():
             chunks = daemon.api.build(
@@ -105,22 +105,22 @@ def build(daemon: Daemon, run_id: str, process: str, declared: ProcessType, tell
 
 def _follow_build(chunks: Iterable[Mapping[str, Any]], process: str, tell: Callable[[str], None]) -> None:
     """Show a build's output; raise with the failing instruction and its last words when it fails."""
-    step, last = "", deque[str](maxlen=_LAST_LINES)
-    for chunk in chunks:
-        error = chunk.get("error")
-        if error:
-            words = "".join(f"\n    {line}" for line in last)
-            at = f"at {step}" if step else "before its first instruction"
-            raise KeyOfScenarioError(("target", process, "build"), f"the build failed {at}: {str(error).strip()}{words}")
+    step, failed, last = "", "", deque[str](maxlen=_LAST_LINES)
+    for chunk in chunks:  # to the very end, whatever went wrong: only then is the connection free
+        failed = failed or str(chunk.get("error") or "").strip()
         for line in str(chunk.get("stream") or chunk.get("status") or "").splitlines():
             if not line.strip():
                 continue
             if line.startswith("Step "):
                 step = line.strip()
                 last.clear()
-            elif not line.startswith(" ---> "):
+            elif not line.startswith((" ---> ", "Removing intermediate container ")):
                 last.append(line.rstrip())
             tell(f"{process}: {line.strip()}")
+    if failed:
+        words = "".join(f"\n    {line}" for line in last)
+        at = f"at {step}" if step else "before its first instruction"
+        raise KeyOfScenarioError(("target", process, "build"), f"the build failed {at}: {failed}{words}")
 
 
 def _pull_if_missing(daemon: Daemon, process: str, name: str, tell: Callable[[str], None]) -> None:
@@ -132,18 +132,20 @@ def _pull_if_missing(daemon: Daemon, process: str, name: str, tell: Callable[[st
         pass
     try:
         with translated():
-            tagged = name if "@" in name or ":" in name.rpartition("/")[2] else f"{name}:latest"
-            for chunk in daemon.api.pull(tagged, stream=True, decode=True):
-                _raise_if_refused(chunk)
-                tell(f"{process}: {chunk.get('status', '')} {chunk.get('progress', '')}".strip())
+            _pull(daemon, process, name, tell)
     except RefusedError as error:
         reason = f"image {name} is not on this machine and can't be pulled: {error}; mend its name, build it, or load it (docker load)"
         raise KeyOfScenarioError(("target", process, "image"), reason) from error
 
 
-def _raise_if_refused(chunk: Mapping[str, Any]) -> None:
-    if chunk.get("error"):
-        raise RefusedError(str(chunk["error"]), 0)
+def _pull(daemon: Daemon, process: str, name: str, tell: Callable[[str], None]) -> None:
+    tagged = name if "@" in name or ":" in name.rpartition("/")[2] else f"{name}:latest"
+    refused = ""
+    for chunk in daemon.api.pull(tagged, stream=True, decode=True):  # to the very end, as with a build
+        refused = refused or str(chunk.get("error") or "")
+        tell(f"{process}: {chunk.get('status', '')} {chunk.get('progress', '')}".strip())
+    if refused:
+        raise RefusedError(refused, 0)
 
 
 def _described(found: Mapping[str, Any], name: str) -> Image:
