@@ -279,6 +279,13 @@ class Restored(Line, frozen=True, tag="restored"):
     delivered: bool = True
 
 
+class EngineLost(Line, frozen=True, tag="engine-lost"):
+    """The engine went away, or somebody else used it on a replica: what happened to replicas from ``at_ns`` on is not the app's doing."""
+
+    at_ns: int
+    why: str
+
+
 class Lagged(Line, frozen=True, tag="lagged"):
     """The harness itself stood still for ``lag_ns`` until ``at_ns``: what it saw meanwhile, it saw that late."""
 
@@ -405,6 +412,7 @@ Event: TypeAlias = (
     | OomKilled
     | Disturbed
     | Restored
+    | EngineLost
     | Lagged
     | Note
     | RunEnded

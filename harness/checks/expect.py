@@ -66,6 +66,9 @@ def _finding(facts: Facts, threshold: Threshold, *, written: bool) -> Finding:
     match threshold.holds(samples):
         case True:
             name, verdict, words = "expectation-held", Verdict.PASS, _measured(threshold, samples)
+        case False if not facts.finished and _could_still(threshold, samples):
+            name, verdict = "expectation-unknown", Verdict.UNKNOWN
+            words = f"{_measured(threshold, samples)} when the run was cut off"
         case False if threshold.metric in TIMING and facts.harness_stalls:
             return _untimed(facts, threshold, samples)
         case False:
@@ -85,6 +88,13 @@ def _finding(facts: Facts, threshold: Threshold, *, written: bool) -> Finding:
         metric=threshold.metric,
         count=len(samples),
     )
+
+
+def _could_still(threshold: Threshold, samples: Sequence[float]) -> bool:
+    """Whether it asks for more of something that is counted than there was, which a whole run might have given."""
+    counted = threshold.aggregate == "count" or METRICS[threshold.metric].unit == "count"
+    wanted = threshold.value if isinstance(threshold.value, tuple) else (threshold.value,)
+    return counted and threshold.op in ("==", ">=", ">", "in") and all(each < max(wanted) for each in threshold.measured(samples) or ())
 
 
 def _untimed(facts: Facts, threshold: Threshold, samples: Sequence[float]) -> Finding:

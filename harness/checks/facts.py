@@ -31,6 +31,7 @@ from harness.history import (
     Contained,
     CutOff,
     Disturbed,
+    EngineLost,
     Event,
     Exited,
     History,
@@ -66,6 +67,9 @@ NO_ROWS: Final[Rows] = np.zeros(0, dtype=np.int64)
 STALL_S: Final = 0.25
 """A control request that takes longer says that the machine stalled, and so does a start or a stop during which the harness stood still
 for longer."""
+
+AFTERMATH_NS: Final = 2_000_000_000
+"""An engine that goes away ends its replicas first, one after the other; who notices does so so much later."""
 
 SAME_MOMENT_S: Final = 0.05
 """What ends within this time of a process ended with it."""
@@ -383,12 +387,12 @@ class Facts:
         """Ops that the app's user would call failed.
 
         What the ledger has no end of is not among them, nor what was under way when the load of a run that did not finish was cut off:
-        nobody knows how those would have ended. Neither is what the machine is to blame for: see `unsent` and `stalled`.
+        nobody knows how those would have ended. Neither is what the machine is to blame for: see `unsent`, `stalled` and `aftermath`.
         """
         kept = [code for outcome, code in CODE.items() if not outcome.dropped]
         if not self.finished:
             kept.append(CODE[Outcome.UNFINISHED])
-        return self.closed & ~np.isin(self.history.ops.outcome, kept) & ~self.unsent & ~self.stalled
+        return self.closed & ~np.isin(self.history.ops.outcome, kept) & ~self.unsent & ~self.stalled & ~self.aftermath
 
     @cached_property
     def stalls(self) -> tuple[tuple[int, int], ...]:
@@ -452,6 +456,17 @@ class Facts:
         no_connection = (ops.outcome == CODE[Outcome.UNAVAILABLE]) & np.isin(attempts.error[ops.last], timed_out)
         late = self.closed & ((ops.outcome == CODE[Outcome.TIMEOUT]) | no_connection)
         mask: Mask = late & (2 * (stalled_until(ops.done_ns) - stalled_until(ops.invoke_ns)) >= ops.done_ns - ops.invoke_ns)
+        return mask
+
+    @cached_property
+    def lost_ns(self) -> int:
+        """When the engine was lost; the end of all time when it was not."""
+        return min((event.at_ns for event in self.events(EngineLost)), default=np.iinfo(np.int64).max)
+
+    @cached_property
+    def aftermath(self) -> Mask:
+        """Ops that ended when the engine was lost: what became of the replicas then was not their own doing."""
+        mask: Mask = self.closed & (self.history.ops.done_ns > self.lost_ns - AFTERMATH_NS)
         return mask
 
     @cached_property

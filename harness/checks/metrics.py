@@ -49,7 +49,7 @@ def _blamed(outcome: Outcome) -> Sampler:
     """Counts ops that ended with ``outcome``, but not what the machine is to blame for."""
 
     def sampler(facts: Facts, process: str | None) -> list[float]:
-        blamed = (facts.history.ops.outcome == CODE[outcome]) & ~facts.stalled & ~facts.unsent
+        blamed = (facts.history.ops.outcome == CODE[outcome]) & ~facts.stalled & ~facts.unsent & ~facts.aftermath
         return [float(np.count_nonzero(blamed))] if _takes_load(facts, process) else []
 
     return sampler

@@ -65,7 +65,7 @@ from harness.engines.docker_evidence import (
 from harness.engines.docker_image import Health, Image, have_image
 from harness.engines.docker_network import Networks, reached_by_address
 from harness.errors import EngineLostError, KeyOfScenarioError, MachineError, UsageError
-from harness.history import Contained, CutOff, OomKilled, PhaseReached, Process, Wrote, Zombies
+from harness.history import Contained, CutOff, EngineLost, OomKilled, PhaseReached, Process, Wrote, Zombies
 from harness.keptlog import KeptLog
 from harness.loop import Loop
 from harness.procevents import ProcEvents
@@ -116,6 +116,7 @@ class _Life:
     layers: tuple[Path, tuple[Path, ...]] | None = None
     oom: bool = False
     oom_ns: int = 0
+    asked_kills: int = 0
     killed: bool = False
     away: bool = False
     paused: bool = False
@@ -149,6 +150,7 @@ class DockerEngine:
         self._images: dict[str, Image] = {}
         self._volumes: set[str] = set()
         self._lost = ""
+        self._gone = False
         self._closed = False
         self._direct = True
         self._compared: dict[str, int] = {}
@@ -382,7 +384,7 @@ class DockerEngine:
             self._kernel.close()
         for life in lives:
             self._free(life)
-        if not self._lost:
+        if not self._gone:
             self._remove_all()
         self._daemon.close()
         for problem in (*self._exits.problems, *self._looks.problems, *self._problems):
@@ -539,6 +541,13 @@ class DockerEngine:
                 life.oom, life.oom_ns = True, event.at_ns
                 limit = life.spec.declared.mem_limit if life.spec.declared else None
                 self._context.record(OomKilled(at_ns=event.at_ns, replica=life.spec.name, limit_bytes=limit or 0))
+            case "kill" if life.asked_kills > 0:
+                life.asked_kills -= 1
+            case "kill":  # a stop of the engine itself begins like this, too
+                self._lose(
+                    f"somebody else sent signal {event.detail} to {life.spec.name} through the Docker engine, or that shuts down; "
+                    "leave the containers of a run alone (jetable cleanup removes those of dead runs)"
+                )
             case "health_status":
                 life.health = event.detail
             case "pause" | "unpause":
@@ -549,8 +558,17 @@ class DockerEngine:
                 if life.pidfd < 0 and life.replica is not None:
                     self._end(life, event.at_ns)
 
+    def _lose(self, why: str) -> None:
+        """From now on nothing that happens to a replica is the app's doing."""
+        with self._lock:
+            first, self._lost = not self._lost, self._lost or why
+        if first and not self._closed:
+            self._context.record(EngineLost(at_ns=self._context.clock.now_ns(), why=why))
+
     def _on_lost(self, why: str) -> None:
-        self._lost = why
+        """The event stream ended, so nobody will tell of any container's end."""
+        self._gone = True
+        self._lose(why)
         with self._lock:
             lives = list(self._containers.values())
         for life in lives:
@@ -595,7 +613,7 @@ class DockerEngine:
     def _ask_the_engine(self, life: _Life) -> None:
         """Ask for what nobody told; for nothing else, since the engine answers only when it has taken the container's network down."""
         doubtful = life.status < 0 or (life.status == _KILLED and not life.killed and not life.oom)
-        if self._lost or not doubtful:
+        if self._gone or not doubtful:
             return
         with suppress(RefusedError, DaemonGoneError), translated():
             state = self._daemon.api.inspect_container(life.container)["State"]
@@ -605,7 +623,7 @@ class DockerEngine:
 
     def _tidy_up(self, life: _Life) -> None:
         """Read what it wrote into its own filesystem, and remove the container."""
-        if self._lost:
+        if self._gone:
             return
         with suppress(RefusedError, DaemonGoneError):
             paths = self._changed(life)
@@ -631,6 +649,7 @@ class DockerEngine:
         return changed_paths(changes, mounted(life.spec))
 
     def _remove(self, life: _Life) -> None:
+        life.asked_kills += 1
         with suppress(NoSuchThingError, RefusedError, DaemonGoneError), translated():
             self._daemon.api.remove_container(life.container, v=True, force=True)
 
@@ -658,20 +677,23 @@ class DockerEngine:
                         "this user may not signal the containers' processes, so signals go through docker kill: they take some "
                         "milliseconds, and a kill is no crash to the engine, which would not restart such a container"
                     )
+        life.asked_kills += 1
         return self._ask(life, lambda life: self._daemon.api.kill(life.container, signal=number.name))
 
     def _ask(self, life: _Life, work: Any) -> Sent:
         """Let the engine do something to a container; not delivered when that is gone or not in the state for it."""
         at_ns = self._context.clock.now_ns()
-        delivered = not life.ended_ns and not self._lost
+        delivered = not life.ended_ns and not self._gone
         try:
-            if not self._lost:
+            if not self._gone:
                 with translated():
                     work(life)
         except RefusedError:
             delivered = False
         except DaemonGoneError as error:  # whoever plays the story asks `lost` next
-            self._lost, delivered = self._lost or str(error), False
+            self._gone = True
+            self._lose(str(error))
+            delivered = False
         return Sent(at_ns=at_ns, until_ns=self._context.clock.now_ns(), delivered=delivered)
 
     @contextmanager
@@ -682,6 +704,8 @@ class DockerEngine:
         try:
             yield
         except DaemonGoneError as error:
+            self._gone = True
+            self._lose(str(error))
             raise EngineLostError(str(error)) from error
 
     # Processes
