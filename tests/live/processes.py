@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from harness import marks
+from harness import marks, proctable
 from harness.dockerd import Daemon, translated
 
 
@@ -34,6 +34,13 @@ def left_in(daemon: Daemon, run_id: str, owner: str = "") -> list[str]:
             *(f"image {each['RepoTags']}" for each in api.images(filters=of_run)),
             *(f"unfinished image {each['Id']}" for each in _unfinished(daemon, owner)),
         ]
+
+
+def owner_label(pid: int) -> str:
+    """A living process in the words of the label that names who made a thing."""
+    proc = proctable.look(pid)
+    assert proc is not None
+    return f"{pid}:{proc.started} {proctable.namespace(pid)} {marks.boot_id()}"
 
 
 def _unfinished(daemon: Daemon, owner: str) -> Iterator[dict[str, object]]:
