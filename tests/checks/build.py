@@ -21,6 +21,7 @@ from harness.history import (
     Control,
     CutOff,
     Disturbed,
+    EngineLost,
     Event,
     Exited,
     Generator,
@@ -612,9 +613,9 @@ def _script(story: Story) -> None:
     story.cut_off("web.1", 1702, "python app.py")
 
 
-def _lost() -> Story:
-    """The engine goes away while web.1 stops, and web.2 with it."""
-    story = Story()
+def _lost(**scenario: Any) -> Story:
+    """The engine goes away while web.1 stops, and web.2 with it, in which a request is in flight."""
+    story = Story(**scenario)
     _begin(story)
     story.step(120, 690, "steady for 500ms")
     story.load("web.1", 130, 690)
@@ -622,6 +623,8 @@ def _lost() -> Story:
     story.watch(120, 800)
     story.ask("web.1", 695, 760)
     story.signal("web.1", 700, grace_s=1.0)
+    story.tell(EngineLost(at_ns=at(770), why="the engine went away"))
+    story.ask("web.2", 765, 779, Outcome.CLOSED)
     story.exit("web.1", 780, -1, lost=True)
     story.exit("web.2", 780, -1, lost=True, commanded=False)
     story.load_ends(800)

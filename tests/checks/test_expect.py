@@ -8,7 +8,7 @@ from harness.checks import timing
 from harness.checks.expect import allow, check
 from harness.threshold import DEFAULT_THRESHOLDS, METRICS
 from harness.verdict import Finding, Verdict
-from tests.checks.build import ONE_KILL, STORIES, Story, clean_stop, steady_run, stop_run
+from tests.checks.build import ONE_KILL, STORIES, Story, _lost, clean_stop, steady_run, stop_run
 
 
 def finding(story: Story, text: str) -> Finding:
@@ -136,3 +136,23 @@ def test_a_time_that_a_harness_measured_while_it_stood_still_is_unknown_when_it_
 def test_a_failed_expectation_stays_a_failure_beside_the_finding_that_explains_it() -> None:
     found = finding(STORIES["fail--dropped-in-flight"](), "dropped_requests == 0")
     assert (found.name, found.verdict, found.title) == ("expectation-failed", Verdict.FAIL, "dropped_requests == 0: 2")
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ("busy_faults == 5", Verdict.UNKNOWN),
+        ("busy_faults >= 2", Verdict.UNKNOWN),
+        ("faults in (3, 4)", Verdict.UNKNOWN),
+        ("shutdown_time count > 3", Verdict.UNKNOWN),
+        ("busy_faults == 0", Verdict.FAIL),
+        ("ok_requests < 2", Verdict.FAIL),
+        ("busy_faults >= 1", Verdict.PASS),
+    ],
+)
+def test_a_run_that_was_cut_off_fails_no_demand_for_more_of_what_it_counts(text: str, verdict: Verdict) -> None:
+    assert finding(_lost(expect=[text]), text).verdict is verdict
+
+
+def test_what_fails_when_the_engine_is_lost_is_not_dropped_by_the_app() -> None:
+    assert finding(_lost(), "dropped_requests == 0").title == "dropped_requests == 0: 0"
