@@ -31,7 +31,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from harness import marks, proctable
@@ -41,6 +41,7 @@ from harness.engines.base import EngineContext, Exit, Listening, Replica, Replic
 from harness.engines.docker_container import (
     LOOPBACK,
     SCRATCH,
+    SCRATCH_MOUNT,
     START_INTERVAL_API,
     Place,
     command_of,
@@ -447,7 +448,7 @@ class DockerEngine:
             for name in life.networks[1:]:
                 self._networks.connect(life.container, name, alias=spec.process)
             if uses_scratch(spec):
-                api.put_archive(life.container, SCRATCH, scratch_archive())
+                api.put_archive(life.container, SCRATCH_MOUNT, scratch_archive(PurePosixPath(SCRATCH).name))
             output = api.attach(life.container, stdout=True, stderr=True, stream=True, logs=True)
         threading.Thread(target=self._keep_output, args=(life, output), name=f"jetable-log-{spec.name}", daemon=True).start()
         try:
@@ -476,6 +477,7 @@ class DockerEngine:
             started_ns=past.forked_ns if seen and past else running_ns,
             command=" ".join(command_of(spec, life.image)),
             stop_signal=_signal_name(life.image.stop_signal),
+            vanishes=self._by_address,
             patience_s=health.patience_s if (health := _health_of(spec.declared, life.image)) else 0.0,
         )
         with self._lock:

@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 PORT: Final = 8000
 """The port that a replica is told to listen on when neither the scenario nor the image names one."""
 
-SCRATCH: Final = "/jetable/scratch"
-"""Where ``{scratch}`` is inside a container: a volume of the run that all replicas share."""
+SCRATCH_MOUNT: Final = "/jetable"
+"""Where a volume of the run is inside a container that all replicas share."""
+
+SCRATCH: Final = f"{SCRATCH_MOUNT}/scratch"
+"""What ``{scratch}`` means there: a folder in it, since the volume's own belongs to root and an archive can't change that."""
 
 SCRATCH_VOLUME: Final = ".scratch"
 """No volume of a scenario can be called so."""
@@ -151,7 +154,7 @@ def mounted(spec: ReplicaSpec) -> tuple[str, ...]:
     """The paths in the container at which something else than its own filesystem is."""
     declared = _declared(spec)
     targets = [volume.target for volume in declared.volumes] + [entry.partition(":")[0] for entry in declared.tmpfs]
-    return (*targets, *([SCRATCH] if uses_scratch(spec) else []), *(INIT_PLACES if declared.init else ()))
+    return (*targets, *([SCRATCH_MOUNT] if uses_scratch(spec) else []), *(INIT_PLACES if declared.init else ()))
 
 
 def _host_config(daemon: Daemon, run_id: str, spec: ReplicaSpec, port: int, place: Place) -> Any:
@@ -182,7 +185,7 @@ def _host_config(daemon: Daemon, run_id: str, spec: ReplicaSpec, port: int, plac
 def _mounts(run_id: str, spec: ReplicaSpec) -> list[dict[str, Any]]:
     mounts = [_mount(run_id, volume.type, volume.source, volume.target, volume.read_only) for volume in _declared(spec).volumes]
     if uses_scratch(spec):
-        mounts.append(_mount(run_id, "volume", SCRATCH_VOLUME, SCRATCH, False))  # noqa: FBT003  as the words of a mount stand
+        mounts.append(_mount(run_id, "volume", SCRATCH_VOLUME, SCRATCH_MOUNT, False))  # noqa: FBT003  as the words of a mount stand
     return mounts
 
 

@@ -129,11 +129,11 @@ def _memory_group(pid: int) -> Path:
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
-def scratch_archive() -> bytes:
-    """A tar archive that makes the folder into which it is unpacked writable for every user, as /tmp is."""
+def scratch_archive(name: str) -> bytes:
+    """A tar archive of an empty folder that every user may write to, as to /tmp."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        folder = tarfile.TarInfo(".")
+        folder = tarfile.TarInfo(name)
         folder.type, folder.mode = tarfile.DIRTYPE, 0o1777
         archive.addfile(folder)
     return buffer.getvalue()

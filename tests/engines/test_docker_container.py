@@ -12,6 +12,7 @@ from harness.dockerd import Daemon
 from harness.engines.docker_container import (
     PORT,
     SCRATCH,
+    SCRATCH_MOUNT,
     Place,
     command_of,
     container_config,
@@ -81,7 +82,7 @@ def test_placeholders_mean_what_is_inside_the_container(offline: Daemon) -> None
     made = container_config(offline, "r", spec, PLAIN, BY_ADDRESS)
     assert made["command"] == ["python", "9000", "web.1", f"{SCRATCH}/x", "{other}"]
     assert made["environment"] == {"PORT": "9000", "A": f"9000:{SCRATCH}"}
-    (scratch,) = [mount["Source"] for mount in made["host_config"]["Mounts"] if mount["Target"] == SCRATCH]
+    (scratch,) = [mount["Source"] for mount in made["host_config"]["Mounts"] if mount["Target"] == SCRATCH_MOUNT]
     assert [scratch] == [volume_name("r", name) for name in named_volumes(spec)]
 
 
@@ -162,6 +163,6 @@ def test_scratch_is_mounted_only_where_it_is_named() -> None:
     assert named_volumes(child("web.1", says=says)) == ("data",)
     with_scratch = child("web.1", says=says, WHERE="{scratch}")
     assert uses_scratch(with_scratch)
-    assert SCRATCH in mounted(with_scratch)
+    assert SCRATCH_MOUNT in mounted(with_scratch)
     assert len(named_volumes(with_scratch)) == 2
     assert CHILD.startswith("/helpers/")

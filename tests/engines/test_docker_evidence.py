@@ -93,7 +93,7 @@ def test_memory_of_a_process_that_is_gone_is_unknown() -> None:
 
 
 def test_the_scratch_folder_is_writable_for_everybody_and_nobody_removes_what_is_anothers() -> None:
-    with tarfile.open(fileobj=io.BytesIO(scratch_archive())) as archive:
+    with tarfile.open(fileobj=io.BytesIO(scratch_archive("scratch"))) as archive:
         (folder,) = archive.getmembers()
     assert folder.isdir()
-    assert (folder.name, folder.mode) == (".", 0o1777)
+    assert (folder.name, folder.mode) == ("scratch", 0o1777)
