@@ -287,7 +287,7 @@ def _phases(page: _Page, rows: Sequence[PhaseRow]) -> None:
     table.add_column("until")
     for name in ("n", "median", "p95", "max"):
         table.add_column(name, justify="right")
-    last, contained = "", {row.process for row in rows if row.begin == "running"}
+    last, contained = "", {row.process for row in rows if row.begin == "running" or row.phase == "created"}
     for row in rows:
         of = f"  {_BEGINS.get(row.begin, row.begin)} {clean(row.process)}{_share(row, contained)}"
         numbers = [grouped(row.count), span(row.median_s), span(row.p95_s), span(row.max_s)]

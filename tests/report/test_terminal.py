@@ -126,6 +126,11 @@ def test_what_a_runtime_takes_is_told_apart_from_the_app_s_own_times(make: Make,
     )
 
 
+def test_a_runtime_has_its_share_of_a_start_that_failed_as_well(make: Make, finding: MakeFinding, summary: MakeSummary) -> None:
+    row = PhaseRow(process="web", begin="spawned", phase="created", count=1, median_s=0.1, p95_s=0.1, max_s=0.1)
+    assert "start web (runtime)" in shown(make(finding("x", Verdict.FAIL), summary=summary(phases=(row,))))
+
+
 @pytest.mark.parametrize("width", [80, 120, 200])
 def test_no_line_is_wider_than_the_terminal_nor_than_prose_should_be(failed: RunReport, width: int) -> None:
     assert max(len(line) for line in shown(failed, width=width).splitlines()) <= min(width, 120)
