@@ -218,6 +218,8 @@ class Fleet:
             self._gone.add(replica.name)
             self._up.pop(replica.name, None)
         stage = self._stage
+        if replica.vanishes and self._gets_load(replica):
+            stage.load.vanish(replica.name)
         stage.record(
             Exited(
                 at_ns=gone.at_ns,

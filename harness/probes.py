@@ -19,7 +19,7 @@ from typing import Final
 import requests
 
 from harness.clock import NS_PER_S
-from harness.engines.base import Replica, TellsHealth
+from harness.engines.base import Listening, Replica, TellsHealth
 from harness.errors import TargetError
 from harness.history import Knocked, PhaseReached
 from harness.scenario import Healthcheck
@@ -64,9 +64,9 @@ def wait_healthy(stage: Stage, replica: Replica, healthcheck: Healthcheck) -> No
     may_ask = healthcheck.kind not in ("http", "tcp")
     last = _Asked(healthy=False, why="its port was never open")
     while True:
-        _raise_if_gone(stage, replica)
-        now_ns = stage.clock.now_ns()
-        if not listening and healthcheck.kind in ("http", "tcp", "test") and _is_open(stage, replica):
+        now_ns = stage.clock.now_ns()  # before the look, since who holds a new socket may take a while to find out
+        seen = _raise_if_gone(stage, replica)
+        if not listening and healthcheck.kind in ("http", "tcp", "test") and _is_open(replica, seen):
             stage.record(PhaseReached(at_ns=now_ns, replica=replica.name, phase="listening"))
             listening = may_ask = True
         if may_ask and now_ns >= next_ask_ns:
@@ -80,7 +80,8 @@ def wait_healthy(stage: Stage, replica: Replica, healthcheck: Healthcheck) -> No
         stage.clock.sleep(LOOK_EVERY_S)
 
 
-def _raise_if_gone(stage: Stage, replica: Replica) -> None:
+def _raise_if_gone(stage: Stage, replica: Replica) -> Listening | None:
+    """What its port looks like, if it may still become healthy."""
     gone = stage.engine.wait_exit(replica, 0)
     stage.raise_if_lost()
     seen = stage.engine.listening(replica)
@@ -88,10 +89,10 @@ def _raise_if_gone(stage: Stage, replica: Replica) -> None:
         raise NotHealthyError("port-taken", f"port {replica.port} is held by another program: {seen.taken_by}")
     if gone is not None:
         raise NotHealthyError("exited", f"it exited with status {gone.status} before it was healthy")
+    return seen
 
 
-def _is_open(stage: Stage, replica: Replica) -> bool:
-    seen = stage.engine.listening(replica)
+def _is_open(replica: Replica, seen: Listening | None) -> bool:
     if seen is not None:
         return seen.open
     try:
@@ -135,11 +136,12 @@ def listener_watch(stage: Stage, replica: Replica) -> Callable[[threading.Event]
         ending = False
         while not ending:
             ending = stop.wait(LOOK_EVERY_S)  # one more look after the end was asked for
+            now_ns = stage.clock.now_ns()
             seen = stage.engine.listening(replica)
             if seen is None:
                 return
             if not seen.open:
-                stage.record(PhaseReached(at_ns=stage.clock.now_ns(), replica=replica.name, phase="stopped-listening", backlog=backlog))
+                stage.record(PhaseReached(at_ns=now_ns, replica=replica.name, phase="stopped-listening", backlog=backlog))
                 return
             backlog = seen.backlog
 
@@ -152,12 +154,21 @@ def knock_watch(stage: Stage, replica: Replica, path: str) -> Callable[[threadin
     def body(stop: threading.Event) -> None:
         while not stop.is_set():
             at_ns = stage.clock.now_ns()
-            result = knock(replica, path)
+            result = _knock(stage, replica, path)
             done_ns = stage.clock.now_ns()
             stage.record(Knocked(at_ns=at_ns, done_ns=done_ns, replica=replica.name, result=result))
             stop.wait(max(0.0, KNOCK_EVERY_S - (done_ns - at_ns) / NS_PER_S))
 
     return body
+
+
+def _knock(stage: Stage, replica: Replica, path: str) -> str:
+    """Knock, and call it refused where the address went with its replica: nobody was there, and nobody could say so."""
+    if replica.vanishes and stage.engine.wait_exit(replica, 0) is not None:
+        return "refused"
+    result = knock(replica, path)
+    gone = stage.engine.wait_exit(replica, 0) if replica.vanishes and result == "hung" else None
+    return "refused" if gone is not None else result
 
 
 def knock(replica: Replica, path: str) -> str:

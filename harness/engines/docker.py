@@ -36,6 +36,7 @@ from typing import Any, Final
 
 from harness import marks, proctable
 from harness.clock import NS_PER_S
+from harness.command import fill
 from harness.dockerd import Daemon, DaemonGoneError, NoSuchThingError, RefusedError, connect, finish, translated
 from harness.engines.base import EngineContext, Exit, Listening, Replica, ReplicaSpec, Sent
 from harness.engines.docker_container import (
@@ -50,6 +51,7 @@ from harness.engines.docker_container import (
     named_volumes,
     port_of,
     uses_scratch,
+    values_of,
     volume_name,
 )
 from harness.engines.docker_events import ContainerEvent, EventStream
@@ -383,7 +385,7 @@ class DockerEngine:
         self._events.close()
         if self._kernel is not None:
             self._kernel.close()
-        for life in lives:
+        for life in self._containers.values():  # also of one that could not be started
             self._free(life)
         if not self._gone:
             self._remove_all()
@@ -475,7 +477,7 @@ class DockerEngine:
             running_ns=past.executed_ns if seen and past else running_ns,
             created_ns=created_ns,
             started_ns=past.forked_ns if seen and past else running_ns,
-            command=" ".join(command_of(spec, life.image)),
+            command=_shown_command(life),
             stop_signal=_signal_name(life.image.stop_signal),
             vanishes=self._by_address,
             patience_s=health.patience_s if (health := _health_of(spec.declared, life.image)) else 0.0,
@@ -774,7 +776,7 @@ class DockerEngine:
                 replica=life.spec.name,
                 container=life.container[:12],
                 image=life.image.name,
-                main=life.main_command or " ".join(command_of(life.spec, life.image)),
+                main=life.main_command or _shown_command(life),
                 uid=life.main_uid,
                 init=bool(life.spec.declared and life.spec.declared.init),
                 serves=life.main_serves,
@@ -855,6 +857,12 @@ def _signal_name(written: str) -> str:
     if written.isdigit():
         return signals.Signals(int(written)).name
     return written if written.startswith("SIG") else f"SIG{written}"
+
+
+def _shown_command(life: _Life) -> str:
+    """What process 1 was asked to be."""
+    values = values_of(life.spec, life.port)
+    return " ".join(fill(word, values) for word in command_of(life.spec, life.image))
 
 
 def _cgroup(pid: int) -> str:

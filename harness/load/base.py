@@ -23,6 +23,10 @@ class Load(Protocol):
         """From now on no new request is routed to ``replica``; those that were routed to it may still leave."""
         ...
 
+    def vanish(self, replica: str) -> None:
+        """Nobody is at the replica's address any more, not even a kernel that would refuse a connection: no more are tried."""
+        ...
+
     def forget(self, replica: str) -> None:
         """The replica is gone for good; its place in the routing table is free again."""
         ...

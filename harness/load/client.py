@@ -33,6 +33,9 @@ _now_ns = time.monotonic_ns
 _READ: Final = 1
 _WRITE: Final = 2
 _CHUNK: Final = 65536
+_LOOK_S: Final = 0.05
+"""How often a connection that is neither made nor refused is asked whether anybody is there."""
+
 _LAST_LOOKS: Final = 64  # with a chunk each: about what the kernel keeps for one connection
 _HEAD_LIMIT: Final = 1 << 20
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
@@ -47,6 +50,7 @@ class _Woken(Enum):
     READY = 1
     EXPIRED = 2
     CANCELLED = 3
+    VANISHED = 4
 
 
 class _EarlyEndError(Exception):
@@ -286,7 +290,7 @@ class Client:
         self._ended = None
         self._timer.again(self._wake, _Woken.EXPIRED)
         try:
-            connection = self._usable(route, seen) or self._connect(route.address)
+            connection = self._usable(route, seen) or self._connect(route)
             if not seen.reused:
                 _note_connection(connection, seen)
             connection.begin(expect)
@@ -351,7 +355,11 @@ class Client:
         # Bytes that nobody asked for are a farewell, such as 408 before the end of an idle connection.
         raise _EarlyEndError(Ending.CLOSED, "FIN" if not found else "UNASKED")
 
-    def _connect(self, address: tuple[str, int]) -> _Connection:
+    def _connect(self, route: Route) -> _Connection:
+        """A new connection; raises `OSError`, at once where nobody would refuse it."""
+        if route.vanished:
+            raise OSError(errno.EHOSTUNREACH, "connect")
+        address = route.address
         sock = _socket.socket(_socket.AF_INET6 if ":" in address[0] else _socket.AF_INET, _socket.SOCK_STREAM)
         try:
             sock.settimeout(0)
@@ -360,7 +368,7 @@ class Client:
             if problem in _PENDING:  # over loopback the second call finds the connection made
                 problem = sock.connect_ex(address)
             if problem in _PENDING:
-                self._wait_once(sock, _WRITE)
+                self._await_connection(sock, route)
                 problem = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
             if problem in (0, errno.EISCONN):
                 port = sock.getsockname()[1]
@@ -459,6 +467,15 @@ class Client:
                 seen.error = "SURPLUS"
             connection.close()
 
+    def _await_connection(self, sock: _socket.socket, route: Route) -> None:
+        """Wait until a connection is made or refused; one to an address at which nobody is any more never would be."""
+        look = self._loop.timer(_LOOK_S, _LOOK_S)
+        look.start(lambda: self._wake(_Woken.VANISHED) if route.vanished else None)
+        try:
+            self._wait_once(sock, _WRITE)
+        finally:
+            look.close()
+
     def _wait_once(self, sock: _socket.socket, events: int) -> None:
         io = self._loop.io(sock.fileno(), events)
         try:
@@ -479,6 +496,8 @@ class Client:
             if woken is _Woken.READY:
                 return
             self._ended = woken
+        if self._ended is _Woken.VANISHED:
+            raise OSError(errno.EHOSTUNREACH, "connect")
         if self._ended is _Woken.EXPIRED:
             raise _EarlyEndError(Ending.TIMEOUT, "TIMEOUT")
         raise _EarlyEndError(Ending.LOAD_ENDED, "LOAD_ENDED")

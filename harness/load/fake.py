@@ -66,6 +66,9 @@ class FakeLoad:
         if replica in self._published:
             self._published.remove(replica)
 
+    def vanish(self, replica: str) -> None:
+        """Nothing to do: `on_exit` tells the same."""
+
     def forget(self, replica: str) -> None:
         """As `withdraw`, and what was sent to it no longer counts."""
         self.withdraw(replica)

@@ -102,6 +102,10 @@ class ProcessLoad:
         """From the load's next choice on no request is routed to ``replica``."""
         self._publisher.withdraw(replica)
 
+    def vanish(self, replica: str) -> None:
+        """Nobody is at its address any more; see `harness.load.base.Load.vanish`."""
+        self._publisher.vanish(replica)
+
     def forget(self, replica: str) -> None:
         """The replica is gone for good; the load closes its connections to it."""
         self._publisher.forget(replica)

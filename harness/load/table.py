@@ -66,6 +66,7 @@ _HOST_LENGTH: Final = 3
 _ON_THE_WAY: Final = 4
 _IN_FLIGHT: Final = 5
 _SENT: Final = 6
+_VANISHED: Final = 7
 _TEXT_BYTES: Final = 64
 _NAME_BYTES: Final = 128
 _HOST_BYTES: Final = 64
@@ -163,6 +164,13 @@ class Publisher:
         if not _STRONG_ORDER:
             time.sleep(_SETTLE_S)
 
+    def vanish(self, name: str) -> None:
+        """Nobody is at the address of ``name`` any more: a connection there would not even be refused, and none is tried from now on."""
+        with self._lock:
+            slot = self._slots.get(name)
+            if slot is not None:
+                self._words[_slot_at(slot) + _VANISHED] = 1
+
     def forget(self, name: str) -> None:
         """Withdraw ``name`` for good. Its place is used again when no request is under way to it any more."""
         with self._lock:
@@ -201,6 +209,7 @@ class Publisher:
             raise MachineError(f"{name!r} at {address!r} is too long for the routing table ({_NAME_BYTES} and {_HOST_BYTES} bytes)")
         slot = self._take()
         words, at = self._words, _slot_at(slot)
+        words[at + _VANISHED] = 0
         words[at + _PORT] = port
         words[at + _NAME_LENGTH], words[at + _HOST_LENGTH] = map(len, texts)
         for text, start in zip(texts, (at * 8 + _TEXT_BYTES, at * 8 + _TEXT_BYTES + _NAME_BYTES), strict=True):
@@ -257,7 +266,7 @@ class Route:
         flight: The index of *in flight*.
     """
 
-    __slots__ = ("_published", "_state", "address", "authority", "flight", "name", "sent", "way", "words")
+    __slots__ = ("_published", "_state", "_vanished", "address", "authority", "flight", "name", "sent", "way", "words")
 
     def __init__(self, words: memoryview[int], at: int, name: str, address: tuple[str, int]) -> None:
         self.name = name
@@ -266,6 +275,7 @@ class Route:
         self.authority = (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode()
         self.words = words
         self._state = at + _STATE
+        self._vanished = at + _VANISHED
         self._published = words[at + _STATE] // _STATES * _STATES + PUBLISHED
         self.way = at + _ON_THE_WAY
         self.sent = at + _SENT
@@ -276,6 +286,12 @@ class Route:
         """True when the replica was forgotten, also when its place has been given to another one."""
         state = self.words[self._state]
         return state // _STATES != self._published // _STATES or state % _STATES == FREE
+
+    @property
+    def vanished(self) -> bool:
+        """True when nobody is at its address any more, not even a kernel that would refuse a connection."""
+        same = self.words[self._state] // _STATES == self._published // _STATES
+        return same and self.words[self._vanished] == 1
 
     @property
     def published(self) -> bool:

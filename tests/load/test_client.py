@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from harness.load import client as client_module
 from harness.load.client import Client, Exchange, Expect
-from harness.load.table import Route, lone_route
+from harness.load.table import Publisher, Route, Router, Table, lone_route
 from harness.outcome import Ending, Executed, Outcome, Reached, Wire, classify
 from tests.load import servers
 from tests.load.servers import OK, Server, answering
@@ -333,6 +333,37 @@ def test_a_connection_that_is_not_made_in_time_is_a_refusal(impatient: Client) -
         sock.close()
 
 
+def published(port: int) -> tuple[Publisher, Route]:
+    """A replica at ``port`` as the harness and the load see it."""
+    table = Table.create()
+    publisher, router = Publisher(table), Router(table)
+    publisher.publish("web.1", "127.0.0.1", port)
+    route = router.pick()
+    assert route is not None
+    route.release()
+    return publisher, route
+
+
+def test_nobody_connects_to_a_replica_whose_address_went_with_it(client: Client) -> None:
+    with answering(OK) as server:
+        publisher, route = published(server.port)
+        publisher.vanish("web.1")
+        seen = attempt(client, route)
+    assert (seen.error, outcome(seen)) == ("EHOSTUNREACH", (Outcome.REFUSED, Executed.NO))
+
+
+def test_a_connection_under_way_to_a_replica_that_vanishes_is_a_refusal(client: Client) -> None:
+    listener, waiting = full_backlog()
+    try:
+        publisher, route = published(listener.getsockname()[1])
+        gevent.spawn_later(0.05, publisher.vanish, "web.1")
+        seen = attempt(client, route)
+    finally:
+        for sock in (listener, *waiting):
+            sock.close()
+    assert (seen.error, outcome(seen)) == ("EHOSTUNREACH", (Outcome.REFUSED, Executed.NO))
+
+
 def test_a_load_that_ends_while_it_connects_leaves_the_attempt_unfinished_and_surely_not_executed(client: Client) -> None:
     listener, waiting = full_backlog()
     gevent.spawn_later(0.01, client.cancel)
@@ -395,8 +426,8 @@ def unlooked_at(client: Client, route: Route, seen: Exchange) -> client_module._
 def test_a_new_connection_that_is_reset_before_the_first_byte_leaves_is_a_refusal(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     connect = Client._connect
 
-    def connect_and_wait(self: Client, address: tuple[str, int]) -> client_module._Connection:
-        connection = connect(self, address)
+    def connect_and_wait(self: Client, route: Route) -> client_module._Connection:
+        connection = connect(self, route)
         self._wait(connection.io)
         return connection
 

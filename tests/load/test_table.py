@@ -127,6 +127,26 @@ def test_a_place_is_used_again_once_nothing_is_under_way_and_the_old_route_stays
     assert router.gone == [old]
 
 
+def test_a_replica_that_vanished_is_known_as_such_until_its_place_is_used_again() -> None:
+    publisher, router = both_sides()
+    publisher.vanish("web.1")  # nobody knows it: nothing happens
+    publisher.publish("web.1", "127.0.0.1", 1)
+    first = router.pick()
+    assert first is not None
+    first.release()
+    assert not first.vanished
+    publisher.vanish("web.1")
+    assert first.vanished
+    assert first.published
+    publisher.forget("web.1")
+    assert first.vanished
+    publisher.publish("web.2", "127.0.0.1", 2)
+    second = router.pick()
+    assert second is not None
+    assert not second.vanished
+    assert not first.vanished
+
+
 def test_a_name_at_another_address_is_another_route() -> None:
     publisher, router = both_sides()
     publisher.publish("web.1", "127.0.0.1", 1)
