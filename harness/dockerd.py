@@ -143,6 +143,8 @@ def connect(url: str = "", *, timeout_s: int = ANSWERS_WITHIN_S) -> Daemon:
     except (DockerException, RequestException, OSError, ValueError) as error:
         raise _no_engine(place, error) from error
     api.timeout = timeout_s
+    local = place.url.startswith(("unix:", "http+unix:"))
+    api.trust_env = not local  # else all of the environment is searched for proxies at each call, while another thread may change it
     try:
         spoken = _spoken(api.api_version)
         with translated():
@@ -150,7 +152,6 @@ def connect(url: str = "", *, timeout_s: int = ANSWERS_WITHIN_S) -> Daemon:
     except BaseException:
         api.close()
         raise
-    local = place.url.startswith(("unix:", "http+unix:"))
     return Daemon(api=api, url=place.url, local=local, version=version, api_version=spoken)
 
 
