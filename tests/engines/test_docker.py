@@ -24,6 +24,7 @@ from harness.errors import EngineLostError, KeyOfScenarioError, MachineError, Us
 from harness.history import Contained, CutOff, EngineLost, OomKilled, PhaseReached, Wrote, Zombies
 from harness.procevents import ProcEvents
 from tests.engines.containers import (
+    CHILD,
     CLOCK,
     IMAGE,
     WITHIN_S,
@@ -206,6 +207,7 @@ def test_process_types_find_each_other_by_name_on_their_network(run: Run) -> Non
 def test_the_instants_of_a_life_are_in_order_and_the_kernels(run: Run) -> None:
     replica = run.up(child("instants.1", "--listen", "--on-term", "7"))
     assert replica.at_ns <= replica.created_ns <= replica.started_ns <= replica.running_ns
+    assert replica.command == f"python {CHILD} --listen --on-term 7"
     sent = run.engine.signal(replica, "SIGTERM")
     gone = run.ended(replica)
     assert sent.at_ns <= gone.at_ns <= CLOCK.now_ns()
