@@ -1,0 +1,125 @@
+"""The error of a run's phases: what the history says, beside an app that stamps the same clock itself.
+
+``python benchmarks/engine_phases.py [--stops 60] [--rounds 1] [--engines process docker]`` runs a real scenario under load on each engine
+in turns: two replicas of `benchmarks/stamping_app.py`, one of them terminated again and again. CLOCK_MONOTONIC is one for a machine, its
+containers included, so both sides can be subtracted. The table says for each phase by how many milliseconds the history is later than the
+app's stamp; p50, p99 and max are of the absolute values.
+
+Two rows are no error alone. The app's first line comes after its interpreter has started, so *running* is that much earlier; and after the
+stamp before ``_exit()`` the app writes its stamps and the kernel takes its memory down, so *exited* is that much later.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.common import ENGINES, ROOT, Ran, machine, ms, quantile, run
+from harness.history import Exited, PhaseReached, Signalled
+
+SCENARIO: Final = """
+jetable: 1
+name: phases
+target:
+  web:
+    image: python:3.11-slim-bookworm
+    command: ["{{python}}", {place}/stamping_app.py]
+    environment: {{HOST: {host}}}
+    volumes: ["{folder}:/benchmarks:ro"]
+    replicas: 2
+    healthcheck: {{tcp: true}}
+load:
+  users: 4
+  requests:
+    - GET /
+steps:
+  - terminate: any
+    repeat: {stops}
+"""
+
+PHASES: Final = {
+    "running, to the first line": ("running", "first"),
+    "listening": ("listening", "listening"),
+    "signalled, to the handler": ("signalled", "signalled"),
+    "stopped listening": ("stopped-listening", "closed"),
+    "exited, from before _exit()": ("exited", "exiting"),
+}
+"""What each row compares: a phase of the history and a stamp of the app."""
+
+
+def stamps_of(log: str) -> dict[str, int]:
+    """The app's own instants."""
+    words = [line.split() for line in log.splitlines() if line.startswith("stamp ")]
+    return {name: int(at_ns) for _, name, at_ns in words}
+
+
+def recorded(ran: Ran) -> dict[str, dict[str, int]]:
+    """The history's instants of each replica by phase, the first of each."""
+    found: dict[str, dict[str, int]] = {}
+    for event in ran.history.events:
+        match event:
+            case PhaseReached():
+                found.setdefault(event.replica, {}).setdefault(event.phase, event.at_ns)
+            case Signalled() if event.purpose == "terminate":
+                found.setdefault(event.replica, {}).setdefault("signalled", event.at_ns)
+            case Exited():
+                found.setdefault(event.replica, {}).setdefault("exited", event.at_ns)
+            case _:
+                pass
+    return found
+
+
+def compare(ran: Ran) -> dict[str, list[int]]:
+    """How late the history is, of all replicas that stamped their end."""
+    late: dict[str, list[int]] = {row: [] for row in PHASES}
+    for replica, phases in recorded(ran).items():
+        stamps = stamps_of(ran.logs.get(replica, ""))
+        for row, (phase, stamp) in PHASES.items():
+            if phase in phases and stamp in stamps:
+                late[row].append(phases[phase] - stamps[stamp])
+    return late
+
+
+def main() -> None:
+    """Run all in turns and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--stops", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
+    options = parser.parse_args()
+    print(machine(), flush=True)
+    late: dict[str, dict[str, list[int]]] = {engine: {row: [] for row in PHASES} for engine in options.engines}
+    with tempfile.TemporaryDirectory(prefix="jetable-benchmark-") as name:
+        for number in range(options.rounds):
+            for engine in options.engines:
+                for row, values in compare(run(_scenario(Path(name), engine, options.stops), engine, seed=number + 1)).items():
+                    late[engine][row] += values
+    print(f"{'ms':38}{'n':>5}{'earliest':>10}{'median':>9}{'latest':>9}{'p50':>9}{'p99':>9}{'max':>9}")
+    for engine, rows in late.items():
+        for row, values in rows.items():
+            print(f"{engine:8}{row:30}{_figures(values)}")
+
+
+def _scenario(folder: Path, engine: str, stops: int) -> Path:
+    place, host = (ROOT / "benchmarks", "127.0.0.1") if engine == "process" else ("/benchmarks", "0.0.0.0")  # noqa: S104  in a container
+    path = folder / f"{engine}.yaml"
+    path.write_text(SCENARIO.format(place=place, host=host, folder=ROOT / "benchmarks", stops=stops))
+    return path
+
+
+def _figures(late: list[int]) -> str:
+    if not late:
+        return f"{0:5}"
+    sizes = [abs(value) for value in late]
+    signed = (min(late), statistics.median(late), max(late), statistics.median(sizes), quantile(sizes, 0.99), max(sizes))
+    return f"{len(late):5}" + "".join(f"{ms(value):{width}.2f}" for value, width in zip(signed, (10, 9, 9, 9, 9, 9), strict=True))
+
+
+if __name__ == "__main__":
+    main()
