@@ -7,6 +7,9 @@ app's stamp; p50, p99 and max are of the absolute values.
 
 Two rows are no error alone. The app's first line comes after its interpreter has started, so *running* is that much earlier; and after the
 stamp before ``_exit()`` the app writes its stamps and the kernel takes its memory down, so *exited* is that much later.
+
+The row *control* is what the machine itself does to anything that is timed on it: how late a thread wakes that sleeps for a millisecond
+again and again meanwhile. Where that is as late as the phases, the machine was busy, and the figures say nothing of Jetable.
 """
 
 from __future__ import annotations
@@ -15,12 +18,17 @@ import argparse
 import statistics
 import sys
 import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import ENGINES, ROOT, Ran, machine, ms, quantile, run
+from harness.clock import NS_PER_S
 from harness.history import Exited, PhaseReached, Signalled
 
 SCENARIO: Final = """
@@ -42,6 +50,8 @@ steps:
   - terminate: any
     repeat: {stops}
 """
+
+CONTROL_NS: Final = 1_000_000
 
 PHASES: Final = {
     "running, to the first line": ("running", "first"),
@@ -86,6 +96,26 @@ def compare(ran: Ran) -> dict[str, list[int]]:
     return late
 
 
+@contextmanager
+def control(late: list[int]) -> Iterator[None]:
+    """Note meanwhile by how many nanoseconds a sleep is too long."""
+    over = threading.Event()
+
+    def body() -> None:
+        while not over.is_set():
+            begin_ns = time.monotonic_ns()
+            time.sleep(CONTROL_NS / NS_PER_S)
+            late.append(time.monotonic_ns() - begin_ns - CONTROL_NS)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 def main() -> None:
     """Run all in turns and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -94,13 +124,15 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
     options = parser.parse_args()
     print(machine(), flush=True)
-    late: dict[str, dict[str, list[int]]] = {engine: {row: [] for row in PHASES} for engine in options.engines}
+    late: dict[str, dict[str, list[int]]] = {engine: {row: [] for row in (*PHASES, "control")} for engine in options.engines}
     with tempfile.TemporaryDirectory(prefix="jetable-benchmark-") as name:
         for number in range(options.rounds):
             for engine in options.engines:
-                for row, values in compare(run(_scenario(Path(name), engine, options.stops), engine, seed=number + 1)).items():
+                with control(late[engine]["control"]):
+                    ran = run(_scenario(Path(name), engine, options.stops), engine, seed=number + 1)
+                for row, values in compare(ran).items():
                     late[engine][row] += values
-    print(f"{'ms':38}{'n':>5}{'earliest':>10}{'median':>9}{'latest':>9}{'p50':>9}{'p99':>9}{'max':>9}")
+    print(f"{'ms':38}{'n':>7}{'earliest':>10}{'median':>9}{'latest':>9}{'p50':>9}{'p99':>9}{'max':>9}")
     for engine, rows in late.items():
         for row, values in rows.items():
             print(f"{engine:8}{row:30}{_figures(values)}")
@@ -115,10 +147,10 @@ def _scenario(folder: Path, engine: str, stops: int) -> Path:
 
 def _figures(late: list[int]) -> str:
     if not late:
-        return f"{0:5}"
+        return f"{0:7}"
     sizes = [abs(value) for value in late]
     signed = (min(late), statistics.median(late), max(late), statistics.median(sizes), quantile(sizes, 0.99), max(sizes))
-    return f"{len(late):5}" + "".join(f"{ms(value):{width}.2f}" for value, width in zip(signed, (10, 9, 9, 9, 9, 9), strict=True))
+    return f"{len(late):7}" + "".join(f"{ms(value):{width}.2f}" for value, width in zip(signed, (10, 9, 9, 9, 9, 9), strict=True))
 
 
 if __name__ == "__main__":

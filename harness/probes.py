@@ -30,6 +30,8 @@ LOOK_EVERY_S: Final = 0.001
 """How often the socket table is read; the error of *listening* and *stopped listening*."""
 
 KNOCK_EVERY_S: Final = 0.02
+_INWARD: Final = "it listens on its loopback address only, where nothing outside its container reaches it"
+
 HUNG_AFTER_S: Final = 0.25
 """A knock that was connected and got no answer for so long hangs."""
 
@@ -76,6 +78,9 @@ def wait_healthy(stage: Stage, replica: Replica, healthcheck: Healthcheck) -> No
                 return
             next_ask_ns = now_ns + healthcheck.ask_every.ns
         if now_ns >= deadline_ns:
+            seen = stage.engine.listening(replica)
+            if seen is not None and seen.inward:
+                raise NotHealthyError("never-healthy", f"{_INWARD} (waited {Duration(ns=round(patience_s * NS_PER_S))})")
             raise NotHealthyError("never-healthy", f"{last.why} (waited {Duration(ns=round(patience_s * NS_PER_S))})")
         stage.clock.sleep(LOOK_EVERY_S)
 

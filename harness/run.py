@@ -145,7 +145,7 @@ def run_scenario(scenario: Scenario, path: Path, options: RunOptions, progress: 
     except KeyOfScenarioError as error:
         shutil.rmtree(folder)  # nothing was run, so there is nothing to keep
         raise ScenarioError([problem_at(path, error.key, str(error))]) from error
-    except MachineError:
+    except JetableError:
         if not begun:
             shutil.rmtree(folder)
         raise

@@ -143,7 +143,7 @@ CONTAINER_EXAMPLE: Final = """\
 target:
   web:
     build: {context: ../app, args: {VERSION: "1.0"}}
-    ports: ["8080:8000"]                     # 8080 is dropped: replicas are reached by their own addresses
+    ports: ["8080:8000"]                     # 8080 is dropped: Jetable finds its own way to each replica
     user: "1000:1000"
     init: true
     read_only: true

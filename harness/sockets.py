@@ -12,6 +12,7 @@ import ctypes
 import os
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
@@ -46,18 +47,23 @@ _DIAG_REQUEST: Final = struct.Struct("=BBBxI48x")
 _DIAG_HEAD: Final = struct.Struct("!BBBBH")
 _DIAG_COUNTS: Final = struct.Struct("=IIII")
 _CLONE_NEWNET: Final = 0x40000000
+_LOOPBACK_6: Final = b"\0" * 15 + b"\1"
 _COUNTS_AT: Final = 4 + 48 + 4
 """Where ``idiag_rqueue`` stands in ``struct inet_diag_msg``: after four bytes, the socket's id, and its timer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """A TCP socket that listens. ``backlog`` is how many connections wait to be accepted; ``inode`` names the socket."""
+    """A TCP socket that listens. ``backlog`` is how many connections wait to be accepted; ``inode`` names the socket.
+
+    ``loopback``: nobody outside its network namespace can reach it.
+    """
 
     family: int
     port: int
     backlog: int
     inode: int
+    loopback: bool = False
 
 
 class ListenTable:
@@ -152,8 +158,17 @@ def listeners_of(pid: int) -> tuple[Listener, ...] | None:
         for line in lines:
             fields = line.split()
             if int(fields[3], 16) == _LISTENING:
-                backlog = int(fields[4].partition(":")[2], 16)
-                found.append(Listener(family=family, port=int(fields[1].rpartition(":")[2], 16), backlog=backlog, inode=int(fields[9])))
+                address, _, port = fields[1].partition(":")
+                words = [int(address[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(address), 8)]
+                found.append(
+                    Listener(
+                        family=family,
+                        port=int(port, 16),
+                        backlog=int(fields[4].partition(":")[2], 16),
+                        inode=int(fields[9]),
+                        loopback=_is_loopback(b"".join(words), family),
+                    )
+                )
     return tuple(found)
 
 
@@ -174,8 +189,17 @@ def _dump(netlink: socket.socket, family: int) -> list[Listener]:
                 raise OSError(number, os.strerror(number))
             family_, _state, _timer, _retrans, port = _DIAG_HEAD.unpack_from(answer, body)
             backlog, _limit, _uid, inode = _DIAG_COUNTS.unpack_from(answer, body + _COUNTS_AT)
-            found.append(Listener(family=family_, port=port, backlog=backlog, inode=inode))
+            found.append(
+                Listener(
+                    family=family_, port=port, backlog=backlog, inode=inode, loopback=_is_loopback(answer[body + 8 : body + 24], family_)
+                )
+            )
             at += (length + 3) & ~3
+
+
+def _is_loopback(address: bytes, family: int) -> bool:
+    """Whether an address in network order, in the first 4 or all 16 bytes, is one of this namespace alone."""
+    return address[0] == 127 if family == socket.AF_INET else address == _LOOPBACK_6
 
 
 def socket_inodes(pid: int) -> frozenset[int] | None:

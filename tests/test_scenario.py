@@ -366,7 +366,7 @@ steps: [{steady: 1s}]
 """
 
 
-REACHED = "replicas are reached by their own addresses"
+REACHED = "Jetable finds its own way to each replica"
 
 
 @pytest.fixture

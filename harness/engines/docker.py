@@ -71,7 +71,7 @@ from harness.errors import EngineLostError, KeyOfScenarioError, MachineError, Us
 from harness.history import Contained, CutOff, EngineLost, OomKilled, PhaseReached, Process, Wrote, Zombies
 from harness.keptlog import KeptLog
 from harness.loop import Loop
-from harness.procevents import ProcEvents
+from harness.procevents import Past, ProcEvents
 from harness.proctable import Kinship, Proc
 from harness.scenario import ProcessType
 from harness.sockets import ListenTable, listeners_of, socket_inodes
@@ -90,6 +90,8 @@ _JANITORS: Final = 8
 _CUT_OFF_WITHIN_NS: Final = 100_000_000
 _COMPARED: Final = 3
 _ONE_OOM_NS: Final = NS_PER_S // 10
+_EXECUTED_WITHIN_NS: Final = NS_PER_S // 20
+_EXECUTED_EVERY_S: Final = 0.001
 _SETTLED_NS: Final = 2 * NS_PER_S
 _SQUEEZES: Final = 40
 _TIGHTEN_EVERY_S: Final = 0.005
@@ -187,7 +189,7 @@ class DockerEngine:
         if not self._by_address:
             note("replicas are reached by published loopback ports, where a refused connection is seen as a reset (see docs/docker.md)")
         if self._kernel is None:
-            note("exits are timed by the engine's word, not by the kernel's: this user may not listen to the kernel (see docs/docker.md)")
+            note("what the kernel says of the containers' processes can't be heard here, so the engine's word must do (see docs/docker.md)")
 
     def start(self, spec: ReplicaSpec) -> Replica:
         """Create and start a container; see `harness.engines.base.Engine.start`."""
@@ -261,7 +263,8 @@ class DockerEngine:
         if found is None:
             return Listening(open=False) if life.ended_ns else None
         at_port = [listener for listener in found if listener.port == life.port]
-        return Listening(open=bool(at_port), backlog=sum(listener.backlog for listener in at_port))
+        outward = [listener for listener in at_port if not listener.loopback]
+        return Listening(open=bool(outward), backlog=sum(listener.backlog for listener in outward), inward=bool(at_port) and not outward)
 
     def healthy(self, replica: Replica) -> bool | None:
         """What the engine's own health check says, where the image or the scenario has one and nothing else is to be asked."""
@@ -446,15 +449,9 @@ class DockerEngine:
 
     def _run(self, life: _Life, created_ns: int) -> Replica:
         spec, api = life.spec, self._daemon.api
-        with translated():
-            for name in life.networks[1:]:
-                self._networks.connect(life.container, name, alias=spec.process)
-            if uses_scratch(spec):
-                api.put_archive(life.container, SCRATCH_MOUNT, scratch_archive(PurePosixPath(SCRATCH).name))
-            output = api.attach(life.container, stdout=True, stderr=True, stream=True, logs=True)
-        threading.Thread(target=self._keep_output, args=(life, output), name=f"jetable-log-{spec.name}", daemon=True).start()
         try:
             with translated():
+                self._make_ready(life)
                 api.start(life.container)
         except RefusedError as error:
             raise _why_not_started(spec, life.image, error) from error
@@ -462,8 +459,8 @@ class DockerEngine:
         with translated():
             found = api.inspect_container(life.container)
         self._take_hold(life, int(found["State"].get("Pid") or 0))
-        past = self._kernel.past(life.main.pid) if self._kernel is not None and life.main is not None else None
-        seen = past is not None and created_ns <= past.forked_ns <= past.executed_ns <= running_ns
+        past = self._beginning(life)
+        seen = past is not None and created_ns <= past.forked_ns <= past.executed_ns
         host, port = self._address_of(life, found)
         if life.main is not None:
             life.layers = layers_of(found)
@@ -489,6 +486,25 @@ class DockerEngine:
         elif life.died.is_set() or not found["State"].get("Running"):
             self._end(life, self._context.clock.now_ns())
         return life.replica
+
+    def _make_ready(self, life: _Life) -> None:
+        """What comes between creating a container and starting it; call it inside `translated`."""
+        spec, api = life.spec, self._daemon.api
+        for name in life.networks[1:]:
+            self._networks.connect(life.container, name, alias=spec.process)
+        if uses_scratch(spec):
+            api.put_archive(life.container, SCRATCH_MOUNT, scratch_archive(PurePosixPath(SCRATCH).name))
+        output = api.attach(life.container, stdout=True, stderr=True, stream=True, logs=True)
+        threading.Thread(target=self._keep_output, args=(life, output), name=f"jetable-log-{spec.name}", daemon=True).start()
+
+    def _beginning(self, life: _Life) -> Past | None:
+        """What the kernel told of the begin of process 1; the engine may answer a moment before the command is executed."""
+        if self._kernel is None or life.main is None:
+            return None
+        deadline_ns = self._context.clock.now_ns() + _EXECUTED_WITHIN_NS
+        while not (past := self._kernel.past(life.main.pid)).executed_ns and self._context.clock.now_ns() < deadline_ns:
+            self._context.clock.sleep(_EXECUTED_EVERY_S)
+        return past
 
     def _take_hold(self, life: _Life, pid: int) -> None:
         """Open the pidfd of process 1, where this pid means here what it means to the engine."""
@@ -585,10 +601,7 @@ class DockerEngine:
             if life.ending:
                 return
             life.ending = True
-            past = self._kernel.past(life.main.pid) if self._kernel is not None and life.main is not None else None
-            life.ended_ns = past.ended_ns if past is not None and life.at_ns < past.ended_ns <= at_ns else at_ns
-            if past is not None and past.ended_ns:
-                life.status = past.status
+            life.ended_ns = at_ns
         self._janitor.submit(self._announce, life).add_done_callback(self._keep_problem)
 
     def _keep_problem(self, future: Future[None]) -> None:
@@ -601,6 +614,7 @@ class DockerEngine:
         life.announcer = threading.current_thread()
         life.died.wait(_DIE_WITHIN_S)
         life.written.wait(_LAST_OUTPUT_S)
+        self._take_the_kernels_word(life)
         self._ask_the_engine(life)
         self._tell_cut_off(life)
         self._tell_contained(life)
@@ -613,6 +627,12 @@ class DockerEngine:
             life.over.set()
             self._tidy_up(life)
             life.gone.set()
+
+    def _take_the_kernels_word(self, life: _Life) -> None:
+        """Not when the end is noticed, but now: a pidfd may be readable before the thread that reads the connector had its turn."""
+        past = self._kernel.past(life.main.pid) if self._kernel is not None and life.main is not None else None
+        if past is not None and past.forked_ns <= life.ended_ns and life.at_ns < past.ended_ns:
+            life.ended_ns, life.status = past.ended_ns, past.status
 
     def _ask_the_engine(self, life: _Life) -> None:
         """Ask for what nobody told; for nothing else, since the engine answers only when it has taken the container's network down."""
@@ -880,15 +900,25 @@ def _open_log(context: EngineContext, spec: ReplicaSpec) -> KeptLog:
         raise MachineError(f"can't write {path}: {error.strerror}; name another folder with --reports") from error
 
 
-def _why_not_started(spec: ReplicaSpec, image: Image, error: RefusedError) -> UsageError | MachineError:
+def _why_not_started(spec: ReplicaSpec, image: Image, error: RefusedError) -> KeyOfScenarioError:
     """What a runtime means that can't start a container: mostly that the image lacks the command."""
-    text = str(error)
+    text, declared = str(error), _declared(spec)
     words = command_of(spec, image)
     command = words[0] if words else ""
+    key = "entrypoint" if declared.entrypoint_argv else "command" if spec.argv and not image.entrypoint else ""
+    place = ("target", spec.process, key) if key else ("target", spec.process)
+    mend = f"mend {key}" if key else "mend the image"
     if "executable file not found" in text:
-        return UsageError(f"command {command} is not on PATH in image {image.name}; mend command, or install it in the image")
+        return KeyOfScenarioError(place, f"command {command} is not on PATH in image {image.name}; {mend}, or install it in the image")
     if "no such file or directory" in text and command in text:
-        return UsageError(f"there is no {command} in image {image.name}, or no interpreter that its first line names; mend command")
+        return KeyOfScenarioError(
+            place, f"there is no {command} in image {image.name}, or no interpreter that its first line names; {mend}"
+        )
     if "permission denied" in text.lower() and command in text:
-        return UsageError(f"command {command} may not be executed in image {image.name}; allow it with chmod +x, or mend command")
+        return KeyOfScenarioError(place, f"command {command} may not be executed in image {image.name}; allow it with chmod +x, or {mend}")
+    if "unable to find user" in text or "no matching entries in passwd" in text:
+        place = ("target", spec.process, "user") if declared.user else ("target", spec.process)
+        return KeyOfScenarioError(place, f"image {image.name} has no such user: {text}; name one that it has, or a number")
+    if spec.port and ("port is already allocated" in text or "Address already in use" in text):
+        return KeyOfScenarioError(("target", spec.process), f"port {spec.port} of this machine is taken by somebody else: {text}")
     return KeyOfScenarioError(("target", spec.process), f"Docker can't start {spec.name}: {text}")

@@ -7,8 +7,9 @@ fails, the instruction that failed is named. An image that is not there is pulle
 from __future__ import annotations
 
 import os
+import re
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +22,7 @@ from harness.marks import mark_labels
 if TYPE_CHECKING:
     from harness.scenario import ProcessType
 
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _LAST_LINES: Final = 8
 _HEALTH_INTERVAL_S: Final = 30.0
 _HEALTH_RETRIES: Final = 3
@@ -106,21 +108,34 @@ def build(daemon: Daemon, run_id: str, process: str, declared: ProcessType, tell
 def _follow_build(chunks: Iterable[Mapping[str, Any]], process: str, tell: Callable[[str], None]) -> None:
     """Show a build's output; raise with the failing instruction and its last words when it fails."""
     step, failed, last = "", "", deque[str](maxlen=_LAST_LINES)
-    for chunk in chunks:  # to the very end, whatever went wrong: only then is the connection free
+    for chunk in whole_lines(chunks):  # to the very end, whatever went wrong: only then is the connection free
         failed = failed or str(chunk.get("error") or "").strip()
-        for line in str(chunk.get("stream") or chunk.get("status") or "").splitlines():
-            if not line.strip():
-                continue
-            if line.startswith("Step "):
-                step = line.strip()
-                last.clear()
-            elif not line.startswith((" ---> ", "Removing intermediate container ")):
-                last.append(line.rstrip())
-            tell(f"{process}: {line.strip()}")
+        line = str(chunk.get("stream") or chunk.get("status") or "")
+        if line.upper().startswith("STEP "):  # Podman shouts
+            step = line
+            last.clear()
+        elif line and not line.startswith(("---> ", "Removing intermediate container ")):
+            last.append(line)
+        if line:
+            tell(f"{process}: {line}")
     if failed:
         words = "".join(f"\n    {line}" for line in last)
         at = f"at {step}" if step else "before its first instruction"
-        raise KeyOfScenarioError(("target", process, "build"), f"the build failed {at}: {failed}{words}")
+        cure = "; build or load the base image first (docker load), or mend its name" if step.upper().split(" ")[3:4] == ["FROM"] else ""
+        raise KeyOfScenarioError(("target", process, "build"), f"the build failed {at}: {failed}{cure}{words}")
+
+
+def whole_lines(chunks: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The chunks of a build, its output put together to whole lines without colours: it comes in pieces as the command wrote it."""
+    rest = ""
+    for chunk in chunks:
+        if "stream" not in chunk:
+            yield chunk
+            continue
+        *lines, rest = (rest + str(chunk["stream"])).replace("\r", "\n").split("\n")
+        yield from ({"stream": words} for line in lines if (words := _COLOURS.sub("", line).strip()))
+    if words := _COLOURS.sub("", rest).strip():
+        yield {"stream": words}
 
 
 def _pull_if_missing(daemon: Daemon, process: str, name: str, tell: Callable[[str], None]) -> None:

@@ -118,6 +118,7 @@ class ProcessEngine:
         self._claims: dict[int, PortClaim] = {}
         self._free_claims: list[int] = []
         self._closed = False
+        self._told_of: frozenset[str] = frozenset()
         self._handlers = _replace_ignored_signals()
         self._births = Births()
         self._sorting = threading.Lock()
@@ -153,6 +154,7 @@ class ProcessEngine:
         """Start a replica and return as soon as its command runs; see `harness.engines.base.Engine.start`."""
         if self._closed:
             raise MachineError(f"{spec.name} can't be started: the engine is closed")
+        self._note_image(spec)
         port = self._claim(spec.port)
         with self._in_spawn():
             try:
@@ -264,6 +266,14 @@ class ProcessEngine:
             raise problem
 
     # Starting
+
+    def _note_image(self, spec: ReplicaSpec) -> None:
+        """Say once that an image is not used, lest somebody who pasted a Compose service believes that it was."""
+        image = spec.declared.image if spec.declared is not None else None
+        with self._lock:
+            told, self._told_of = spec.process in self._told_of, self._told_of | {spec.process}
+        if image and not told:
+            self._context.note(f"{spec.process} runs as a process of this machine; --engine docker runs its image {image}")
 
     def _claim(self, wanted: int) -> int:
         with self._lock:

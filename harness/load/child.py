@@ -202,14 +202,17 @@ class _Load:
             late, crowded, arrivals = crowd.late, crowd.crowded, crowd.arrivals
 
     def _ask_control_server(self) -> None:
-        """Ask a server that does nothing, over the same code and the same wire, on new and on kept connections in turn."""
+        """Ask a server that does nothing, over the same code and the same wire, on new and on kept connections in turn.
+
+        It goes on until all users have their answers: who waits longest needs the proof most that it was not the machine.
+        """
         if not self._control_port:
             return
         clients = [Client(timeout_s=_CONTROL_TIMEOUT_S, keep_alive=keep) for keep in (True, False)]
         route = lone_route("control", "127.0.0.1", self._control_port)
         request = b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % route.authority
         expect = Expect(statuses=(200,), contains=b"ok")
-        while not self._crowd.stopping:
+        while True:
             clients.reverse()
             seen = Exchange()
             at_ns = time.monotonic_ns()

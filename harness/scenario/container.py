@@ -701,6 +701,6 @@ class ContainerKeys(Part):
         if host:
             which = f"the host port {host[0]} is" if len(host) == 1 else f"the host ports {all_of(host)} are"
             them = "it" if len(host) == 1 else "them"
-            yield f"ports: {which} dropped, because two replicas can't share {them}; replicas are reached by their own addresses"
+            yield f"ports: {which} dropped, because two replicas can't share {them}; Jetable finds its own way to each replica"
         if self.restart not in (None, "no"):
             yield "restart: dropped, because Jetable itself starts replacements"
