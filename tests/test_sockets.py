@@ -70,6 +70,39 @@ def test_a_closed_table_tells_nothing() -> None:
     assert table.listeners() is None
 
 
+def test_the_table_of_a_network_namespace_is_that_of_the_processes_in_it_or_tells_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        table = sockets.ListenTable(Path("/proc/self/ns/net"))
+        found = table.listeners()
+        table.close()
+        assert found is None or port in {listener.port for listener in found}
+        assert table.listeners() is None
+
+
+def test_a_namespace_that_is_gone_tells_nothing(tmp_path: Path) -> None:
+    assert sockets.ListenTable(tmp_path / "gone").listeners() is None
+
+
+@pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_what_a_processs_own_file_tells_of_a_listener_is_what_the_table_tells(family: socket.AddressFamily, address: str) -> None:
+    try:
+        server = socket.create_server((address, 0), family=family)
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with server, ExitStack() as stack:
+        port = server.getsockname()[1]
+        for _ in range(2):
+            stack.enter_context(socket.create_connection((address, port)))
+        (found,) = (listener for listener in sockets.listeners_of(os.getpid()) or () if listener.port == port)
+        assert found == listener_at(port)
+        assert found.backlog == 2
+
+
+def test_the_listeners_of_a_process_that_is_gone_are_unknown() -> None:
+    assert sockets.listeners_of(0) is None
+
+
 def test_a_claimed_port_can_be_bound_and_is_not_given_to_outgoing_connections() -> None:
     low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
     claim = claim_port()
