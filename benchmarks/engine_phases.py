@@ -9,12 +9,14 @@ Two rows are no error alone. The app's first line comes after its interpreter ha
 stamp before ``_exit()`` the app writes its stamps and the kernel takes its memory down, so *exited* is that much later.
 
 The row *control* is what the machine itself does to anything that is timed on it: how late a thread wakes that sleeps for a millisecond
-again and again meanwhile. Where that is as late as the phases, the machine was busy, and the figures say nothing of Jetable.
+again and again meanwhile. Where that is as late as the phases, the machine was busy, and the figures say nothing of Jetable. With
+``--realtime`` the kernel prefers Jetable and the app to all else (SCHED_RR, which takes root): for a machine that others use, too.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -38,7 +40,8 @@ target:
   web:
     image: python:3.11-slim-bookworm
     command: ["{{python}}", {place}/stamping_app.py]
-    environment: {{HOST: {host}}}
+    environment: {{HOST: {host}, REALTIME: "{realtime}"}}
+    cap_add: {capabilities}
     volumes: ["{folder}:/benchmarks:ro"]
     replicas: 2
     healthcheck: {{tcp: true}}
@@ -122,14 +125,17 @@ def main() -> None:
     parser.add_argument("--stops", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
+    parser.add_argument("--realtime", action="store_true")
     options = parser.parse_args()
-    print(machine(), flush=True)
+    if options.realtime:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))  # what is started from here inherits it
+    print(machine() + (", SCHED_RR" if options.realtime else ""), flush=True)
     late: dict[str, dict[str, list[int]]] = {engine: {row: [] for row in (*PHASES, "control")} for engine in options.engines}
     with tempfile.TemporaryDirectory(prefix="jetable-benchmark-") as name:
         for number in range(options.rounds):
             for engine in options.engines:
                 with control(late[engine]["control"]):
-                    ran = run(_scenario(Path(name), engine, options.stops), engine, seed=number + 1)
+                    ran = run(_scenario(Path(name), engine, options), engine, seed=number + 1)
                 for row, values in compare(ran).items():
                     late[engine][row] += values
     print(f"{'ms':38}{'n':>7}{'earliest':>10}{'median':>9}{'latest':>9}{'p50':>9}{'p99':>9}{'max':>9}")
@@ -138,10 +144,18 @@ def main() -> None:
             print(f"{engine:8}{row:30}{_figures(values)}")
 
 
-def _scenario(folder: Path, engine: str, stops: int) -> Path:
+def _scenario(folder: Path, engine: str, options: argparse.Namespace) -> Path:
     place, host = (ROOT / "benchmarks", "127.0.0.1") if engine == "process" else ("/benchmarks", "0.0.0.0")  # noqa: S104  in a container
+    text = SCENARIO.format(
+        place=place,
+        host=host,
+        folder=ROOT / "benchmarks",
+        stops=options.stops,
+        realtime="1" if options.realtime else "",
+        capabilities="[SYS_NICE]" if options.realtime else "[]",
+    )
     path = folder / f"{engine}.yaml"
-    path.write_text(SCENARIO.format(place=place, host=host, folder=ROOT / "benchmarks", stops=stops))
+    path.write_text(text)
     return path
 
 

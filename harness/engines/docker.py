@@ -611,16 +611,16 @@ class DockerEngine:
 
     def _announce(self, life: _Life) -> None:
         """Steps 2 to 4 at the head of this file, on a janitor's thread."""
+        assert life.replica is not None  # noqa: S101  nothing ends before it runs
         life.announcer = threading.current_thread()
-        life.died.wait(_DIE_WITHIN_S)
-        life.written.wait(_LAST_OUTPUT_S)
-        self._take_the_kernels_word(life)
-        self._ask_the_engine(life)
-        self._tell_cut_off(life)
-        self._tell_contained(life)
-        life.exit = Exit(at_ns=life.ended_ns, status=life.status, oom=life.oom, lost=bool(self._lost) and not life.killed)
         try:
-            assert life.replica is not None  # noqa: S101  nothing ends before it runs
+            life.died.wait(_DIE_WITHIN_S)
+            life.written.wait(_LAST_OUTPUT_S)
+            self._take_the_kernels_word(life)
+            self._ask_the_engine(life)
+            life.exit = Exit(at_ns=life.ended_ns, status=life.status, oom=life.oom, lost=bool(self._lost) and not life.killed)
+            self._tell_cut_off(life)
+            self._tell_contained(life)
             self._context.on_exit(life.replica, life.exit)
         finally:
             life.announcer = None
@@ -688,7 +688,7 @@ class DockerEngine:
             frozen = life.paused and number == signals.SIGKILL  # ends when it thaws: the engine sees to that as well
             if life.pidfd >= 0 and self._direct and not frozen:
                 try:
-                    if select.select([life.pidfd], [], [], 0)[0]:
+                    if _is_readable(life.pidfd):
                         return Sent(at_ns=at_ns, until_ns=now_ns(), delivered=False)
                     at_ns = now_ns()
                     signals.pidfd_send_signal(life.pidfd, number)
@@ -883,6 +883,12 @@ def _shown_command(life: _Life) -> str:
     """What process 1 was asked to be."""
     values = values_of(life.spec, life.port)
     return " ".join(fill(word, values) for word in command_of(life.spec, life.image))
+
+
+def _is_readable(fd: int) -> bool:
+    poll = select.poll()  # not select(2), which knows descriptors below 1024 only
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _cgroup(pid: int) -> str:
