@@ -10,7 +10,8 @@ stamp before ``_exit()`` the app writes its stamps and the kernel takes its memo
 
 The row *control* is what the machine itself does to anything that is timed on it: how late a thread wakes that sleeps for a millisecond
 again and again meanwhile. Where that is as late as the phases, the machine was busy, and the figures say nothing of Jetable. With
-``--realtime`` the kernel prefers Jetable and the app to all else (SCHED_RR, which takes root): for a machine that others use, too.
+``--realtime`` the kernel prefers Jetable, and the app where that is a process, to all else (SCHED_RR, which takes root): for a machine that
+others use, too.
 """
 
 from __future__ import annotations
@@ -40,8 +41,7 @@ target:
   web:
     image: python:3.11-slim-bookworm
     command: ["{{python}}", {place}/stamping_app.py]
-    environment: {{HOST: {host}, REALTIME: "{realtime}"}}
-    cap_add: {capabilities}
+    environment: {{HOST: {host}}}
     volumes: ["{folder}:/benchmarks:ro"]
     replicas: 2
     healthcheck: {{tcp: true}}
@@ -135,7 +135,7 @@ def main() -> None:
         for number in range(options.rounds):
             for engine in options.engines:
                 with control(late[engine]["control"]):
-                    ran = run(_scenario(Path(name), engine, options), engine, seed=number + 1)
+                    ran = run(_scenario(Path(name), engine, options.stops), engine, seed=number + 1)
                 for row, values in compare(ran).items():
                     late[engine][row] += values
     print(f"{'ms':38}{'n':>7}{'earliest':>10}{'median':>9}{'latest':>9}{'p50':>9}{'p99':>9}{'max':>9}")
@@ -144,18 +144,10 @@ def main() -> None:
             print(f"{engine:8}{row:30}{_figures(values)}")
 
 
-def _scenario(folder: Path, engine: str, options: argparse.Namespace) -> Path:
+def _scenario(folder: Path, engine: str, stops: int) -> Path:
     place, host = (ROOT / "benchmarks", "127.0.0.1") if engine == "process" else ("/benchmarks", "0.0.0.0")  # noqa: S104  in a container
-    text = SCENARIO.format(
-        place=place,
-        host=host,
-        folder=ROOT / "benchmarks",
-        stops=options.stops,
-        realtime="1" if options.realtime else "",
-        capabilities="[SYS_NICE]" if options.realtime else "[]",
-    )
     path = folder / f"{engine}.yaml"
-    path.write_text(text)
+    path.write_text(SCENARIO.format(place=place, host=host, folder=ROOT / "benchmarks", stops=stops))
     return path
 
 

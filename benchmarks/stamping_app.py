@@ -1,7 +1,7 @@
 """A tiny HTTP server of the standard library that tells on standard output when it did what, by CLOCK_MONOTONIC.
 
 Its first line of code, right after ``listen()``, in its SIGTERM handler, right after it closed the listener, and right before ``_exit()``:
-what `benchmarks/engine_phases.py` compares with a run's history. With ``REALTIME`` set the kernel prefers it to all else that is not. The instants are taken first and written when nothing is waited for.
+what `benchmarks/engine_phases.py` compares with a run's history. The instants are taken first and written when nothing is waited for.
 """
 
 import time
@@ -27,8 +27,6 @@ def stop(_number: int, _frame: object) -> None:
 
 def main() -> None:
     """Serve until SIGTERM, answer what was taken, and end."""
-    if os.environ.get("REALTIME"):
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     woken, waker = os.pipe()
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker)

@@ -127,6 +127,7 @@ class _Life:
     paused: bool = False
     ending: bool = False
     ended_ns: int = 0
+    died_ns: int = 0
     status: int = -1
     exit: Exit | None = None
     known: dict[int, Proc] = field(default_factory=dict)
@@ -464,6 +465,7 @@ class DockerEngine:
         host, port = self._address_of(life, found)
         if life.main is not None:
             life.layers = layers_of(found)
+            self._look_at_main(life, life.main)
         life.replica = Replica(
             name=spec.name,
             process=spec.process,
@@ -484,7 +486,7 @@ class DockerEngine:
         if life.pidfd >= 0:
             self._exits.watch(life.pidfd, partial(self._readable, life))
         elif life.died.is_set() or not found["State"].get("Running"):
-            self._end(life, self._context.clock.now_ns())
+            self._end(life, life.died_ns or self._context.clock.now_ns())
         return life.replica
 
     def _make_ready(self, life: _Life) -> None:
@@ -573,7 +575,7 @@ class DockerEngine:
             case "pause" | "unpause":
                 life.paused = event.what == "pause"
             case "die":
-                life.status = event.status
+                life.status, life.died_ns = event.status, event.at_ns
                 life.died.set()
                 if life.pidfd < 0 and life.replica is not None:
                     self._end(life, event.at_ns)
@@ -602,7 +604,8 @@ class DockerEngine:
                 return
             life.ending = True
             life.ended_ns = at_ns
-        self._janitor.submit(self._announce, life).add_done_callback(self._keep_problem)
+        with suppress(RuntimeError):  # it outlived all patience of `close`, and nobody waits for its end any more
+            self._janitor.submit(self._announce, life).add_done_callback(self._keep_problem)
 
     def _keep_problem(self, future: Future[None]) -> None:
         problem = future.exception()

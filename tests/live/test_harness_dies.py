@@ -54,13 +54,23 @@ def running(reports: Path, engine: str, last: str = FOR_LONG) -> Iterator[subpro
     scenario = reports.parent / f"{reports.name}.yaml"
     scenario.write_text(SCENARIO.replace("LAST", last))
     command = [sys.executable, "-m", "harness", "run", str(scenario), "--engine", engine, "--reports", str(reports), "--seed", "1"]
-    with output_of(reports).open("wb") as output:
+    with output_of(reports).open("wb") as output, ctrl_c_heard():
         process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, start_new_session=True)
         try:
             yield process
         finally:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def ctrl_c_heard() -> Iterator[None]:
+    """What is started here hears SIGINT, even when these tests run in the background of a shell that ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def output_of(reports: Path) -> Path:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from harness.errors import ScenarioError
 from harness.run import check_scenarios, real_engines
 from harness.scenario import load_scenario
 from harness.schema import EXAMPLE
-from tests.live.processes import left_in, left_of
+from tests.live.processes import left_in, left_of, owner_label
 
 ROOT = Path(__file__).parent.parent.parent
 KNOWN_GOOD = sorted(path for suite in ("quickstart", "faults", "docker") for path in (ROOT / "scenarios" / suite).glob("*.yaml"))
@@ -27,9 +28,11 @@ UNKNOWN = {"idle-victim", "rate-too-high"}
 """Scenarios that show why a run proves nothing."""
 
 BESIDE: dict[str, set[str]] = {
-    "accepts-then-drops": {"keep-alive-race", "new-connections-dropped"},  # it closes reused connections and those of probes, too
+    # it closes reused connections and those of probes, too, and a request that left before the signal may be read after it
+    "accepts-then-drops": {"keep-alive-race", "new-connections-dropped", "dropped-in-flight"},
     "crashes": {"dropped-without-fault", "unavailable"},  # what the crash cut, and what came when no replica was left
     "cuts-bodies": {"dropped-in-flight"},  # a cut that happened to be in flight at the signal is laid at its door
+    "drops-kept-connections": {"dropped-in-flight"},  # a request that left before the signal may be read after it
     "drops-new-connections": {"dropped-after-signal"},  # a user may happen to connect anew
 }
 """What else may fail, where one defect has two faces and chance decides whether the second one shows."""
@@ -71,36 +74,53 @@ def on_every_engine(paths: list[Path]) -> list[Any]:
     ]
 
 
-def jetable(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How the command line ended: its exit code, all that it printed, what it said on stderr, and the label of what it had made."""
+
+    code: int
+    output: str
+    errors: str
+    owner: str
+
+
+def jetable(*arguments: str | Path) -> Ended:
     environment = {**os.environ, "NO_COLOR": "1"}
     command = [sys.executable, "-m", "harness", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=BOUND_S, check=False)
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        owner = owner_label(process.pid)
+        try:
+            output, errors = process.communicate(timeout=BOUND_S)
+        except BaseException:
+            process.terminate()  # which cleans up, as a kill can't
+            raise
+    return Ended(code=process.returncode, output=output + errors, errors=errors, owner=owner)
 
 
 def results(reports: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted(reports.glob("*/result.json")) if not path.parent.is_symlink()]
 
 
-def left(request: pytest.FixtureRequest, engine: str, run_id: str) -> list[str]:
+def left(request: pytest.FixtureRequest, engine: str, run_id: str, owner: str) -> list[str]:
     """All that is left of a run where its engine works."""
-    on_docker = left_in(request.getfixturevalue("daemon"), run_id) if engine == "docker" else []
+    on_docker = left_in(request.getfixturevalue("daemon"), run_id, owner) if engine == "docker" else []
     return left_of(run_id) + on_docker
 
 
 @pytest.mark.parametrize(("engine", "path"), on_every_engine(KNOWN_GOOD))
 def test_a_known_good_scenario_passes(engine: str, path: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     ended = jetable("run", path, "--engine", engine, "--reports", tmp_path, "--seed", "1")
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.code == 0, ended.output
     (result,) = results(tmp_path)
     assert (result["verdict"], result["engine"]) == ("pass", engine)
-    assert not left(request, engine, str(result["run_id"]))
+    assert not left(request, engine, str(result["run_id"]), ended.owner)
 
 
 def test_the_example_of_the_reference_passes(tmp_path: Path) -> None:
     path = tmp_path / "example.yaml"
     path.write_text(EXAMPLE)
     ended = jetable("run", path, "--reports", tmp_path / "reports", "--seed", "1")
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.code == 0, ended.output
 
 
 @pytest.mark.parametrize(("engine", "path"), on_every_engine(KNOWN_BAD))
@@ -111,7 +131,7 @@ def test_a_planted_defect_is_found_by_name_and_nothing_else_is(
     assert scenario.must_find, f"{path} names no finding"
     ended = jetable("run", path, "--engine", engine, "--reports", tmp_path, "--seed", "1")
     (result,) = results(tmp_path)
-    output = ended.stdout + ended.stderr
+    output = ended.output
     worse = {finding["name"]: finding["verdict"] for finding in result["findings"] if finding["verdict"] != "pass"}
     failed = {name for name, verdict in worse.items() if verdict == "fail"}
     named, beside = set(scenario.must_find), BESIDE.get(path.stem, set())
@@ -121,17 +141,17 @@ def test_a_planted_defect_is_found_by_name_and_nothing_else_is(
     assert named <= set(worse), f"found only {sorted(worse)}\n{output}"
     assert failed <= named | beside | {"expectation-failed"}, f"found {sorted(failed)}\n{output}"
     wanted = "unknown" if path.stem in UNKNOWN else "fail"
-    assert (result["verdict"], ended.returncode) == (wanted, {"fail": 1, "unknown": 7}[wanted]), output
+    assert (result["verdict"], ended.code) == (wanted, {"fail": 1, "unknown": 7}[wanted]), output
     metrics = {finding["metric"] for finding in result["findings"] if finding["name"] == "expectation-failed"}
     assert path.stem not in FAILS_ITS_OWN or metrics == {FAILS_ITS_OWN[path.stem]}, output
-    assert not left(request, engine, str(result["run_id"]))
+    assert not left(request, engine, str(result["run_id"]), ended.owner)
 
 
 def test_an_engine_refuses_what_it_can_not_run_with_its_place_in_the_file_and_a_cure(tmp_path: Path) -> None:
     refused = [path for path in KNOWN_GOOD + KNOWN_BAD if not can("process", path)]
     ended = jetable("run", *refused, "--engine", "process", "--reports", tmp_path)
-    assert ended.returncode == 4
-    lines = ended.stderr.splitlines()
+    assert ended.code == 4
+    lines = ended.errors.splitlines()
     for path in refused:
         assert [line for line in lines if line.startswith(f"{path}:")], path
     for line in lines:
