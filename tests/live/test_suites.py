@@ -92,7 +92,7 @@ def jetable(*arguments: str | Path) -> Ended:
         try:
             output, errors = process.communicate(timeout=BOUND_S)
         except BaseException:
-            process.terminate()  # which cleans up, as a kill can't
+            process.kill()  # its watchdog removes the run
             raise
     return Ended(code=process.returncode, output=output + errors, errors=errors, owner=owner)
 
