@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -43,12 +43,13 @@ class Ran:
     ended_ns: int
 
 
-def run(scenario: Path, engine: str, seed: int) -> Ran:
-    """Run a scenario in a process of its own, and read what it recorded."""
+def run(scenario: Path, engine: str, seed: int, meanwhile: AbstractContextManager[None] | None = None) -> Ran:
+    """Run a scenario in a process of its own, ``meanwhile`` around it, and read what it recorded."""
     with tempfile.TemporaryDirectory(prefix="jetable-benchmark-") as folder:
         words = [sys.executable, "-m", "harness", "run", str(scenario), "--engine", engine, "--seed", str(seed), "--reports", folder]
         began_ns = time.monotonic_ns()
-        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+        with meanwhile or nullcontext():
+            done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
         ended_ns = time.monotonic_ns()
         runs = [path.parent for path in Path(folder).glob("*/history") if not path.parent.is_symlink()]
         if len(runs) != 1:

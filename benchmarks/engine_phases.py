@@ -134,8 +134,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="jetable-benchmark-") as name:
         for number in range(options.rounds):
             for engine in options.engines:
-                with control(late[engine]["control"]):
-                    ran = run(_scenario(Path(name), engine, options.stops), engine, seed=number + 1)
+                meanwhile = control(late[engine]["control"])
+                ran = run(_scenario(Path(name), engine, options.stops), engine, number + 1, meanwhile)
                 for row, values in compare(ran).items():
                     late[engine][row] += values
     print(f"{'ms':38}{'n':>7}{'earliest':>10}{'median':>9}{'latest':>9}{'p50':>9}{'p99':>9}{'max':>9}")
