@@ -45,7 +45,7 @@ class Ran:
 
 def run(scenario: Path, engine: str, seed: int, meanwhile: AbstractContextManager[None] | None = None) -> Ran:
     """Run a scenario in a process of its own, ``meanwhile`` around it, and read what it recorded."""
-    with tempfile.TemporaryDirectory(prefix="jetable-benchmark-") as folder:
+    with tempfile.TemporaryDirectory(prefix="benchmark-of-jetable-") as folder:
         words = [sys.executable, "-m", "harness", "run", str(scenario), "--engine", engine, "--seed", str(seed), "--reports", folder]
         began_ns = time.monotonic_ns()
         with meanwhile or nullcontext():

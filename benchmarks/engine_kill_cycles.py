@@ -39,10 +39,10 @@ target:
 load:
   users: 10
   think_time: 5ms
-  retries: 2
+  retries: 5
   requests:
     - GET /items/{{id}}
-    - request: GET /slow?ms=250
+    - request: GET /slow?ms=200
       weight: 2
 steps:
   - steady: 500ms
@@ -101,7 +101,7 @@ def main() -> None:
     options = parser.parse_args()
     found: dict[str, list[list[Cycle]]] = {engine: [] for engine in options.engines}
     print(machine(), flush=True)
-    with tempfile.TemporaryDirectory(prefix="jetable-benchmark-") as folder:
+    with tempfile.TemporaryDirectory(prefix="benchmark-of-jetable-") as folder:
         scenario = Path(folder) / "kill-cycles.yaml"
         scenario.write_text(SCENARIO.format(root=ROOT, cycles=options.cycles))
         for number in range(options.rounds):

@@ -127,7 +127,7 @@ def bench(image: str) -> Iterator[Bench]:
     declared = ProcessType.model_validate({"image": image})
     daemon = connect()
     benches: list[Bench] = []
-    with tempfile.TemporaryDirectory(prefix="jetable-benchmark-") as folder:
+    with tempfile.TemporaryDirectory(prefix="benchmark-of-jetable-") as folder:
         context = EngineContext(
             run_id=run_id,
             clock=MonotonicClock(),

@@ -131,7 +131,7 @@ def main() -> None:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))  # what is started from here inherits it
     print(machine() + (", SCHED_RR" if options.realtime else ""), flush=True)
     late: dict[str, dict[str, list[int]]] = {engine: {row: [] for row in (*PHASES, "control")} for engine in options.engines}
-    with tempfile.TemporaryDirectory(prefix="jetable-benchmark-") as name:
+    with tempfile.TemporaryDirectory(prefix="benchmark-of-jetable-") as name:
         for number in range(options.rounds):
             for engine in options.engines:
                 meanwhile = control(late[engine]["control"])
