@@ -16,12 +16,16 @@ class ScratchFolders:
     """The folders of `harness.marks.make_scratch`, where they are ours."""
 
     def traces(self) -> Mapping[str, Trace]:
-        """The folders that were made in this pid namespace. One whose owner is not written yet has none."""
+        """The folders that were made in this pid namespace. One whose owner is not written yet has none, and is empty.
+
+        A folder that names no owner and holds something is somebody's own, whatever it is called.
+        """
         here, boot = proctable.namespace(os.getpid()), marks.boot_id()
         found = {}
         for folder in marks.scratch_root().glob(f"{marks.FOLDER_PREFIX}*"):
             made_by = marks.scratch_owner(folder)
-            if not is_ours(folder) or (made_by is not None and made_by.boot == boot and made_by.namespace != here):
+            elsewhere = made_by is not None and made_by.boot == boot and made_by.namespace != here
+            if not is_ours(folder) or elsewhere or (made_by is None and not _is_empty(folder)):
                 continue
             owners = frozenset() if made_by is None else frozenset({made_by.owner if made_by.boot == boot else OF_EARLIER_BOOT})
             found[folder.name.removeprefix(marks.FOLDER_PREFIX)] = Trace(owners=owners, things=(f"folder {folder}",))
@@ -48,6 +52,13 @@ class ScratchFolders:
             if order.over:
                 return Swept(left=(f"{text} ({why})",))
             order.clock.sleep(AFTER_KILL_S)
+
+
+def _is_empty(folder: Path) -> bool:
+    try:
+        return not any(folder.iterdir())
+    except OSError:
+        return False
 
 
 def is_ours(folder: Path) -> bool:

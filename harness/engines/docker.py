@@ -216,10 +216,11 @@ class DockerEngine:
         sent = self._send(life, number)
         if number == signals.SIGKILL:
             life.killed = life.killed or sent.delivered
-        elif sent.delivered:
-            members = self._members(life)
-            for proc in members if everything else ():
+        elif sent.delivered and everything:
+            for proc in self._members(life):
                 proctable.send(proc, number)
+        elif sent.delivered:  # who is there to be cut off; not now, as the watchers of this stop wait for their turn
+            self._looks.call(lambda: self._members(life))
         return sent
 
     def wait_exit(self, replica: Replica, timeout_s: float) -> Exit | None:
