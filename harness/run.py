@@ -16,7 +16,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -141,13 +141,16 @@ def run_scenario(scenario: Scenario, path: Path, options: RunOptions, progress: 
             begun = True
             perform(stage, fleet, progress)
     except StoppedError:
+        if not begun:
+            _unmake(folder)
+            raise
         stopped = True
     except KeyOfScenarioError as error:
-        shutil.rmtree(folder)  # nothing was run, so there is nothing to keep
+        _unmake(folder)
         raise ScenarioError([problem_at(path, error.key, str(error))]) from error
     except JetableError:
         if not begun:
-            shutil.rmtree(folder)
+            _unmake(folder)
         raise
     except OSError as error:
         raise MachineError(
@@ -160,6 +163,13 @@ def run_scenario(scenario: Scenario, path: Path, options: RunOptions, progress: 
         return _reported(folder, options.reports), stopped
     except StoppedError:  # only once, and then nothing more interrupts it
         return _reported(folder, options.reports), True
+
+
+def _unmake(folder: Path) -> None:
+    """Nothing was run, so there is nothing to keep; nor is the folder of all runs if this would have been the first."""
+    shutil.rmtree(folder)
+    with suppress(OSError):
+        folder.parent.rmdir()
 
 
 def _reported(folder: Path, reports: Path) -> RunReport:
@@ -314,7 +324,7 @@ def _real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventW
             on_exit=lambda replica, gone: fleet.exited(replica, gone),  # noqa: PLW0108  the fleet comes to be below
             record=writer.append,
             note=note,
-            tell=progress.replica,
+            tell=progress.work,
         )
         engine = _prepared_engine(scenario, header.engine, context)
         load = ProcessLoad(LoadSpec.of(scenario, seed=header.seed), history=folder / "history", logs=folder / "logs", run_id=header.run_id)

@@ -94,6 +94,9 @@ _EXECUTED_WITHIN_NS: Final = NS_PER_S // 20
 _EXECUTED_EVERY_S: Final = 0.001
 _SETTLED_NS: Final = 2 * NS_PER_S
 _SQUEEZES: Final = 40
+_NO_LIMIT_BYTES: Final = (1 << 63) - 4096
+"""What the kernel takes for no limit; -1, which would say so, is refused as too little."""
+
 _TIGHTEN_EVERY_S: Final = 0.005
 _KILLED: Final = 128 + signals.SIGKILL
 
@@ -118,6 +121,7 @@ class _Life:
     main_command: str = ""
     main_uid: int = -1
     main_serves: bool = True
+    main_listened: bool = False
     layers: tuple[Path, tuple[Path, ...]] | None = None
     oom: bool = False
     oom_ns: int = 0
@@ -216,6 +220,11 @@ class DockerEngine:
         sent = self._send(life, number)
         if number == signals.SIGKILL:
             life.killed = life.killed or sent.delivered
+            if everything and sent.delivered:  # the kernel ends them with process 1, but only when that one has had its turn to end
+                with life.lock:
+                    known = list(life.known.values())
+                for proc in known:
+                    proctable.send(proc, number)
         elif sent.delivered and everything:
             for proc in self._members(life):
                 proctable.send(proc, number)
@@ -359,9 +368,8 @@ class DockerEngine:
 
         def back(life: _Life) -> None:
             life.squeezed.clear()
-            limit = (life.spec.declared.mem_limit if life.spec.declared else None) or -1
+            limit = (life.spec.declared.mem_limit if life.spec.declared else None) or _NO_LIMIT_BYTES
             with translated():
-                self._daemon.api.update_container(life.container, memswap_limit=-1)
                 self._daemon.api.update_container(life.container, mem_limit=limit, memswap_limit=limit)
 
         return self._ask(self._lives[replica.name], back)
@@ -669,6 +677,12 @@ class DockerEngine:
         changes = overlay_changes(*life.layers) if life.layers else None
         if changes is None:
             asked = self._compared.get(life.spec.process, 0)
+            if asked == _COMPARED:
+                self._compared[life.spec.process] += 1
+                self._context.note(
+                    f"{life.spec.process}: what it wrote into its own filesystem was looked at in its first {_COMPARED} replicas only, as "
+                    "docker diff takes long; root sees it in all of them"
+                )
             if asked >= _COMPARED:
                 return None
             self._compared[life.spec.process] = asked + 1
@@ -761,7 +775,7 @@ class DockerEngine:
                 continue
             self._look_for_zombies(life, self._members(life), now_ns)
             self._look_at_main(life, life.main)
-            if now_ns - life.replica.running_ns > _SETTLED_NS:
+            if life.main_listened and now_ns - life.replica.running_ns > _SETTLED_NS:
                 self._tell_contained(life)
 
     def _look_for_zombies(self, life: _Life, members: Sequence[Proc], now_ns: int) -> None:
@@ -781,13 +795,15 @@ class DockerEngine:
 
     def _look_at_main(self, life: _Life, main: Proc) -> None:
         command, uid = proctable.command_line(main), uid_of(main.pid)
-        listeners = (life.table.listeners() if life.table else None) or ()
+        listeners = (life.table.listeners() if life.table else listeners_of(main.pid)) or ()
         at_port = {listener.inode for listener in listeners if listener.port == life.port}
         held = socket_inodes(main.pid)
-        serves = not at_port or held is None or bool(at_port & held)
         now = proctable.look(main.pid)
-        if now is not None and now.started == main.started and now.alive:
-            life.main_command, life.main_uid, life.main_serves = command, uid, serves
+        if now is None or now.started != main.started or not now.alive or (command.startswith("[") and life.main_command):
+            return  # it ends, and the kernel has taken its command line away
+        life.main_command, life.main_uid = command, uid
+        if at_port:
+            life.main_listened, life.main_serves = True, held is None or bool(at_port & held)
 
     def _tell_contained(self, life: _Life) -> None:
         """Tell once what process 1 is, as it was last seen: an entrypoint may change its user and become another program."""

@@ -71,11 +71,18 @@ def _overlay_changes(upper: Path, lowers: Sequence[Path]) -> Iterator[tuple[int,
             path = Path(folder, name)
             inside = path.relative_to(upper)
             status = path.lstat()
+            below = next((lower / inside for lower in lowers if os.path.lexists(lower / inside)), None)
             if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
-                kind = DELETED
-            else:
-                kind = CHANGED if any(os.path.lexists(lower / inside) for lower in lowers) else ADDED
-            yield kind, f"/{inside}"
+                yield DELETED, f"/{inside}"
+            elif below is None:
+                yield ADDED, f"/{inside}"
+            elif not (stat.S_ISDIR(status.st_mode) and _rights(status) == _rights(below.lstat())):
+                yield CHANGED, f"/{inside}"
+
+
+def _rights(status: os.stat_result) -> tuple[int, int, int]:
+    """What a folder is by itself: it is copied up, the same as it was, as soon as something in it changes, or only did for a while."""
+    return status.st_mode, status.st_uid, status.st_gid
 
 
 def uid_of(pid: int) -> int:

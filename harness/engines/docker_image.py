@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from harness.scenario import ProcessType
 
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_ASIDE: Final = ("---> ", "Removing intermediate container ", "Successfully ")
+"""How lines of a build begin that tell of the engine's own doings."""
+
+_OWN_LABEL: Final = " : LABEL jetable."
 _LAST_LINES: Final = 8
 _HEALTH_INTERVAL_S: Final = 30.0
 _HEALTH_RETRIES: Final = 3
@@ -106,22 +110,32 @@ def build(daemon: Daemon, run_id: str, process: str, declared: ProcessType, tell
 
 
 def _follow_build(chunks: Iterable[Mapping[str, Any]], process: str, tell: Callable[[str], None]) -> None:
-    """Show a build's output; raise with the failing instruction and its last words when it fails."""
-    step, failed, last = "", "", deque[str](maxlen=_LAST_LINES)
+    """Show a build's output; raise with the failing instruction and its last words when it fails.
+
+    An instruction that the cache answers is not worth a line.
+    """
+    step, untold, failed, last = "", "", "", deque[str](maxlen=_LAST_LINES)
     for chunk in whole_lines(chunks):  # to the very end, whatever went wrong: only then is the connection free
         failed = failed or str(chunk.get("error") or "").strip()
         line = str(chunk.get("stream") or chunk.get("status") or "")
         if line.upper().startswith("STEP "):  # Podman shouts
-            step = line
+            step, untold = line, "" if _OWN_LABEL in line else line
             last.clear()
-        elif line and not line.startswith(("---> ", "Removing intermediate container ")):
+            continue
+        if line == "---> Using cache":
+            untold = ""
+        said = bool(line) and not line.startswith(_ASIDE)
+        if untold and (said or line.startswith("---> Running")):
+            tell(f"{process}: {untold}")
+            untold = ""
+        if said:
             last.append(line)
-        if line:
             tell(f"{process}: {line}")
     if failed:
         words = "".join(f"\n    {line}" for line in last)
         at = f"at {step}" if step else "before its first instruction"
-        cure = "; build or load the base image first (docker load), or mend its name" if step.upper().split(" ")[3:4] == ["FROM"] else ""
+        from_ = step.upper().split(" ")[3:4] == ["FROM"]
+        cure = "; build or load the base image first (docker load), or mend its name" if from_ else "; mend that instruction"
         raise KeyOfScenarioError(("target", process, "build"), f"the build failed {at}: {failed}{cure}{words}")
 
 

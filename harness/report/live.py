@@ -92,6 +92,13 @@ class TerminalProgress:
         with self._lock:
             self._now = replace(self._now, replicas=clean(text))
 
+    def work(self, text: str) -> None:
+        """A moving display shows the latest line, a plain one all of them."""
+        if self._live is not None:
+            self.replica(text)
+        else:
+            self._line(Text(f"{self._stamp()}  {clean(text)}"))
+
     def step_ended(self, index: int, problem: str) -> None:  # noqa: ARG002  steps end in the order in which they began
         """What went wrong in it, if anything; a moving display keeps the step with the time that it took."""
         with self._lock:

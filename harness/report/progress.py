@@ -31,6 +31,10 @@ class Progress(Protocol):
         """How many replicas are up, such as ``web 2/3 up``; replaces what was told before."""
         ...
 
+    def work(self, text: str) -> None:
+        """A line of what the engine does before anything starts, such as the output of a build."""
+        ...
+
     def step_ended(self, index: int, problem: str) -> None:
         """Step ``index`` ended; ``problem`` is empty when it did all that it should."""
         ...
@@ -53,6 +57,9 @@ class SilentProgress:
         """Nothing is shown."""
 
     def replica(self, text: str) -> None:
+        """Nothing is shown."""
+
+    def work(self, text: str) -> None:
         """Nothing is shown."""
 
     def step_ended(self, index: int, problem: str) -> None:

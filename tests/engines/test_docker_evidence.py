@@ -68,7 +68,15 @@ def test_what_stands_in_a_lower_layer_was_changed_and_the_rest_is_new(tmp_path: 
     (upper / "app" / "link").symlink_to("/nowhere")
     found = overlay_changes(upper, lowers)
     assert found is not None
-    assert sorted(found) == [(CHANGED, "/app"), (CHANGED, "/app/code.py"), (ADDED, "/app/link")]
+    assert sorted(found) == [(CHANGED, "/app/code.py"), (ADDED, "/app/link")]
+
+
+def test_a_folder_in_which_something_was_for_a_while_only_has_not_changed_and_one_with_other_rights_has(tmp_path: Path) -> None:
+    upper, lower = tmp_path / "upper", tmp_path / "image"
+    for folder in (upper / "same", lower / "same", upper / "open", lower / "open"):
+        folder.mkdir(parents=True)
+    (upper / "open").chmod(0o777)
+    assert overlay_changes(upper, [lower]) == [(CHANGED, "/open")]
 
 
 def test_a_layer_that_is_not_there_or_not_ours_to_read_tells_nothing(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_a_build_that_fails_names_the_instruction_and_its_last_words_only() -> N
         _follow_build(chunks, "web", lambda _line: None)
     assert caught.value.key == ("target", "web", "build")
     sentence, *words = str(caught.value).splitlines()
-    assert sentence == "the build failed at Step 2/2 : RUN false: returned a non-zero code: 1"
+    assert sentence == "the build failed at Step 2/2 : RUN false: returned a non-zero code: 1; mend that instruction"
     assert [word.strip() for word in words] == [f"line {number}" for number in range(12, 20)]
 
 
@@ -102,7 +102,31 @@ def test_an_image_is_built_with_its_arguments_and_carries_the_mark_of_the_run(da
     assert (image.environment["WHAT"], image.stop_signal, image.ports, image.command) == ("this", "SIGINT", (9000,), ("sleep", "9"))
     assert image.name == str(folder / "Dockerfile")
     assert daemon.api.inspect_image(image.id)["Config"]["Labels"][LABEL_RUN] == run_id
-    assert any(line.startswith("web: Step 1/") for line in told)
+    assert not [line for line in told if "LABEL jetable" in line or "Using cache" in line]
+
+
+def test_a_build_tells_what_it_does_in_whole_lines_and_not_what_the_cache_answers() -> None:
+    told: list[str] = []
+    chunks = [
+        {"stream": "Step 1/5 : FROM x"},
+        {"stream": "\n"},
+        {"stream": " ---> 123\n"},
+        {"stream": "Step 2/5 : RUN a\n"},
+        {"stream": " ---> Using cache\n"},
+        {"stream": " ---> 456\n"},
+        {"stream": "Step 3/5 : RUN b\n"},
+        {"stream": " ---> Running in 789\n"},
+        {"stream": "\x1b[32mone "},
+        {"stream": "line\x1b[0m\ntwo\r\n"},
+        {"stream": "Removing intermediate container 789\n"},
+        {"stream": "Step 4/5 : LABEL jetable.run=x\n"},
+        {"stream": " ---> Running in 999\n"},
+        {"stream": "Step 5/5 : CMD c\n"},
+        {"stream": " ---> Using cache\n"},
+        {"stream": "Successfully built 1\nlast without an end"},
+    ]
+    _follow_build(chunks, "web", told.append)
+    assert told == ["web: Step 3/5 : RUN b", "web: one line", "web: two", "web: last without an end"]
 
 
 @pytest.mark.docker
@@ -131,7 +155,10 @@ def test_a_stage_that_is_named_is_the_one_that_is_built(daemon: Daemon, run_id: 
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("RUN echo last words; exit 3", r"the build failed at Step 2/\d : RUN echo .*non-zero code: 3\n    last words$"),
+        (
+            "RUN echo last words; exit 3",
+            r"the build failed at Step 2/\d : RUN echo .*non-zero code: 3; mend that instruction\n    last words$",
+        ),
         ("COPY missing /", r"the build failed at Step 2/\d : COPY missing /"),
         ("NONSENSE", r"unknown instruction: NONSENSE"),
     ],
