@@ -52,6 +52,16 @@ def test_a_log_gets_one_line_a_step_with_the_time_gone_and_left() -> None:
     ]
 
 
+def test_a_log_gets_every_line_of_a_build_and_a_moving_display_the_latest() -> None:
+    file, clock = io.StringIO(), FakeClock()
+    progress = TerminalProgress(Console(file=file, width=80), clock, moving=False)
+    progress.run_began("web survives", STEPS, 10.0)
+    progress.work("web: Step 1/2 : RUN x")
+    clock.sleep(2)
+    progress.work("web: \x1b[31mdone")
+    assert file.getvalue().splitlines()[1:] == ["  0.0 s  web: Step 1/2 : RUN x", "  2.0 s  web: done"]
+
+
 def test_a_log_gets_no_control_codes_and_is_not_wrapped() -> None:
     text = plain(width=20)
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", text)
