@@ -17,10 +17,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import psutil
 
 from harness import __version__
@@ -186,7 +187,7 @@ def rehearse(scenario: Scenario, path: Path, options: RunOptions, script: FakeSc
     ``script`` says how the imagined replicas behave; by default they are clean.
     """
     clock = FakeClock()
-    header = _header(scenario, path, replace(options, engine="fake"), "rehearsal", clock)
+    header = msgspec.structs.replace(_header(scenario, path, options, "rehearsal", clock), engine="fake")
     lines: list[AnyLine] = [header]
     fleet: Fleet
 

@@ -17,7 +17,7 @@ def print_rehearsal(history: History, console: Console) -> None:
         console.print(Text(line), soft_wrap=True)
     for threshold in scenario.expect:
         console.print(Text(f"  expects {threshold.text}"), soft_wrap=True)
-    console.print(Text(f"  for real: {history.header.rerun.replace('--engine fake ', '')}"), soft_wrap=True)
+    console.print(Text(f"  for real: {history.header.rerun}"), soft_wrap=True)
 
 
 def plan_lines(events: tuple[Event, ...]) -> list[str]:

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
 from harness.history import Signalled, Spawned, StepBegan, StepEnded
-from harness.report.rehearsal import plan_lines
+from harness.report.rehearsal import plan_lines, print_rehearsal
+from harness.run import RunOptions, rehearse
+from harness.scenario import load_scenario
+
+QUICKSTART = Path(__file__).parents[2] / "scenarios" / "quickstart"
 
 
 def test_each_step_shows_whom_it_hits_and_what_it_starts() -> None:
@@ -30,3 +40,14 @@ def test_what_only_the_end_of_a_run_does_is_not_shown_and_problems_are() -> None
         )
     )
     assert [line.strip() for line in lines] == ["problem: no replica of web was up"]
+
+
+@pytest.mark.parametrize("engine", ["docker", "process"])
+def test_the_command_that_does_it_for_real_names_the_engine_that_was_asked_for(engine: str) -> None:
+    path = min(QUICKSTART.glob("*.yaml"))
+    history = rehearse(load_scenario(path), path, RunOptions(engine=engine, seed=7, reports=Path("reports")))
+    console = Console(file=io.StringIO(), width=200)
+    print_rehearsal(history, console)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().splitlines()[-1] == f"  for real: jetable run {path} --engine {engine} --seed 7"
+    assert history.header.engine == "fake"
