@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from harness.checks.facts import STEP_OF, Facts, Fault, Harm, is_timeout
+from harness.checks.facts import AFTERMATH_NS, SAME_MOMENT_S, STEP_OF, Disturbance, Facts, Fault, Harm, is_timeout
 from harness.checks.wording import count, grouped, listed, percent, some, span, tally
 from harness.clock import NS_PER_S
 from harness.history import History, LoadBegan, LoadEnded, StepBegan, StepEnded
@@ -46,6 +46,11 @@ BUSY_CURES: Final = (
 
 SQUEEZE_CURE: Final = "Squeeze harder (to) or longer (for), or look at how much memory the replica really uses."
 
+REVERSE_CURE: Final = (
+    "The engine refused, and the replica went on in that state: what it did from then on proves nothing. "
+    "See the engine's own log for why, and run it again."
+)
+
 
 def check(history: History) -> list[Finding]:
     """Findings about the run itself."""
@@ -55,6 +60,7 @@ def check(history: History) -> list[Finding]:
         *_load(facts),
         *_ledger(facts),
         *_faults(facts),
+        *_reversed(facts),
         *_control(facts),
         *_harness(facts),
         *_generator(facts),
@@ -251,6 +257,36 @@ def _landed(faults: Sequence[Harm]) -> Finding:
     kinds = {kind: sum(fault.kind == kind for fault in faults) for kind in dict.fromkeys(fault.kind for fault in faults)}
     evidence = tally(kinds.items())
     return _well("faults-landed", f"{len(faults)} of {count(len(faults), 'fault')} landed, {each}", evidence, count=len(faults))
+
+
+def _reversed(facts: Facts) -> list[Finding]:
+    """What was taken away from a replica that lived on was given back."""
+    kept = [each for each in facts.disturbances if _not_reversed(facts, each)]
+    if not kept:
+        return []
+    title = f"{len(kept)} of {count(len(facts.disturbances), 'disturbance')} could not be undone, though the replica lived on"
+    steps = {each.order.step for each in kept}
+    lines = [_kept_words(facts, each) for each in kept]
+    return [_ill("fault-not-reversed", title, lines, cure=REVERSE_CURE, count=len(kept), step=steps.pop() if len(steps) == 1 else -1)]
+
+
+def _not_reversed(facts: Facts, each: Disturbance) -> bool:
+    """It landed and was not given back, while engine and victim were there. An exit may be told a moment late."""
+    if each.restored is None or each.restored.delivered or not each.order.delivered:
+        return False
+    tried_ns, exited = each.restored.until_ns, each.victim.exited
+    ended = exited is not None and exited.at_ns <= tried_ns + SAME_MOMENT_S * NS_PER_S
+    return not ended and tried_ns <= facts.lost_ns - AFTERMATH_NS
+
+
+def _kept_words(facts: Facts, each: Disturbance) -> str:
+    until_ns = each.victim.exited.at_ns if each.victim.exited else facts.end_ns
+    then = "until it ended" if each.victim.exited else "until the history ends"
+    after = span((each.over_ns - facts.history.header.started_ns) / NS_PER_S)
+    return (
+        f"step {each.order.step}, {each.words}: not undone {span(each.lasted_s)} after it began, {after} after the run began; "
+        f"it stayed so for {span((until_ns - each.over_ns) / NS_PER_S)}, {then}"
+    )
 
 
 # --- the machine ------------------------------------------------------------------------------------------------------------

@@ -833,6 +833,12 @@ def _reachable_again(story: Story) -> None:
     story.disturb("web.1", "network", 700, 1200)
 
 
+def _oom_without_end(story: Story, *, main: bool) -> None:
+    """The kernel kills in web.1, which does not get its memory back."""
+    _oom(story, ("web.2", 712, 720, Outcome.OK), main=main)
+    story.lines = [msgspec.structs.replace(line, delivered=False) if isinstance(line, Restored) else line for line in story.lines]
+
+
 def _oom(story: Story, *again: tuple[str, float, float, Outcome], main: bool = False) -> None:
     """The kernel kills in web.1 at 710 and cuts a request, which is then sent ``again``."""
     story.attempts([("web.1", 690, 711, Outcome.CLOSED), *again])
@@ -967,6 +973,8 @@ STORIES: dict[str, Callable[[], Story]] = {
     ),
     "unknown--fault-not-landed--nothing-killed": lambda: disturb_run(_squeezed_in_vain, ONE_SQUEEZE),
     "unknown--fault-on-idle--paused": lambda: disturb_run(lambda story: story.disturb("web.1", "pause", 700, 1200, in_flight=0)),
+    "unknown--fault-not-reversed": lambda: disturb_run(lambda story: _oom_without_end(story, main=False), ONE_SQUEEZE),
+    "pass--faults-landed--gone-before-it-was-reversed": lambda: disturb_run(lambda story: _oom_without_end(story, main=True), ONE_SQUEEZE),
     "unknown--no-load": lambda: _recounted(steady_run().without(Invoke, Close)),
     "unknown--no-requests": lambda: _recounted(steady_run().without(Invoke, Close)),
     "unknown--load-gap": lambda: _recounted(stop_run(_gap)),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from harness.checks.sanity import check
-from harness.history import Control, Generator, LoadEnded, Signalled
+from harness.history import Control, EngineLost, Exited, Generator, LoadEnded, Restored, Signalled
 from harness.outcome import Outcome
 from harness.verdict import Finding, Verdict
 from tests.checks.build import MS, ONE_KILL, STORIES, Story, at, clean_stop, disturb_run, samples, steady_run, stop_run
@@ -285,3 +287,45 @@ def test_a_replica_that_hung_alone_had_load_when_it_answered_later_what_it_was_a
         story.disturb("web.1", "pause", 700, 1200)
 
     assert "1 during the faults" in findings(disturb_run(alone))["load-was-there"].title
+
+
+def test_a_replica_that_did_not_get_back_what_a_step_took_says_who_what_and_when() -> None:
+    found = findings(STORIES["unknown--fault-not-reversed"]())["fault-not-reversed"]
+    assert found.verdict is Verdict.UNKNOWN
+    assert (found.count, found.step) == (1, 2)
+    assert found.title == "1 of 1 disturbance could not be undone, though the replica lived on"
+    (line,) = found.evidence
+    assert line.startswith(
+        "step 2, squeeze of web.1 to 32m: not undone 500 ms after it began, 1.20 s after the run began; it stayed so for"
+    )
+    assert "went on in that state" in found.cure
+
+
+def kept_from(**changes: Any) -> Story:
+    """A pause that could not be undone at 1200 ms."""
+
+    def tell(story: Story) -> None:
+        story.ask("web.1", 690, 1210)
+        story.disturb("web.1", "pause", 700, 1200, **changes)
+        story.lines = [msgspec.structs.replace(line, delivered=False) if isinstance(line, Restored) else line for line in story.lines]
+
+    return disturb_run(tell)
+
+
+def test_only_what_was_taken_while_victim_and_engine_live_has_to_be_given_back() -> None:
+    assert "fault-not-reversed" in ills(kept_from())
+    assert "fault-not-reversed" not in ills(kept_from(delivered=False))
+    for exit_ms, told in ((800, False), (1200, False), (1220, False), (1400, True)):  # an exit may be told some milliseconds late
+        story = kept_from()
+        gone = {id(line) for line in story.lines if isinstance(line, Exited | Signalled) and line.replica == "web.1"}
+        story.lines = [line for line in story.lines if id(line) not in gone]
+        story.exit("web.1", exit_ms, 137)
+        assert ("fault-not-reversed" in ills(story)) is told, exit_ms
+    for lost_ms, told in ((1199, False), (1300, False), (9000, True)):
+        story = kept_from()
+        story.tell(EngineLost(at_ns=at(lost_ms), why="the engine went away"))
+        assert ("fault-not-reversed" in ills(story)) is told, lost_ms
+
+
+def test_a_run_that_ended_before_anything_was_given_back_is_told_as_cut_off_alone() -> None:
+    assert "fault-not-reversed" not in ills(kept_from().without(Restored))
