@@ -1,9 +1,11 @@
-"""What tests of the Docker engine share: replicas made from an image that is there, and a run of its own around them."""
+"""What tests of the Docker engine share: replicas made from an image that is there, a run around them, an engine that goes away."""
 
 from __future__ import annotations
 
 import itertools
 import os
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -131,8 +133,16 @@ def leftovers(daemon: Daemon, run_id: str) -> list[str]:
         ]
 
 
+def unfinished(daemon: Daemon) -> list[str]:
+    """Images of builds by this process that no run has: an engine without BuildKit makes an image of each label, the owner's first."""
+    owner = marks.mark_labels("any")[marks.LABEL_OWNER]
+    with translated():
+        images = daemon.api.images(filters={"label": [f"{marks.LABEL_OWNER}={owner}"]})
+    return [f"image {each['Id']}" for each in images if marks.LABEL_RUN not in (each.get("Labels") or {})]
+
+
 def sweep(daemon: Daemon, run_id: str) -> None:
-    """Remove what has the label of a run, whatever a test left."""
+    """Remove what has the label of a run, whatever a test left, and then what the builds of this process had not finished."""
     api = daemon.api
     remove: dict[str, Callable[[str], object]] = {
         "container": lambda key: api.remove_container(key, v=True, force=True),
@@ -140,10 +150,11 @@ def sweep(daemon: Daemon, run_id: str) -> None:
         "volume": lambda key: api.remove_volume(key, force=True),
         "image": lambda key: api.remove_image(key, force=True, noprune=True),
     }
-    for thing in leftovers(daemon, run_id):
-        kind, _, key = thing.partition(" ")
-        with suppress(RefusedError), translated():
-            remove[kind](key)
+    for look in (lambda: leftovers(daemon, run_id), lambda: unfinished(daemon)):
+        for thing in look():
+            kind, _, key = thing.partition(" ")
+            with suppress(RefusedError), translated():
+                remove[kind](key)
 
 
 @contextmanager
@@ -173,3 +184,60 @@ def docker_run(daemon: Daemon, scratch: Path, *, run_id: str = "") -> Iterator[R
         assert leftovers(daemon, run_id) == []
     finally:
         sweep(daemon, run_id)
+
+
+class Proxy:
+    """A unix socket before the engine's own, that can be closed as if the engine had ended."""
+
+    def __init__(self, path: Path, behind: str) -> None:
+        self.path, self.behind = path, behind
+        self._open: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self._server: socket.socket | None = None
+        self.open()
+
+    def open(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._server.bind(str(self.path))
+        self._server.listen(64)
+        threading.Thread(target=self._accept, args=(self._server,), daemon=True).start()
+
+    def close(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            with suppress(OSError):
+                server.shutdown(socket.SHUT_RDWR)
+            server.close()
+        self.path.unlink(missing_ok=True)
+        with self._lock:
+            for each in self._open:
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self, server: socket.socket) -> None:
+        while True:
+            try:
+                near, _ = server.accept()
+            except OSError:
+                return
+            far = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            far.connect(self.behind)
+            with self._lock:
+                self._open += [near, far]
+            ends = threading.Barrier(2)
+            for source, sink in ((near, far), (far, near)):
+                threading.Thread(target=self._pump, args=(source, sink, ends), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, ends: threading.Barrier) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                sink.sendall(data)
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+        with suppress(threading.BrokenBarrierError):
+            ends.wait(60)
+        with self._lock:
+            if source in self._open:
+                self._open.remove(source)
+        source.close()

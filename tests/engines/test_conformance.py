@@ -33,6 +33,8 @@ OPTIONS = {
     "ignores": ("--listen", "--on-term", "ignore"),
     "dies": ("--exit", "3"),
     "leaves": ("--listen", "--on-term", "7", "--leave", "child", "--leave", "daemon"),
+    "is_well": ("--listen",),
+    "is_sick": ("--listen",),
 }
 """Each behaviour as a real child has it."""
 
@@ -42,6 +44,8 @@ PLAYS = {
     "ignores": FakeProcess(stop_s=None, stop_lines=("SIGTERM",)),
     "dies": FakeProcess(dies_after_s=0.03, dies_status=3),
     "leaves": FakeProcess(stop_status=7, children=("sleeper", "daemon")),
+    "is_well": FakeProcess(),
+    "is_sick": FakeProcess(healthy_s=None),
     "is_missing": FakeProcess(missing=True),
 }
 """Each behaviour as the fake plays it."""
@@ -70,8 +74,15 @@ class Kind:
     shared: bool = False
 
 
+CHECKS = {"is_well": ("true",), "is_sick": ("false",)}
+"""What an engine that checks health by a command inside the replica runs there."""
+
+
 def says_of_containers(behaviour: str) -> ProcessType:
     """As process 1 of a container nobody ends by a signal without a handler for it, so what is plain gets an init."""
+    if behaviour in CHECKS:
+        check = {"test": ["CMD", *CHECKS[behaviour]], "interval": "200ms", "start_period": "100ms", "retries": 1}
+        return containers.declared(healthcheck=check)
     return containers.declared(init=behaviour == "is_plain")
 
 
@@ -246,11 +257,14 @@ def test_a_restart_in_place_gets_the_same_address(stage: Stage) -> None:
     stage.eventually(lambda: stage.is_open(second))
 
 
-def test_an_engine_that_tells_the_health_of_a_replica_says_yes_or_that_it_must_be_asked(stage: Stage) -> None:
-    replica = stage.up("obeys")
+def test_an_engine_that_tells_the_health_of_a_replica_tells_the_well_from_the_sick(stage: Stage) -> None:
     engine = stage.engine
-    if isinstance(engine, TellsHealth):
-        stage.eventually(lambda: engine.healthy(replica) in (True, None))
+    if not isinstance(engine, TellsHealth):
+        return
+    sick, well = stage.up("is_sick"), stage.up("is_well")  # in this order, so that the sick one is checked first
+    stage.eventually(lambda: engine.healthy(well))
+    assert engine.healthy(well) is True
+    assert engine.healthy(sick) is False
 
 
 def test_its_port_is_open_from_its_start_to_its_end(stage: Stage) -> None:
@@ -440,15 +454,15 @@ def test_what_was_taken_from_a_replica_can_be_given_back_and_twice_is_no_error(s
     engine = stage.engine
     if isinstance(engine, Pauses):
         assert engine.pause(replica).delivered
-        engine.resume(replica)
+        assert engine.resume(replica).delivered
         engine.resume(replica)
     if isinstance(engine, CutsNetwork):
         assert engine.cut(replica).delivered
-        engine.reconnect(replica)
+        assert engine.reconnect(replica).delivered
         engine.reconnect(replica)
     if isinstance(engine, LimitsMemory):
         assert engine.squeeze(replica, LOTS).delivered
-        engine.release(replica)
+        assert engine.release(replica).delivered
         engine.release(replica)
     stage.eventually(lambda: stage.is_open(replica))
     assert engine.signal(replica, "SIGTERM").delivered

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from harness import marks
 from harness.cleanup import clean_run
 from harness.clock import NS_PER_S
 from harness.dockerd import Daemon
-from harness.engines.base import EngineContext
+from harness.engines.base import EngineContext, Replica
 from harness.engines.docker import CLOSE_WITHIN_S, DockerEngine
 from harness.engines.docker_network import REACH
 from harness.errors import EngineLostError, KeyOfScenarioError, MachineError, UsageError
@@ -28,6 +26,7 @@ from tests.engines.containers import (
     CLOCK,
     IMAGE,
     WITHIN_S,
+    Proxy,
     Run,
     child,
     command,
@@ -40,6 +39,9 @@ from tests.engines.containers import (
 )
 
 pytestmark = [pytest.mark.docker, pytest.mark.live, pytest.mark.slow]
+
+NO_LIMIT = 1 << 62
+"""Bytes."""
 
 SAY_READY_AND_WAIT = """
 import signal
@@ -132,10 +134,10 @@ def test_what_an_image_says_of_itself_holds(own: Run, tmp_path: Path) -> None:
     assert replica.patience_s > 0
     assert own.engine.healthy(replica) is False
     eventually(lambda: own.engine.healthy(replica))
-    contained = own.the(Contained)
+    assert own.end(replica, "SIGTERM").status == 0
+    contained = own.the(Contained)  # at the latest when it ends: this app never listens
     assert (contained.uid, contained.main, contained.init) == (1234, "python /app.py", False)
     assert contained.image == str(folder / "Dockerfile")
-    assert own.end(replica, "SIGTERM").status == 0
 
 
 def test_the_words_of_the_scenario_arrive(run: Run) -> None:
@@ -281,7 +283,43 @@ def test_one_that_is_off_the_network_is_back_at_its_address(run: Run) -> None:
     assert len(run.inspect(replica)["NetworkSettings"]["Networks"]) == 2
 
 
+def memory_limit(run: Run, replica: Replica) -> int:
+    """Bytes that the kernel lets its container have, as the container sees it; without a limit more than any machine has."""
+    files = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+    asked = run.daemon.api.exec_create(run.container(replica), ["sh", "-c", f"cat {' '.join(files)} 2>/dev/null"])
+    said = run.daemon.api.exec_start(asked["Id"]).decode().strip()
+    return NO_LIMIT if said == "max" else int(said)
+
+
+@pytest.mark.parametrize("words", [{}, {"mem_limit": "256m"}], ids=["without a limit", "with a limit"])
+def test_one_that_was_squeezed_has_the_limit_again_that_it_was_started_with(run: Run, words: dict[str, str]) -> None:
+    replica = run.up(child(f"squeezed{len(words)}.1", "--listen", "--on-term", "7", says=declared(**words)))
+    before = memory_limit(run, replica)
+    assert before == 256 << 20 if words else before >= NO_LIMIT
+    assert run.engine.squeeze(replica, 200 << 20).delivered
+    assert memory_limit(run, replica) == 200 << 20
+    assert run.engine.release(replica).delivered
+    assert memory_limit(run, replica) == before
+    assert run.end(replica, "SIGTERM").status == 7
+    assert run.of(OomKilled) == []
+
+
 # --- what only the engine knows
+
+
+def test_the_health_of_a_check_in_the_container_is_what_the_engine_says_of_it(run: Run) -> None:
+    def up(name: str, test: str) -> Replica:
+        check = {"test": ["CMD", test], "interval": "200ms", "start_period": "100ms", "retries": 1}
+        return run.up(child(name, "--listen", says=declared(healthcheck=check)))
+
+    def status(replica: Replica) -> str:
+        return str(run.inspect(replica)["State"]["Health"]["Status"])
+
+    well, sick = up("well.1", "true"), up("sick.1", "false")
+    eventually(lambda: (status(well), status(sick)) == ("healthy", "unhealthy"))
+    eventually(lambda: run.engine.healthy(well))
+    assert run.engine.healthy(sick) is False
+    assert run.engine.healthy(run.up(child("unchecked.1", "--listen"))) is None
 
 
 def test_what_the_kernel_kills_for_want_of_memory_is_told_as_that(run: Run) -> None:
@@ -398,63 +436,6 @@ def test_where_no_process_is_visible_the_engines_word_is_all_there_is(
 
 
 # --- an engine that goes away
-
-
-class Proxy:
-    """A unix socket before the engine's own, that can be closed as if the engine had ended."""
-
-    def __init__(self, path: Path, behind: str) -> None:
-        self.path, self.behind = path, behind
-        self._open: list[socket.socket] = []
-        self._lock = threading.Lock()
-        self._server: socket.socket | None = None
-        self.open()
-
-    def open(self) -> None:
-        self.path.unlink(missing_ok=True)
-        self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._server.bind(str(self.path))
-        self._server.listen(64)
-        threading.Thread(target=self._accept, args=(self._server,), daemon=True).start()
-
-    def close(self) -> None:
-        server, self._server = self._server, None
-        if server is not None:
-            with suppress(OSError):
-                server.shutdown(socket.SHUT_RDWR)
-            server.close()
-        self.path.unlink(missing_ok=True)
-        with self._lock:
-            for each in self._open:
-                with suppress(OSError):
-                    each.shutdown(socket.SHUT_RDWR)
-
-    def _accept(self, server: socket.socket) -> None:
-        while True:
-            try:
-                near, _ = server.accept()
-            except OSError:
-                return
-            far = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            far.connect(self.behind)
-            with self._lock:
-                self._open += [near, far]
-            ends = threading.Barrier(2)
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(source, sink, ends), daemon=True).start()
-
-    def _pump(self, source: socket.socket, sink: socket.socket, ends: threading.Barrier) -> None:
-        with suppress(OSError):
-            while data := source.recv(1 << 16):
-                sink.sendall(data)
-        with suppress(OSError):
-            sink.shutdown(socket.SHUT_WR)
-        with suppress(threading.BrokenBarrierError):
-            ends.wait(60)
-        with self._lock:
-            if source in self._open:
-                self._open.remove(source)
-        source.close()
 
 
 @pytest.fixture
