@@ -123,7 +123,7 @@ def test_what_an_image_says_of_itself_holds(own: Run, tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "app.py").write_text(SAY_READY_AND_WAIT)
     (folder / "Dockerfile").write_text(
-        f"FROM {IMAGE}\nCOPY app.py /\nENV PORT=9000\nSTOPSIGNAL 2\nUSER 1234\n"
+        f"FROM {IMAGE}\nENV NOT_IN_THE_CACHE={own.run_id}\nCOPY app.py /\nENV PORT=9000\nSTOPSIGNAL 2\nUSER 1234\n"
         'HEALTHCHECK --interval=1s --timeout=5s CMD ["true"]\nENTRYPOINT ["python"]\nCMD ["/app.py"]\n'
     )
     spec = command("web.1", says=declared(build=str(folder)))
