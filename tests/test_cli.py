@@ -75,18 +75,18 @@ def test_a_mistake_gets_one_sentence_and_its_exit_code(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "value", "code", "says"),
+    ("variable", "code", "says"),
     [
-        ("DOCKER_HOST", "unix:///nowhere/docker.sock", 8, "no Docker engine answers at unix:///nowhere/docker.sock"),
-        ("DOCKER_HOST", "nonsense", 4, "DOCKER_HOST"),
-        ("DOCKER_CONTEXT", "nowhere", 4, "nowhere"),
+        ("DOCKER_HOST=unix:///nowhere/docker.sock", 8, "no Docker engine answers at unix:///nowhere/docker.sock"),
+        ("DOCKER_HOST=nonsense", 4, "DOCKER_HOST"),
+        ("DOCKER_CONTEXT=nowhere", 4, "nowhere"),
     ],
 )
 def test_an_engine_that_is_not_there_is_told_in_one_sentence_and_nothing_is_kept(
-    name: str, value: str, code: int, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    variable: str, code: int, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("DOCKER_HOST", raising=False)
-    monkeypatch.setenv(name, value)
+    monkeypatch.setenv(*variable.split("=", 1))
     assert jetable("run", QUICKSTART / "1-graceful-stop.yaml", "--engine", "docker", "--reports", tmp_path / "reports") == code
     (line,) = capsys.readouterr().err.splitlines()
     assert says in line
