@@ -16,6 +16,7 @@ import pytest
 from harness import marks, proctable
 from harness.cleanup import make_scratch
 from harness.cleanup.base import Order, Swept, Trace
+from harness.cleanup.docker import DockerThings
 from harness.cleanup.processes import Processes
 from harness.cleanup.removal import CLEANERS, clean_run, clean_stale
 from harness.cleanup.watchdog import start_watchdog
@@ -53,9 +54,18 @@ class OwnRunsOnly(Processes):
         return {run_id: trace for run_id, trace in super().traces().items() if run_id.startswith(f"test-{os.getpid()}-")}
 
 
+class OwnThingsOnly(DockerThings):
+    """The same of what is on a Docker engine, which outlives the tests that left it there."""
+
+    def traces(self) -> dict[str, Trace]:
+        """Those of this test process."""
+        return {run_id: trace for run_id, trace in super().traces().items() if run_id.startswith(f"test-{os.getpid()}-")}
+
+
 @pytest.fixture(autouse=True)
 def own_runs_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CLEANERS, "processes", OwnRunsOnly())
+    monkeypatch.setitem(CLEANERS, "things of Docker", OwnThingsOnly())
 
 
 @pytest.fixture

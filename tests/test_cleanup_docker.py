@@ -19,6 +19,7 @@ import pytest
 
 from harness import dockerd, marks, proctable
 from harness.cleanup import docker as docker_things
+from harness.cleanup.base import UNFINISHED
 from harness.cleanup.docker import DockerThings
 from harness.cleanup.processes import Processes
 from harness.cleanup.removal import CLEANERS, clean_run, clean_stale
@@ -57,7 +58,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     class OwnThings(DockerThings):
         def traces(self) -> dict[str, object]:  # type: ignore[override]  # fewer, the same type
-            return {run_id: trace for run_id, trace in super().traces().items() if run_id.startswith(f"test-{os.getpid()}-")}
+            mine = (f"test-{os.getpid()}-", f"{UNFINISHED}{2**22}:{os.getpid()}")
+            return {run_id: trace for run_id, trace in super().traces().items() if run_id.startswith(mine)}
 
     monkeypatch.setitem(CLEANERS, "processes", NoProcesses())
     monkeypatch.setitem(CLEANERS, "things of Docker", OwnThings())
@@ -94,6 +96,14 @@ class Maker:
         self.made.append(("volume", name))
         return name
 
+    def unfinished(self, owner: str, base: str = IMAGE) -> str:
+        """What a builder leaves that was cut off after the owner's label."""
+        file = io.BytesIO(f"FROM {base}\nLABEL made-by={self.name}-{len(self.made)}\n".encode())
+        lines = [json.loads(line) for line in self.api.build(fileobj=file, labels=labels("", owner), rm=True, forcerm=True)]
+        built = next(line["aux"]["ID"] for line in reversed(lines) if "aux" in line)
+        self.made += [("image", self.api.inspect_image(built)["Parent"]), ("image", built)]
+        return str(built)
+
     def image(self, run_id: str, owner: str = DEAD) -> str:
         tag = f"jetable-test/{self.name}-{len(self.made)}".lower()
         file = io.BytesIO(f"FROM {IMAGE}\n".encode())  # labels alone are layers, so nothing is left in the cache of builds
@@ -101,8 +111,8 @@ class Maker:
             pass
         found = self.api.inspect_image(tag)
         self.made += [
-            ("image", found["Id"]),
             *([("image", found["Parent"])] if found["Parent"] != self.api.inspect_image(IMAGE)["Id"] else []),
+            ("image", found["Id"]),
         ]
         return str(found["Id"])
 
@@ -125,7 +135,8 @@ class Maker:
         return [self.is_there(key) for _, key in self.made]
 
     def close(self) -> None:
-        for kind, key in sorted(self.made, key=lambda one: KINDS.index(one[0])):
+        newest_first = list(reversed(self.made))  # an image goes after those made from it
+        for kind, key in sorted(newest_first, key=lambda one: KINDS.index(one[0])):
             with suppress(dockerd.RefusedError), dockerd.translated():
                 docker_things._REMOVE[kind](self.api, key)
 
@@ -279,6 +290,50 @@ def test_an_image_that_has_not_got_all_its_labels_goes_with_the_run(maker: Maker
     other = maker.image("", f"{2**22}:1{os.getpid()} {proctable.namespace(os.getpid())} {marks.boot_id()}")
     assert clean_run(run_id).left == ()
     assert [key for _, key in maker.made if maker.is_there(key)] == [other]
+
+
+@pytest.mark.docker
+@pytest.mark.live
+@pytest.mark.slow
+def test_what_a_dead_run_had_not_finished_building_is_stale_though_nothing_else_is_left_of_it(maker: Maker, run_id: str) -> None:
+    dead = f"{2**22}:{os.getpid()}"
+    stale = maker.unfinished(owner_text(owner=dead))
+    cache = maker.api.inspect_image(stale)["Parent"]
+    older = maker.unfinished(owner_text(owner=dead, boot="another-boot"))
+    base = maker.unfinished(owner_text(owner=f"{dead}1"))
+    others = [
+        maker.unfinished(owner_text()),
+        maker.unfinished(owner_text(owner=dead, namespace="pid:[1]")),
+        maker.unfinished("garbled"),
+        maker.unfinished("somebody's own", base),  # made from what was unfinished
+        base,
+    ]
+    named = maker.unfinished(owner_text(owner=f"{dead}2"))
+    maker.api.tag(named, f"jetable-test/{run_id.lower()}-kept")
+    said = clean_stale(dry_run=True)
+    assert {str(each) for each in said} == {f"image {key[7:19]} of an unfinished build of process {2**22}" for key in (stale, older)}
+    assert all(maker.all_there())
+    assert [(each.run_id, each.things, each.left) for each in clean_stale()] == [(each.run_id, each.things, ()) for each in said]
+    assert [maker.is_there(key) for key in (stale, older)] == [False, False]
+    assert all(map(maker.is_there, [*others, named, cache]))
+    assert clean_stale() == []
+
+
+@pytest.mark.docker
+@pytest.mark.live
+@pytest.mark.slow
+def test_an_unfinished_build_that_a_container_uses_is_left_and_told(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.cleanup import removal
+
+    monkeypatch.setattr(removal, "WITHIN_S", 0.5)
+    image = maker.unfinished(owner_text(owner=f"{2**22}:{os.getpid()}"))
+    made = maker.api.create_container(image, ["sleep", "60"], host_config=maker.api.create_host_config(network_mode="none"))
+    maker.made.append(("container", made["Id"]))
+    maker.api.start(made["Id"])
+    (stale,) = clean_stale()
+    assert "image is being used by running container" in str(stale)
+    assert maker.is_there(image)
+    assert maker.is_there(made["Id"])
 
 
 @pytest.mark.docker

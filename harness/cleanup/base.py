@@ -17,6 +17,10 @@ OF_EARLIER_BOOT: Final = "of an earlier boot"
 """The owner of what was made before this machine started again: not alive, and of any age."""
 
 
+UNFINISHED: Final = "unfinished build of "
+"""Begins the name of what stands for a run where the run can't be known: what its owner was building when it died. The owner follows."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """What one kind of thing is left of a run: who owns it (nobody: it does not say) and its things in words."""

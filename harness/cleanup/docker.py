@@ -6,6 +6,9 @@ nothing is left there. So a run on processes never knocks at a socket, and one w
 Of a run that is looked at from elsewhere, the label of the owner must tell whether it still lives, and it only can within one pid
 namespace and one boot. A thing of another namespace is never touched. One of another boot is dead, but only if it is certain that it was
 a boot of this machine. Where that can't be known, nothing is touched.
+
+A builder that is cut off can leave an image that names its owner and no run yet. It goes with any run of that owner; where nothing else is
+left of those, it stands for itself, under the name of its owner (`harness.cleanup.base.UNFINISHED`).
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from harness import dockerd, marks, proctable
-from harness.cleanup.base import LOOK_AGAIN_S, OF_EARLIER_BOOT, Order, Swept, Trace
+from harness.cleanup.base import LOOK_AGAIN_S, OF_EARLIER_BOOT, UNFINISHED, Order, Swept, Trace
 from harness.cleanup.folders import is_ours
 from harness.clock import NS_PER_S
 from harness.errors import JetableError
@@ -28,17 +31,39 @@ if TYPE_CHECKING:
 
 _LOOK_WITHIN_S: Final = 5
 _AT_ONCE: Final = 8
+_UNTAGGED: Final = "<none>:<none>"
+"""How older engines list the name of an image without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thing:
-    """Something with our labels. ``key`` names it to the engine, ``name`` to a person; ``run_id`` is empty for an unfinished image."""
+    """Something with our labels.
+
+    Attributes:
+        kind: A key of ``_REMOVE``.
+        key: What the engine calls it.
+        name: What a person calls it.
+        run_id: Its run; empty for an unfinished image.
+        made_by: Its owner; None when it does not say.
+        tagged: It is an image with a name that somebody gave it.
+    """
 
     kind: str
     key: str
     name: str
     run_id: str
     made_by: marks.ScratchOwner | None
+    tagged: bool
+
+    @property
+    def of(self) -> str:
+        """What it is left of: its run, or the unfinished build of its owner; empty when neither can be said.
+
+        Only a finished image gets a name from a builder, so who gave an unfinished one its name wants to keep it.
+        """
+        if self.run_id or self.made_by is None or self.tagged:
+            return self.run_id
+        return f"{UNFINISHED}{self.made_by.owner} {self.made_by.namespace} {self.made_by.boot}"
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
@@ -63,22 +88,26 @@ class DockerThings:
             try:
                 with _connected(url, _LOOK_WITHIN_S) as daemon:
                     things, owners = _things(daemon), _Owners(daemon)
-                    known = [(thing, owner) for thing in things if thing.run_id and (owner := owners.of(thing))]
+                    known = [(thing, owner) for thing in things if thing.of and (owner := owners.of(thing))]
             except JetableError:
                 continue
             for thing, owner in known:
-                before = found.get(thing.run_id, Trace(owners=frozenset(), things=()))
+                before = found.get(thing.of, Trace(owners=frozenset(), things=()))
                 words = tuple(dict.fromkeys((*before.things, str(thing))))
-                found[thing.run_id] = Trace(owners=before.owners | {owner}, things=words)
+                found[thing.of] = Trace(owners=before.owners | {owner}, things=words)
         return found
 
     def remove(self, order: Order) -> Swept:
-        """Remove from the noted engine; of a run of which only labels may be left, also from the one that the environment names."""
+        """Remove from the noted engine; of a run of which only labels may be left, also from the one that the environment names.
+
+        An unfinished build has no folder that could note its engine, so it is looked for where `traces` found it.
+        """
         scratch = marks.scratch_folder(order.run_id)
         noted = marks.recorded_daemon(scratch) if is_ours(scratch) else ""
         removed: list[str] = []
         left: list[str] = []
-        urls = [noted] if order.fresh and noted else [] if order.fresh else _urls([noted])
+        places = _noted_everywhere() if order.run_id.startswith(UNFINISHED) else [noted]
+        urls = [url for url in places if url] if order.fresh else _urls(places)
         for url in urls:
             remaining_s = (order.deadline_ns - order.clock.now_ns()) / NS_PER_S
             try:
@@ -172,11 +201,14 @@ def _ignored_refusal() -> Iterator[None]:
 
 
 def _of_run(things: Sequence[Thing], run_id: str, sweep: _Sweep) -> list[Thing]:
-    """The things with the label of exactly this run, and images that its owner had not finished.
+    """The things with the label of exactly this run, and images that its owner had not finished; or those of one unfinished build.
 
-    An engine without BuildKit adds one label after the other, the owner's first, and makes an image of each step.
+    An engine without BuildKit adds one label after the other, the owner's first, and makes an image of each step. Of these it lists only
+    such as no other image was made from.
     """
-    found = [thing for thing in things if thing.run_id == run_id]
+    found = [thing for thing in things if thing.of == run_id]
+    if run_id.startswith(UNFINISHED):
+        return found
     sweep.made_by = sweep.made_by or next((thing.made_by for thing in found), None)
     return found + [thing for thing in things if not thing.run_id and thing.made_by is not None and thing.made_by == sweep.made_by]
 
@@ -197,7 +229,9 @@ def _things(daemon: dockerd.Daemon) -> list[Thing]:
 def _thing(kind: str, entry: Mapping[str, object]) -> Thing:
     labels = entry.get("Labels")
     labels = labels if isinstance(labels, dict) else {}
-    names = entry.get("Names") or entry.get("RepoTags") or entry.get("Name")
+    tags = entry.get("RepoTags")
+    tagged = [str(tag) for tag in tags if tag != _UNTAGGED] if isinstance(tags, list) else []
+    names = entry.get("Names") or tagged or entry.get("Name")
     key = str(entry.get("Id") or entry["Name"])
     name = str(names[0] if isinstance(names, list) else names or key.removeprefix("sha256:")[:12])
     return Thing(
@@ -206,6 +240,7 @@ def _thing(kind: str, entry: Mapping[str, object]) -> Thing:
         name=name.removeprefix("/"),
         run_id=str(labels.get(marks.LABEL_RUN, "")),
         made_by=marks.parsed_owner(str(labels.get(marks.LABEL_OWNER, ""))),
+        tagged=bool(tagged),
     )
 
 

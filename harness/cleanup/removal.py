@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness import marks
-from harness.cleanup.base import Cleaner, Order, Trace
+from harness.cleanup.base import UNFINISHED, Cleaner, Order, Trace
 from harness.cleanup.docker import DockerThings
 from harness.cleanup.folders import ScratchFolders
 from harness.cleanup.processes import Processes
@@ -29,14 +29,16 @@ class Removed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaleRun:
-    """What is left of a run whose harness is gone; ``left`` is what could not be removed."""
+    """What is left of a run whose harness is gone, or of its unfinished build; ``left`` is what could not be removed."""
 
     run_id: str
     things: tuple[str, ...]
     left: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        text = f"{', '.join(self.things)} of run {self.run_id}"
+        _, unfinished, owner = self.run_id.rpartition(UNFINISHED)
+        of = f"an {UNFINISHED}process {owner.partition(':')[0]}" if unfinished else f"run {self.run_id}"
+        text = f"{', '.join(self.things)} of {of}"
         return f"{text}; still there: {', '.join(self.left)}" if self.left else text
 
 
