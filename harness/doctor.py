@@ -16,7 +16,7 @@ from typing import Final
 
 from harness import dockerd, procevents
 from harness.cleanup import clean_stale
-from harness.engines.docker_network import reached_by_address
+from harness.engines.docker_network import REACH, reached_by_address
 from harness.errors import JetableError
 from harness.sockets import claim_port, listening_ports
 
@@ -125,11 +125,15 @@ def _reports_folder(reports: Path) -> Iterator[Examined]:
 
 
 def _docker(_reports: Path) -> Iterator[Examined]:
-    """What runs on containers need; a machine without Docker is in order."""
+    """What runs on containers need; a machine without Docker is in order, but not one that is told where it is and finds nobody there."""
     try:
         daemon = dockerd.connect(timeout_s=DOCKER_WITHIN_S)
     except dockerd.DaemonGoneError as error:
-        yield Examined(what="docker", ok=True, found=f"none, which only --engine docker needs: {error}")
+        found, _, cure = str(error).partition("; ")
+        if name := _asked_for_by_name():
+            yield Examined(what="docker", ok=False, found=found, cure=f"{cure}; or unset {name}, which names it")
+        else:
+            yield Examined(what="docker", ok=True, found=f"none, which only --engine docker needs: {error}")
         return
     except JetableError as error:
         yield Examined(what="docker", ok=False, found="it can't be used", cure=str(error))
@@ -137,7 +141,8 @@ def _docker(_reports: Path) -> Iterator[Examined]:
     try:
         about = dockerd.about(daemon)
         with dockerd.translated():
-            by_address = reached_by_address(daemon, daemon.api.info())
+            info = daemon.api.info()
+            by_address = reached_by_address(daemon, info)
     finally:
         daemon.close()
     api = ".".join(map(str, daemon.api_version))
@@ -145,8 +150,35 @@ def _docker(_reports: Path) -> Iterator[Examined]:
     groups = f"cgroup version {about.cgroups} ({about.cgroup_driver}), storage driver {about.storage}"
     yield Examined(what="docker host", ok=True, found=groups + (", without root" if about.rootless else ""))
     address = "by their own addresses" if by_address else "by published loopback ports: a refused connection is seen as a reset there"
-    yield Examined(what="docker network", ok=True, found=f"containers are reached {address}")
+    cure = "" if by_address else _PUBLISHED_CURE
+    yield Examined(what="docker network", ok=True, found=f"containers are reached {address}", cure=cure)
     yield Examined(what="docker signals", ok=True, found=_told_of_containers(about))
+    layers = about.here and _layers_can_be_read(Path(str(info.get("DockerRootDir", "")), about.storage))
+    yield Examined(what="docker layers", ok=True, found=_LAYERS_READ if layers else _LAYERS_COMPARED)
+
+
+_PUBLISHED_CURE: Final = (
+    "the ports are on the loopback of the engine's machine, so it must be this one; to see refused connections as such, run on Linux with "
+    f"an engine of this machine that is not rootless, or set {REACH}=address if containers' addresses lead there"
+)
+
+_LAYERS_READ: Final = "what containers write is read from their layers directly, of every replica"
+_LAYERS_COMPARED: Final = (
+    "what containers write is told by docker diff, of the first three replicas of each process type only (root reads all)"
+)
+
+
+def _asked_for_by_name() -> str:
+    """The environment variable that names an engine, if one does: then its absence is no accident of the machine."""
+    for name in ("DOCKER_HOST", "DOCKER_CONTEXT"):
+        if os.environ.get(name, "").strip():
+            return "" if (name, os.environ[name]) == ("DOCKER_CONTEXT", "default") else name
+    return ""
+
+
+def _layers_can_be_read(folder: Path) -> bool:
+    """Whether the engine keeps layers with overlayfs in a folder that we may walk through."""
+    return folder.name.startswith("overlay") and os.access(folder, os.X_OK)
 
 
 def _told_of_containers(about: dockerd.About) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import resource
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,7 +23,7 @@ def found(reports: Path) -> dict[str, doctor.Examined]:
 
 def test_everything_that_a_run_needs_is_looked_at(tmp_path: Path) -> None:
     whats = set(found(tmp_path / "reports"))
-    of_docker = {"docker", "docker host", "docker network", "docker signals"}
+    of_docker = {"docker", "docker host", "docker network", "docker signals", "docker layers"}
     assert {
         "python",
         "system",
@@ -89,10 +92,31 @@ def of_docker(reports: Path) -> dict[str, doctor.Examined]:
 
 
 def test_a_machine_without_docker_is_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none")
+    monkeypatch.setattr(dockerd, "USUAL_URL", f"unix://{tmp_path}/none")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    for name in ("", "default"):
+        monkeypatch.setenv("DOCKER_CONTEXT", name)
+        (line,) = of_docker(tmp_path).values()
+        assert line.ok
+        assert "only --engine docker needs" in line.found
+
+
+def test_an_engine_that_is_named_and_does_not_answer_is_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"unix://{tmp_path}/none"
+    monkeypatch.setenv("DOCKER_HOST", url)
     (line,) = of_docker(tmp_path).values()
-    assert line.ok
-    assert "only --engine docker needs" in line.found
+    assert (line.ok, line.found) == (False, f"no Docker engine answers at {url} (no such file or directory)")
+    assert line.cure == "see DOCKER_HOST, or start it there; or unset DOCKER_HOST, which names it"
+    monkeypatch.delenv("DOCKER_HOST")
+    monkeypatch.setenv("DOCKER_CONTEXT", "away")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    meta = tmp_path / "contexts" / "meta" / hashlib.sha256(b"away").hexdigest() / "meta.json"
+    meta.parent.mkdir(parents=True)
+    meta.write_text(json.dumps({"Endpoints": {"docker": {"Host": url}}}))
+    (line,) = of_docker(tmp_path).values()
+    assert not line.ok
+    assert line.cure == "see the Docker context 'away', or start it there; or unset DOCKER_CONTEXT, which names it"
 
 
 def test_an_engine_that_may_not_be_used_and_a_wrong_name_of_one_are_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,11 +145,15 @@ def test_the_engine_says_what_it_is_and_how_containers_are_reached(
     assert "storage driver" in lines["docker host"].found
     about = dockerd.about(daemon)
     monkeypatch.setenv("JETABLE_DOCKER_REACH", "address")
-    assert of_docker(tmp_path)["docker network"].found == "containers are reached by their own addresses"
+    near = of_docker(tmp_path)
+    assert (near["docker network"].found, near["docker network"].cure) == ("containers are reached by their own addresses", "")
+    assert "docker diff" in near["docker layers"].found or os.geteuid() == 0
     monkeypatch.setenv("JETABLE_DOCKER_REACH", "published")
     monkeypatch.setattr(dockerd, "about", lambda _daemon: replace(about, here=False, rootless=True))
     far = of_docker(tmp_path)
     assert "a refused connection is seen as a reset there" in far["docker network"].found
+    assert "JETABLE_DOCKER_REACH" in far["docker network"].cure
+    assert "docker diff, of the first three replicas" in far["docker layers"].found
     assert "without root" in far["docker host"].found
     assert "by the engine" in far["docker signals"].found
 
@@ -136,3 +164,9 @@ def test_who_may_not_listen_to_the_kernel_is_told_what_that_costs(monkeypatch: p
     monkeypatch.setattr(doctor, "_may_signal_all", lambda: False)
     told = doctor._told_of_containers(about)
     assert told.startswith("sent by the engine, some milliseconds late (root sends them directly); exits are told by the engine")
+
+
+def test_layers_can_be_read_where_an_overlay_keeps_them_in_a_folder_that_is_open_to_us(tmp_path: Path) -> None:
+    (tmp_path / "overlay2").mkdir()
+    (tmp_path / "btrfs").mkdir()
+    assert [doctor._layers_can_be_read(tmp_path / name) for name in ("overlay2", "btrfs", "overlayfs")] == [True, False, False]
