@@ -164,7 +164,8 @@ _PUBLISHED_CURE: Final = (
 
 _LAYERS_READ: Final = "what containers write is read from their layers directly, of every replica"
 _LAYERS_COMPARED: Final = (
-    "what containers write is told by docker diff, of the first three replicas of each process type only (root reads all)"
+    "what containers write is told by docker diff, of the first three replicas of each process type only "
+    "(root reads it of all of them, where an engine of this machine has the storage driver overlay2)"
 )
 
 
