@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from harness import marks, proctable
@@ -23,16 +23,24 @@ def left_of(run_id: str) -> list[str]:
     return left
 
 
-def left_in(daemon: Daemon, run_id: str, owner: str = "") -> list[str]:
-    """All that is left of a run on a Docker engine; of its ``owner``, if given, also the images that it had not finished."""
-    api, of_run = daemon.api, {"label": [f"{marks.LABEL_RUN}={run_id}"]}
+def left_in(daemon: Daemon, run_id: str) -> list[str]:
+    """All that is left of a run on a Docker engine."""
+    return _labelled(daemon, f"{marks.LABEL_RUN}={run_id}")
+
+
+def left_by(daemon: Daemon, owner: str) -> list[str]:
+    """All that a harness left on a Docker engine, also images that it had not finished, which do not name the run yet."""
+    return _labelled(daemon, f"{marks.LABEL_OWNER}={owner}")
+
+
+def _labelled(daemon: Daemon, label: str) -> list[str]:
+    api, filters = daemon.api, {"label": [label]}
     with translated():
         return [
-            *(f"container {each['Names']} {each['State']}" for each in api.containers(all=True, filters=of_run)),
-            *(f"network {each['Name']}" for each in api.networks(filters=of_run)),
-            *(f"volume {each['Name']}" for each in api.volumes(filters=of_run).get("Volumes") or ()),
-            *(f"image {each['RepoTags']}" for each in api.images(filters=of_run)),
-            *(f"unfinished image {each['Id']}" for each in _unfinished(daemon, owner)),
+            *(f"container {each['Names']} {each['State']}" for each in api.containers(all=True, filters=filters)),
+            *(f"network {each['Name']}" for each in api.networks(filters=filters)),
+            *(f"volume {each['Name']}" for each in api.volumes(filters=filters).get("Volumes") or ()),
+            *(f"image {each['RepoTags']} {each['Id']}" for each in api.images(filters=filters)),
         ]
 
 
@@ -41,14 +49,6 @@ def owner_label(pid: int) -> str:
     proc = proctable.look(pid)
     assert proc is not None
     return f"{pid}:{proc.started} {proctable.namespace(pid)} {marks.boot_id()}"
-
-
-def _unfinished(daemon: Daemon, owner: str) -> Iterator[dict[str, object]]:
-    """An engine without BuildKit makes an image of each label, the owner's first."""
-    if owner:
-        for image in daemon.api.images(filters={"label": [f"{marks.LABEL_OWNER}={owner}"]}):
-            if marks.LABEL_RUN not in (image.get("Labels") or {}):
-                yield image
 
 
 def wait_until(condition: Callable[[], bool], *, within_s: float, why: Callable[[], str] = lambda: "") -> None:

@@ -17,7 +17,7 @@ from harness.errors import ScenarioError
 from harness.run import check_scenarios, real_engines
 from harness.scenario import load_scenario
 from harness.schema import EXAMPLE
-from tests.live.processes import left_in, left_of, owner_label
+from tests.live.processes import left_by, left_of, owner_label
 
 ROOT = Path(__file__).parent.parent.parent
 KNOWN_GOOD = sorted(path for suite in ("quickstart", "faults", "docker") for path in (ROOT / "scenarios" / suite).glob("*.yaml"))
@@ -103,7 +103,7 @@ def results(reports: Path) -> list[dict[str, Any]]:
 
 def left(request: pytest.FixtureRequest, engine: str, run_id: str, owner: str) -> list[str]:
     """All that is left of a run where its engine works."""
-    on_docker = left_in(request.getfixturevalue("daemon"), run_id, owner) if engine == "docker" else []
+    on_docker = left_by(request.getfixturevalue("daemon"), owner) if engine == "docker" else []
     return left_of(run_id) + on_docker
 
 
