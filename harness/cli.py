@@ -94,7 +94,7 @@ class _Commands(click.Group):
             error.show()
             return ExitCode.USAGE
         except (click.Abort, StoppedError):
-            click.echo("jetable: stopped; what there is was written and everything was removed", err=True)
+            click.echo("jetable: stopped; what there is was written, and all was removed but what a note above names", err=True)
             return ExitCode.INTERRUPTED
         except ScenarioError as error:
             click.echo(str(error), err=True)  # each line begins with its place, so that editors and people find it

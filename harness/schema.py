@@ -260,7 +260,7 @@ that gives `image` or `build` and no `command` runs on Docker unless `--engine` 
 
 A replica is told in PORT, and in `{{port}}`, on which port it must listen: the first of `ports`, else the first of `expose`, else what the
 image says by `ENV PORT` or by a single `EXPOSE`, else {CONTAINER_PORT}. `command` stands for the image's CMD, `entrypoint` for its
-ENTRYPOINT; as in Docker, an `entrypoint` without a `command` clears the image's CMD.
+ENTRYPOINT; as in Docker, an `entrypoint` without a `command` clears the image's CMD, an empty one does not.
 
 What would keep a second replica from starting is read and dropped, and the run says so: `container_name`, the host ports in `ports`, and
 `restart`, because Jetable itself starts replacements. Other keys of Compose are refused by name.

@@ -74,7 +74,7 @@ from harness.loop import Loop
 from harness.procevents import Past, ProcEvents
 from harness.proctable import Kinship, Proc
 from harness.scenario import ProcessType
-from harness.sockets import ListenTable, listeners_of, socket_inodes
+from harness.sockets import ListenTable, claim_port, listeners_of, socket_inodes
 
 DEFAULT_NETWORK: Final = "default"
 CLOSE_WITHIN_S: Final = 10.0
@@ -93,6 +93,11 @@ _ONE_OOM_NS: Final = NS_PER_S // 10
 _EXECUTED_WITHIN_NS: Final = NS_PER_S // 20
 _EXECUTED_EVERY_S: Final = 0.001
 _SETTLED_NS: Final = 2 * NS_PER_S
+_LEAVE_ALONE: Final = "leave the containers of a run alone (jetable cleanup removes those of dead runs)"
+
+_PLACES: Final = 16
+"""So many addresses or ports are tried for a replica; somebody else may have taken some."""
+
 _SQUEEZES: Final = 40
 _NO_LIMIT_BYTES: Final = (1 << 63) - 4096
 """What the kernel takes for no limit; -1, which would say so, is refused as too little."""
@@ -112,6 +117,7 @@ class _Life:
     port: int
     at_ns: int
     networks: tuple[str, ...]
+    addresses: tuple[str, ...]
     replica: Replica | None = None
     main: Proc | None = None
     pidfd: int = -1
@@ -122,10 +128,12 @@ class _Life:
     main_uid: int = -1
     main_serves: bool = True
     main_listened: bool = False
+    mounts: tuple[str, ...] = ()
     layers: tuple[Path, tuple[Path, ...]] | None = None
     oom: bool = False
     oom_ns: int = 0
     asked_kills: int = 0
+    asked_pauses: int = 0
     killed: bool = False
     away: bool = False
     paused: bool = False
@@ -145,6 +153,10 @@ class _Life:
     gone: threading.Event = field(default_factory=threading.Event)
     squeezed: threading.Event = field(default_factory=threading.Event)
     announcer: threading.Thread | None = None
+
+
+class _PlaceTakenError(KeyOfScenarioError):
+    """Somebody else's container took the address, or the port of this machine, that a replica was to have."""
 
 
 class DockerEngine:
@@ -202,13 +214,19 @@ class DockerEngine:
             raise MachineError(f"{spec.name} can't be started: the engine is closed")
         image = self._prepare(spec)
         with self._unlost():
-            life = self._create(spec, image)
-            created_ns = self._context.clock.now_ns()
-            try:
-                return self._run(life, created_ns)
-            except BaseException:
-                self._remove(life)
-                raise
+            for left in reversed(range(_PLACES)):
+                life = self._create(spec, image)
+                created_ns = self._context.clock.now_ns()
+                try:
+                    return self._run(life, created_ns)
+                except _PlaceTakenError:
+                    self._remove(life)
+                    if spec.host or not left:
+                        raise
+                except BaseException:
+                    self._remove(life)
+                    raise
+        raise AssertionError("the last try returns or raises")
 
     def signal(self, replica: Replica, signal: str, *, everything: bool = False) -> Sent:
         """Signal process 1, or all processes of the container; SIGKILL of process 1 ends them all."""
@@ -300,6 +318,7 @@ class DockerEngine:
         """Freeze all its processes (``docker pause``)."""
 
         def freeze(life: _Life) -> None:
+            life.asked_pauses += 1
             self._daemon.api.pause(life.container)
             life.paused = True
 
@@ -310,6 +329,7 @@ class DockerEngine:
 
         def thaw(life: _Life) -> None:
             life.paused = False
+            life.asked_pauses += 1
             self._daemon.api.unpause(life.container)
 
         return self._ask(self._lives[replica.name], thaw)
@@ -331,8 +351,7 @@ class DockerEngine:
         def on(life: _Life) -> None:
             if not life.away:
                 return
-            for number, name in enumerate(life.networks):
-                address = replica.host if number == 0 and self._by_address else ""
+            for name, address in zip(life.networks, life.addresses, strict=True):
                 self._networks.connect(life.container, name, alias=replica.process, address=address)
             life.away = False
 
@@ -425,6 +444,11 @@ class DockerEngine:
                             volume_name(self._context.run_id, name), labels=marks.mark_labels(self._context.run_id)
                         )
                     self._volumes.add(name)
+            if declared.stop_signal is None:
+                try:
+                    _signal_name(image.stop_signal)
+                except UsageError as error:
+                    raise KeyOfScenarioError(("target", spec.process), f"image {image.name}: {error}") from error
             for sentence in (*declared.dropped, *_lacks(self._daemon, declared)):
                 self._context.note(f"{spec.process}: {sentence}")
             self._images[spec.process] = image
@@ -434,9 +458,11 @@ class DockerEngine:
         declared = _declared(spec)
         networks = _network_names(declared)
         self._await_address(spec)
-        address = (spec.host or self._networks.next_address(networks[0])) if self._by_address else ""
-        published = -1 if self._by_address else spec.port
-        place = Place(network=self._networks.full_name(networks[0]), address=address, published=published)
+        addresses = tuple(self._networks.next_address(name) if self._by_address else "" for name in networks)
+        if self._by_address and spec.host:
+            addresses = (spec.host, *addresses[1:])
+        published = -1 if self._by_address else spec.port or _free_port()
+        place = Place(network=self._networks.full_name(networks[0]), address=addresses[0], published=published)
         log = _open_log(self._context, spec)
         config = container_config(self._daemon, self._context.run_id, spec, image, place)
         at_ns = self._context.clock.now_ns()
@@ -445,8 +471,17 @@ class DockerEngine:
                 container = str(self._daemon.api.create_container(**config)["Id"])
         except RefusedError as error:
             log.finish()
-            raise KeyOfScenarioError(("target", spec.process), f"Docker can't make {spec.name}: {error}") from error
-        life = _Life(spec=spec, container=container, log=log, image=image, port=port_of(declared, image), at_ns=at_ns, networks=networks)
+            raise _why_not_started(spec, image, error) from error
+        life = _Life(
+            spec=spec,
+            container=container,
+            log=log,
+            image=image,
+            port=port_of(declared, image),
+            at_ns=at_ns,
+            networks=networks,
+            addresses=addresses,
+        )
         with self._lock:
             self._containers[container] = life
         return life
@@ -474,6 +509,7 @@ class DockerEngine:
         host, port = self._address_of(life, found)
         if life.main is not None:
             life.layers = layers_of(found)
+            life.mounts = tuple(str(mount.get("Destination", "")) for mount in found.get("Mounts") or ())
             self._look_at_main(life, life.main)
         life.replica = Replica(
             name=spec.name,
@@ -486,7 +522,7 @@ class DockerEngine:
             created_ns=created_ns,
             started_ns=past.forked_ns if seen and past else running_ns,
             command=_shown_command(life),
-            stop_signal=_signal_name(life.image.stop_signal),
+            stop_signal="" if _declared(spec).stop_signal else _signal_name(life.image.stop_signal),
             vanishes=self._by_address,
             patience_s=health.patience_s if (health := _health_of(spec.declared, life.image)) else 0.0,
         )
@@ -501,8 +537,8 @@ class DockerEngine:
     def _make_ready(self, life: _Life) -> None:
         """What comes between creating a container and starting it; call it inside `translated`."""
         spec, api = life.spec, self._daemon.api
-        for name in life.networks[1:]:
-            self._networks.connect(life.container, name, alias=spec.process)
+        for name, address in list(zip(life.networks, life.addresses, strict=True))[1:]:
+            self._networks.connect(life.container, name, alias=spec.process, address=address)
         if uses_scratch(spec):
             api.put_archive(life.container, SCRATCH_MOUNT, scratch_archive(PurePosixPath(SCRATCH).name))
         output = api.attach(life.container, stdout=True, stderr=True, stream=True, logs=True)
@@ -577,12 +613,15 @@ class DockerEngine:
             case "kill":  # a stop of the engine itself begins like this, too
                 self._lose(
                     f"somebody else sent signal {event.detail} to {life.spec.name} through the Docker engine, or that shuts down; "
-                    "leave the containers of a run alone (jetable cleanup removes those of dead runs)"
+                    f"{_LEAVE_ALONE}"
                 )
             case "health_status":
                 life.health = event.detail
             case "pause" | "unpause":
                 life.paused = event.what == "pause"
+                if not life.asked_pauses:
+                    self._lose(f"somebody else let the Docker engine {event.what} {life.spec.name}; {_LEAVE_ALONE}")
+                life.asked_pauses = max(0, life.asked_pauses - 1)
             case "die":
                 life.status, life.died_ns = event.status, event.at_ns
                 life.died.set()
@@ -688,7 +727,7 @@ class DockerEngine:
             self._compared[life.spec.process] = asked + 1
             with translated():
                 changes = [(int(entry["Kind"]), str(entry["Path"])) for entry in self._daemon.api.diff(life.container) or ()]
-        return changed_paths(changes, mounted(life.spec))
+        return changed_paths(changes, (*mounted(life.spec), *life.mounts))
 
     def _remove(self, life: _Life) -> None:
         life.asked_kills += 1
@@ -720,7 +759,10 @@ class DockerEngine:
                         "milliseconds, and a kill is no crash to the engine, which would not restart such a container"
                     )
         life.asked_kills += 1
-        return self._ask(life, lambda life: self._daemon.api.kill(life.container, signal=number.name))
+        sent = self._ask(life, lambda life: self._daemon.api.kill(life.container, signal=number.name))
+        if number == signals.SIGKILL and sent.delivered and life.ended_ns:  # the engine answers when it is over
+            return Sent(at_ns=sent.at_ns, until_ns=max(sent.at_ns, min(sent.until_ns, life.ended_ns)), delivered=True)
+        return sent
 
     def _ask(self, life: _Life, work: Any) -> Sent:
         """Let the engine do something to a container; not delivered when that is gone or not in the state for it."""
@@ -772,6 +814,9 @@ class DockerEngine:
         now_ns = self._context.clock.now_ns()
         for life in list(self._lives.values()):
             if life.ended_ns or life.main is None or life.replica is None:
+                continue
+            if life.paused:  # nobody can wait for anybody there
+                life.zombies = {}
                 continue
             self._look_for_zombies(life, self._members(life), now_ns)
             self._look_at_main(life, life.main)
@@ -892,17 +937,29 @@ def _lacks(daemon: Daemon, declared: ProcessType) -> list[str]:
 
 def _signal_name(written: str) -> str:
     """``SIGTERM`` of what a STOPSIGNAL may say: ``SIGTERM``, ``TERM`` or ``15``."""
-    if not written:
-        return ""
-    if written.isdigit():
-        return signals.Signals(int(written)).name
-    return written if written.startswith("SIG") else f"SIG{written}"
+    known = {each.name for each in signals.Signals}
+    names = {f"{each.value}": each.name for each in signals.Signals}
+    name = written.upper() if written.upper().startswith("SIG") else f"SIG{written.upper()}"
+    if not written or written in names:
+        return names.get(written, "")
+    if name in known:
+        return name
+    raise UsageError(
+        f"it asks for STOPSIGNAL {written}, which Jetable can't send; write stop_signal: with the signal that the app stops at"
+    )
 
 
 def _shown_command(life: _Life) -> str:
     """What process 1 was asked to be."""
     values = values_of(life.spec, life.port)
     return " ".join(fill(word, values) for word in command_of(life.spec, life.image))
+
+
+def _free_port() -> int:
+    """A port of this machine that stays the replica's own when it is taken off the network and put back."""
+    claim = claim_port()
+    claim.release()
+    return claim.port
 
 
 def _is_readable(fd: int) -> bool:
@@ -927,24 +984,31 @@ def _open_log(context: EngineContext, spec: ReplicaSpec) -> KeptLog:
 
 
 def _why_not_started(spec: ReplicaSpec, image: Image, error: RefusedError) -> KeyOfScenarioError:
-    """What a runtime means that can't start a container: mostly that the image lacks the command."""
+    """What an engine means that can't make or start a container: mostly that the image lacks the command."""
     text, declared = str(error), _declared(spec)
+    place = ("target", spec.process)
+    if "port is already allocated" in text or "address already in use" in text.lower():
+        where = f"the address {spec.host}:{spec.port}" if spec.host else "its address"
+        return _PlaceTakenError(place, f"somebody else has taken {where} of {spec.name}: {text}")
+    if "unable to find user" in text or "no matching entries in passwd" in text:
+        what = f"image {image.name} has no such user: {text}; name one that it has, or a number"
+        return KeyOfScenarioError((*place, "user") if declared.user else place, what)
+    key = "entrypoint" if declared.entrypoint_argv else "command" if spec.argv and not image.entrypoint else ""
+    if trouble := _trouble_with_command(spec, image, text, mend=f"mend {key}" if key else "mend the image"):
+        return KeyOfScenarioError((*place, key) if key else place, trouble)
+    return KeyOfScenarioError(place, f"Docker can't start {spec.name}: {text}")
+
+
+def _trouble_with_command(spec: ReplicaSpec, image: Image, text: str, *, mend: str) -> str:
+    """What is wrong with the command, if ``text`` speaks of that; empty otherwise."""
     words = command_of(spec, image)
     command = words[0] if words else ""
-    key = "entrypoint" if declared.entrypoint_argv else "command" if spec.argv and not image.entrypoint else ""
-    place = ("target", spec.process, key) if key else ("target", spec.process)
-    mend = f"mend {key}" if key else "mend the image"
+    if "No command specified" in text or not command:
+        return f"image {image.name} names no command to run; write command:"
     if "executable file not found" in text:
-        return KeyOfScenarioError(place, f"command {command} is not on PATH in image {image.name}; {mend}, or install it in the image")
+        return f"command {command} is not on PATH in image {image.name}; {mend}, or install it in the image"
     if "no such file or directory" in text and command in text:
-        return KeyOfScenarioError(
-            place, f"there is no {command} in image {image.name}, or no interpreter that its first line names; {mend}"
-        )
+        return f"there is no {command} in image {image.name}, or no interpreter that its first line names; {mend}"
     if "permission denied" in text.lower() and command in text:
-        return KeyOfScenarioError(place, f"command {command} may not be executed in image {image.name}; allow it with chmod +x, or {mend}")
-    if "unable to find user" in text or "no matching entries in passwd" in text:
-        place = ("target", spec.process, "user") if declared.user else ("target", spec.process)
-        return KeyOfScenarioError(place, f"image {image.name} has no such user: {text}; name one that it has, or a number")
-    if spec.port and ("port is already allocated" in text or "Address already in use" in text):
-        return KeyOfScenarioError(("target", spec.process), f"port {spec.port} of this machine is taken by somebody else: {text}")
-    return KeyOfScenarioError(("target", spec.process), f"Docker can't start {spec.name}: {text}")
+        return f"command {command} may not be executed in image {image.name}; allow it with chmod +x, or {mend}"
+    return ""

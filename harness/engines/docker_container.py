@@ -90,8 +90,10 @@ def command_of(spec: ReplicaSpec, image: Image) -> tuple[str, ...]:
     entrypoint = image.entrypoint if own_entrypoint is None else own_entrypoint
     if spec.argv:
         return (*entrypoint, *spec.argv)
-    if own_entrypoint is not None:  # as Docker has it: an entrypoint of one's own clears the image's command
+    if own_entrypoint:  # as Docker has it: an entrypoint of one's own clears the image's command, an empty one leaves it
         return own_entrypoint
+    if own_entrypoint is not None:
+        return image.command[len(image.entrypoint) :]
     return image.command
 
 
