@@ -161,17 +161,24 @@ def knock_watch(stage: Stage, replica: Replica, path: str) -> Callable[[threadin
             at_ns = stage.clock.now_ns()
             result = _knock(stage, replica, path)
             done_ns = stage.clock.now_ns()
-            stage.record(Knocked(at_ns=at_ns, done_ns=done_ns, replica=replica.name, result=result))
+            if result:
+                stage.record(Knocked(at_ns=at_ns, done_ns=done_ns, replica=replica.name, result=result))
             stop.wait(max(0.0, KNOCK_EVERY_S - (done_ns - at_ns) / NS_PER_S))
 
     return body
 
 
 def _knock(stage: Stage, replica: Replica, path: str) -> str:
-    """Knock, and call it refused where the address went with its replica: nobody was there, and nobody could say so."""
+    """Knock, and call it refused where the address went with its replica: nobody was there, and nobody could say so.
+
+    Empty when it can't be told, because something in between takes each connection and nobody sees whether the replica listens.
+    """
     if replica.vanishes and stage.engine.wait_exit(replica, 0) is not None:
         return "refused"
     result = knock(replica, path)
+    if result == "reset" and not replica.refuses:
+        seen = stage.engine.listening(replica)
+        return "" if seen is None else result if seen.open else "refused"
     gone = stage.engine.wait_exit(replica, 0) if replica.vanishes and result == "hung" else None
     return "refused" if gone is not None else result
 

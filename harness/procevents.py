@@ -48,10 +48,12 @@ _KEPT: Final = 20_000
 class Past:
     """What happened to one process: instants in nanoseconds of CLOCK_MONOTONIC, 0 for never seen.
 
+    ``parent`` is the process that forked it, 0 when that was not seen.
     ``status`` is its exit status, 128+N for signal N; ``signalled`` says which of the two. ``ended_ns`` is the end of its first thread:
     where that leaves the others running, the process goes on.
     """
 
+    parent: int = 0
     forked_ns: int = 0
     executed_ns: int = 0
     ended_ns: int = 0
@@ -141,10 +143,11 @@ class ProcEvents:
         at = _EVENT_AT + _EVENT.size
         with self._lock:
             if what == _PROC_EVENT_FORK:
-                _, _, pid, thread_group = _FORK.unpack_from(message, at)
+                _, parent, pid, thread_group = _FORK.unpack_from(message, at)
                 if pid == thread_group:
                     self._pasts.pop(pid, None)
-                    self._of(pid).forked_ns = at_ns
+                    past = self._of(pid)
+                    past.parent, past.forked_ns = parent, at_ns
             elif what == _PROC_EVENT_EXEC:
                 _, thread_group = _EXEC.unpack_from(message, at)
                 past = self._of(thread_group)

@@ -66,7 +66,7 @@ def test_the_life_of_a_process_is_remembered(told: Told) -> None:
     tell(EXEC, 20, 7, 7)
     tell(EXIT, 30, 7, 7, 3 << 8, 17)
     eventually(lambda: events.past(7).ended_ns)
-    assert events.past(7) == Past(forked_ns=10, executed_ns=20, ended_ns=30, status=3)
+    assert events.past(7) == Past(parent=1, forked_ns=10, executed_ns=20, ended_ns=30, status=3)
 
 
 def test_an_end_by_a_signal_is_told_apart_from_a_status_of_the_same_number(told: Told) -> None:
@@ -92,7 +92,7 @@ def test_a_pid_that_is_used_again_begins_anew(told: Told) -> None:
     tell(EXIT, 10, 7, 7, 0, 17)
     tell(FORK, 20, 1, 1, 7, 7)
     eventually(lambda: events.past(7).forked_ns)
-    assert events.past(7) == Past(forked_ns=20)
+    assert events.past(7) == Past(parent=1, forked_ns=20)
 
 
 def test_a_process_of_which_another_thread_executes_has_not_ended(told: Told) -> None:
@@ -101,7 +101,7 @@ def test_a_process_of_which_another_thread_executes_has_not_ended(told: Told) ->
     tell(EXIT, 20, 7, 7, 9, 17)
     tell(EXEC, 21, 7, 7)
     eventually(lambda: events.past(7).executed_ns)
-    assert events.past(7) == Past(forked_ns=10, executed_ns=21)
+    assert events.past(7) == Past(parent=1, forked_ns=10, executed_ns=21)
 
 
 def test_only_the_latest_processes_are_remembered(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:

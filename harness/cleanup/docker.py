@@ -29,6 +29,7 @@ from harness.errors import JetableError
 if TYPE_CHECKING:
     from docker import APIClient
 
+_LOST_COUNT: Final = "; where nobody is on it, only a restart of the engine makes it forget them"
 _LOOK_WITHIN_S: Final = 5
 _AT_ONCE: Final = 8
 _UNTAGGED: Final = "<none>:<none>"
@@ -179,7 +180,8 @@ def _remove_one(daemon: dockerd.Daemon, thing: Thing) -> str:
     except dockerd.NoSuchThingError:
         return ""
     except dockerd.RefusedError as error:
-        return str(error)
+        lost_count = thing.kind == "network" and "active endpoints" in str(error)
+        return f"{error}{_LOST_COUNT if lost_count else ''}"
     return ""
 
 

@@ -50,7 +50,8 @@ class Replica:
     also tells ``created_ns``, when the runtime had made the replica, and ``started_ns``, when its first process existed; 0 where there
     is no such thing. ``command`` is what really runs and ``stop_signal`` what its image asks for; empty: as the scenario says.
     ``patience_s``: with a health check of its own it may need so long until it is known to be healthy, however quick it is.
-    ``vanishes``: its address goes with it, so that a connection there would wait for an answer that nobody gives.
+    ``refuses`` is false where something in between takes every connection, so that nobody is refused but reset. ``vanishes``: its address
+    goes with it, so that a connection there would wait for an answer that nobody gives.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Replica:
     stop_signal: str = ""
     patience_s: float = 0.0
     vanishes: bool = False
+    refuses: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

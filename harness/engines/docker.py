@@ -89,6 +89,7 @@ _LAST_OUTPUT_S: Final = 0.3
 _JANITORS: Final = 8
 _CUT_OFF_WITHIN_NS: Final = 100_000_000
 _COMPARED: Final = 3
+_MOST_ANCESTORS: Final = 100
 _ONE_OOM_NS: Final = NS_PER_S // 10
 _EXECUTED_WITHIN_NS: Final = NS_PER_S // 20
 _EXECUTED_EVERY_S: Final = 0.001
@@ -143,6 +144,7 @@ class _Life:
     status: int = -1
     exit: Exit | None = None
     known: dict[int, Proc] = field(default_factory=dict)
+    own: dict[int, int] = field(default_factory=dict)
     commands: dict[int, str] = field(default_factory=dict)
     zombies: dict[int, tuple[Proc, int]] = field(default_factory=dict)
     told_zombies: set[int] = field(default_factory=set)
@@ -524,6 +526,7 @@ class DockerEngine:
             command=_shown_command(life),
             stop_signal="" if _declared(spec).stop_signal else _signal_name(life.image.stop_signal),
             vanishes=self._by_address,
+            refuses=self._by_address,
             patience_s=health.patience_s if (health := _health_of(spec.declared, life.image)) else 0.0,
         )
         with self._lock:
@@ -802,12 +805,31 @@ class DockerEngine:
             known = {life.main.pid: life.main.started} | {proc.pid: proc.started for proc in life.known.values()}
         found = proctable.family(proctable.scan(), Kinship(known=known, since=life.main.started))
         found.pop(life.main.pid, None)
+        found = {pid: proc for pid, proc in found.items() if self._descends(life, proc)}
         with life.lock:
             for proc in found.values():
                 if life.known.get(proc.pid) != proc and proc.alive:
                     life.known[proc.pid] = proc
                     life.commands[proc.pid] = proctable.command_line(proc)
         return list(found.values())
+
+    def _descends(self, life: _Life, proc: Proc) -> bool:
+        """Whether process 1 or a descendant of it made this process.
+
+        What somebody executes in a container, such as a health check, comes from outside. When it ends, what it leaves behind becomes a
+        child of process 1, whose fault it is not.
+        """
+        if self._kernel is None or life.main is None or life.own.get(proc.pid) == proc.started:
+            return True
+        pid = proc.pid
+        for _ in range(_MOST_ANCESTORS):
+            if pid == life.main.pid or not pid:
+                break
+            pid = self._kernel.past(pid).parent
+        if pid != life.main.pid and self._kernel.whole:
+            return False
+        life.own[proc.pid] = proc.started
+        return True
 
     def _look(self) -> None:
         """Learn who the descendants are, who is a zombie for long, and once each replica has settled, who process 1 is."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness import marks
+from harness import marks, proctable
 from harness.cleanup import clean_run
 from harness.clock import NS_PER_S
 from harness.dockerd import Daemon
@@ -352,6 +352,21 @@ def test_whom_the_kernel_kills_with_process_1_is_told_as_cut_off(run: Run) -> No
         return
     (process,) = run.the(CutOff).processes
     assert process.pid == descendant.pid
+
+
+def test_what_a_health_check_leaves_behind_is_not_the_apps(run: Run) -> None:
+    if ProcEvents.open() is None:
+        pytest.skip("the kernel does not tell this user of processes: who made one can't be known")
+    test = "if [ -e /tmp/left ]; then exit 0; fi; touch /tmp/left; sleep 60 & sleep 60"
+    says = declared(healthcheck={"test": test, "interval": "100ms", "timeout": "200ms", "retries": 1})
+    replica = run.up(child("checked.1", "--listen", "--on-term", "0", "--leave", "child", says=says))
+    main = replica.pid
+    eventually(lambda: [proc for proc in proctable.scan().procs.values() if proc.parent == main and proc.name == "sleep"])
+    (own,) = run.engine.descendants(replica)
+    assert "child.py" in own.command
+    assert run.end(replica, "SIGTERM").status == 0
+    (cut,) = run.the(CutOff).processes
+    assert cut.pid == own.pid
 
 
 def test_what_a_replica_changes_in_its_own_filesystem_is_told_and_in_a_volume_it_is_not(run: Run) -> None:
