@@ -69,7 +69,8 @@ def wait_healthy(stage: Stage, replica: Replica, healthcheck: Healthcheck) -> No
         now_ns = stage.clock.now_ns()  # before the look, since who holds a new socket may take a while to find out
         seen = _raise_if_gone(stage, replica)
         if not listening and healthcheck.kind in ("http", "tcp", "test") and _is_open(replica, seen):
-            stage.record(PhaseReached(at_ns=now_ns, replica=replica.name, phase="listening"))
+            at_ns = seen.since_ns if seen is not None and seen.since_ns else now_ns
+            stage.record(PhaseReached(at_ns=at_ns, replica=replica.name, phase="listening"))
             listening = may_ask = True
         if may_ask and now_ns >= next_ask_ns:
             last = _ask(stage, replica, healthcheck)

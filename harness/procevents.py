@@ -18,6 +18,7 @@ import time
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, Self
 
 _NETLINK_CONNECTOR: Final = 11
@@ -40,6 +41,7 @@ _PROC_EVENT_FORK: Final = 0x1
 _PROC_EVENT_EXEC: Final = 0x2
 _PROC_EVENT_EXIT: Final = 0x80000000
 _ACKNOWLEDGES_WITHIN_S: Final = 0.5
+_LATEST: Final = 1000
 _KEPT: Final = 20_000
 """So many processes are remembered, the latest."""
 
@@ -101,6 +103,11 @@ class ProcEvents:
         with self._lock:
             found = self._pasts.get(pid)
             return Past() if found is None else Past(**{name: getattr(found, name) for name in Past.__slots__})
+
+    def executed_since(self, at_ns: int) -> list[int]:
+        """The processes that executed a program at ``at_ns`` or later, those that were forked last first; of the latest thousand."""
+        with self._lock:
+            return [pid for pid, past in islice(reversed(self._pasts.items()), _LATEST) if past.executed_ns >= at_ns and not past.ended_ns]
 
     @property
     def whole(self) -> bool:

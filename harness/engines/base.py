@@ -98,13 +98,15 @@ class Listening:
     """Whether a replica holds its port open, and how many connections wait in its accept queue.
 
     ``taken_by`` names the program that listens there when that is not the replica: ``nginx (pid 12)``; empty otherwise. ``inward``: the
-    replica listens where only itself can reach it, so that the port is not open to anybody.
+    replica listens where only itself can reach it, so that the port is not open to anybody. ``since_ns``: it was open then already, 0 when
+    that is not known.
     """
 
     open: bool
     backlog: int = 0
     taken_by: str = ""
     inward: bool = False
+    since_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

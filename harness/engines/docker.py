@@ -65,6 +65,7 @@ from harness.engines.docker_evidence import (
     tighten_memory,
     uid_of,
 )
+from harness.engines.docker_first_look import FirstLook
 from harness.engines.docker_image import Health, Image, have_image
 from harness.engines.docker_network import Networks, reached_by_address
 from harness.errors import EngineLostError, KeyOfScenarioError, MachineError, UsageError
@@ -139,6 +140,7 @@ class _Life:
     away: bool = False
     paused: bool = False
     ending: bool = False
+    opened_ns: int = 0
     ended_ns: int = 0
     died_ns: int = 0
     status: int = -1
@@ -295,7 +297,12 @@ class DockerEngine:
             return Listening(open=False) if life.ended_ns else None
         at_port = [listener for listener in found if listener.port == life.port]
         outward = [listener for listener in at_port if not listener.loopback]
-        return Listening(open=bool(outward), backlog=sum(listener.backlog for listener in outward), inward=bool(at_port) and not outward)
+        return Listening(
+            open=bool(outward),
+            backlog=sum(listener.backlog for listener in outward),
+            inward=bool(at_port) and not outward,
+            since_ns=life.opened_ns if outward else 0,
+        )
 
     def healthy(self, replica: Replica) -> bool | None:
         """What the engine's own health check says, where the image or the scenario has one and nothing else is to be asked."""
@@ -496,12 +503,15 @@ class DockerEngine:
 
     def _run(self, life: _Life, created_ns: int) -> Replica:
         spec, api = life.spec, self._daemon.api
+        look = FirstLook(self._kernel, self._context.clock, life.container, life.port) if self._kernel is not None else None
         try:
             with translated():
                 self._make_ready(life)
                 api.start(life.container)
         except RefusedError as error:
             raise _why_not_started(spec, life.image, error) from error
+        finally:
+            life.opened_ns = look.end() if look is not None else 0
         running_ns = self._context.clock.now_ns()
         with translated():
             found = api.inspect_container(life.container)
