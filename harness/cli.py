@@ -152,7 +152,7 @@ def main() -> None:
     default="",
     metavar="NAME",
     shell_complete=_engines,
-    help="Where replicas live: process or docker. Default: process; docker where a target has nothing but an image.",
+    help="Where replicas live: process or docker. Default: process; docker where a process type has an image or a build and no command.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Repeat a run's choices; printed at the end of every run.")
 @click.option("--repeat", type=click.IntRange(1, 1000), default=1, show_default=True, help="Run everything so many times.")

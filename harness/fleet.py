@@ -386,8 +386,8 @@ class Fleet:
         """Wait until something is in flight on the victim, at most until ``deadline_ns``; returns how much is.
 
         A request that is about to be answered would be gone before the signal arrives. So this waits for one that lasts: nothing new was
-        sent for a while, and something is in flight all the same; or for several at once. A load that has neither for a quarter of a
-        second is one of short requests: then one that was sent just now must do.
+        sent for a while, and more than one is in flight all the same, as any one may be just about to end; or for several at once. A load
+        that has neither for a quarter of a second has few users or short requests: then a single one must do, or one sent just now.
         """
         load, clock = self._stage.load, self._stage.clock
         since_ns, before = clock.now_ns(), load.sent(victim.name)
@@ -395,7 +395,7 @@ class Fleet:
         while True:
             in_flight, sent, now_ns = load.in_flight(victim.name), load.sent(victim.name), clock.now_ns()
             fresh = sent > before and now_ns >= patient_until_ns
-            lasting = now_ns - since_ns > LASTING_NS
+            lasting = now_ns - since_ns > LASTING_NS and (in_flight > 1 or now_ns >= patient_until_ns)
             if in_flight > 0 and (fresh or lasting or in_flight >= SEVERAL):
                 return in_flight
             if now_ns >= deadline_ns or self._is_gone(victim):

@@ -32,6 +32,7 @@ LOOK_EVERY_S: Final = 0.001
 KNOCK_EVERY_S: Final = 0.02
 _INWARD: Final = "it listens on its loopback address only, where nothing outside its container reaches it"
 
+_OWN_CHECK: Final = "its own health check had not passed"
 HUNG_AFTER_S: Final = 0.25
 """A knock that was connected and got no answer for so long hangs."""
 
@@ -79,11 +80,16 @@ def wait_healthy(stage: Stage, replica: Replica, healthcheck: Healthcheck) -> No
                 return
             next_ask_ns = now_ns + healthcheck.ask_every.ns
         if now_ns >= deadline_ns:
-            seen = stage.engine.listening(replica)
-            if seen is not None and seen.inward:
-                raise NotHealthyError("never-healthy", f"{_INWARD} (waited {Duration(ns=round(patience_s * NS_PER_S))})")
-            raise NotHealthyError("never-healthy", f"{last.why} (waited {Duration(ns=round(patience_s * NS_PER_S))})")
+            raise NotHealthyError("never-healthy", f"{_why_not(stage, replica, last)} (waited {Duration(ns=round(patience_s * NS_PER_S))})")
         stage.clock.sleep(LOOK_EVERY_S)
+
+
+def _why_not(stage: Stage, replica: Replica, last: _Asked) -> str:
+    seen = stage.engine.listening(replica)
+    if seen is not None and seen.inward:
+        return _INWARD
+    known = stage.engine.why_not_healthy(replica) if last.why == _OWN_CHECK and isinstance(stage.engine, TellsHealth) else ""
+    return known or last.why
 
 
 def _raise_if_gone(stage: Stage, replica: Replica) -> Listening | None:
@@ -111,7 +117,7 @@ def _is_open(replica: Replica, seen: Listening | None) -> bool:
 def _ask(stage: Stage, replica: Replica, healthcheck: Healthcheck) -> _Asked:
     told = stage.engine.healthy(replica) if isinstance(stage.engine, TellsHealth) else None
     if told is not None:
-        return _Asked(healthy=told, why="its own health check had not passed")
+        return _Asked(healthy=told, why=_OWN_CHECK)
     match healthcheck.kind:
         case "http":
             return _ask_http(replica, healthcheck)

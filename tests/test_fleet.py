@@ -195,13 +195,23 @@ def test_a_replica_that_is_never_healthy_is_killed_and_its_end_is_not_called_its
 
 def test_requests_that_come_and_go_are_not_taken_for_one_that_lasts() -> None:
     """In flight at every look, but never the same one: the signal waits for one that was sent since the last look."""
-    load = ScriptedLoad(in_flight=[1], on_the_way=[0], fresh=False)
+    load = ScriptedLoad(in_flight=[2], on_the_way=[0], fresh=False)
     play = Play(load)
     victim = play.fleet.start("web")
     began_ns = play.clock.now_ns()
     play.fleet.stop(victim, order(busy_within_s=5.0))
     lasted_ns = play.of("terminate")[0].at_ns - began_ns
-    assert 5_000_000 <= lasted_ns < 10_000_000  # nothing new was sent for five milliseconds: that one lasts
+    assert 5_000_000 <= lasted_ns < 10_000_000  # nothing new was sent for five milliseconds: those two last
+
+
+def test_a_single_request_that_lasts_must_do_only_when_no_second_one_comes() -> None:
+    """It may be just about to end, and two seldom end at once."""
+    play = Play(ScriptedLoad(in_flight=[1], on_the_way=[0], fresh=False))
+    victim = play.fleet.start("web")
+    began_ns = play.clock.now_ns()
+    play.fleet.stop(victim, order(busy_within_s=5.0))
+    lasted_ns = play.of("terminate")[0].at_ns - began_ns
+    assert 250_000_000 <= lasted_ns < 260_000_000
 
 
 def test_a_load_of_short_requests_is_signalled_on_one_that_was_sent_just_now() -> None:

@@ -199,17 +199,17 @@ CAUSES: Final[tuple[Cause, ...]] = (
     ),
     Cause(
         name=names.DROPPED_IN_FLIGHT,
-        needs="all on new connections without a byte of an answer, and the accept queue was not empty when the listener closed",
-        fits=_in_backlog,
-        cause=_backlog_words,
-        cure="Accept what waits before closing the listener, or stop new requests first: drain: in routing, a preStop sleep on Kubernetes.",
-    ),
-    Cause(
-        name=names.DROPPED_IN_FLIGHT,
         needs="the exit status is 128 plus the signal's number, and the process was gone at once",
         fits=_no_handler,
         cause=lambda drops: f"Nothing handles {_signal(drops)}, so it ended the process at once: it {_exit_words(drops)}.",
         cure=_WAIT,
+    ),
+    Cause(
+        name=names.DROPPED_IN_FLIGHT,
+        needs="all on new connections without a byte of an answer, and the accept queue was not empty when the listener closed",
+        fits=_in_backlog,
+        cause=_backlog_words,
+        cure="Accept what waits before closing the listener, or stop new requests first: drain: in routing, a preStop sleep on Kubernetes.",
     ),
     Cause(
         name=names.DROPPED_IN_FLIGHT,

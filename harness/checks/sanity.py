@@ -40,7 +40,8 @@ CONTROL_UNTIL_S: Final = 1.0
 """The control server has to have answered within so long of the load's last request."""
 
 BUSY_CURES: Final = (
-    "Send more load (users or rate), use slower requests or a longer busy_within, or write when: any if an idle victim is what you mean."
+    "Send more load (users or rate), use slower requests or a longer busy_within, or write when: any in the step "
+    "(terminate: {replica: any, when: any}) if an idle victim is what you mean."
 )
 
 
@@ -208,7 +209,13 @@ def _faults(facts: Facts) -> list[Finding]:
     idle = [fault for fault in faults if fault.landed and fault.order.wants_busy and not fault.busy]
     loadless = [fault for fault in idle if fault.order.in_flight < 0]
     if loadless:
-        findings.append(_idle(loadless, len(faults), cure="This process type takes no load: write when: any beside the step."))
+        findings.append(
+            _idle(
+                loadless,
+                len(faults),
+                cure="This process type takes no load: write when: any in the step, as in kill: {process: worker, when: any}.",
+            )
+        )
     if len(idle) > len(loadless):
         findings.append(_idle([fault for fault in idle if fault.order.in_flight >= 0], len(faults), cure=BUSY_CURES))
     return findings or [_landed(faults)]

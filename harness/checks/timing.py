@@ -176,6 +176,10 @@ def _last_words(lives: Sequence[Life]) -> str:
 
 
 def _never_ready_cure(life: Life) -> str:
+    if life.failed is not None and "loopback address only" in life.failed.detail:
+        return "It listens on 127.0.0.1, which nobody outside the container reaches: bind 0.0.0.0."
+    if life.failed is not None and "its own health check" in life.failed.detail:
+        return "Make the health check's command pass inside the container, give it more time (start_period), or write healthcheck: /path."
     if life.listening_ns:
         return "It listens but is not healthy: let the healthcheck answer with 200 to 399 once it is ready, or raise start_period."
     where = "on 0.0.0.0, since nobody reaches 127.0.0.1 of a container" if life.created_ns else "on 127.0.0.1 or all addresses"

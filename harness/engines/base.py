@@ -203,6 +203,10 @@ class TellsHealth(Protocol):
         """Whether a health probe would succeed now; None when the replica must be asked."""
         ...
 
+    def why_not_healthy(self, replica: Replica) -> str:
+        """Why it was not, as far as that is known; empty when it is not."""
+        ...
+
 
 @runtime_checkable
 class Prepares(Protocol):

@@ -309,6 +309,20 @@ class DockerEngine:
         life = self._lives[replica.name]
         return life.health == "healthy" if _health_of(life.spec.declared, life.image) else None
 
+    def why_not_healthy(self, replica: Replica) -> str:
+        """What the engine's own health check said last; it keeps the last few answers with their output."""
+        life = self._lives[replica.name]
+        try:
+            with translated():
+                health = self._daemon.api.inspect_container(life.container)["State"].get("Health") or {}
+        except (RefusedError, DaemonGoneError):
+            return ""
+        answers = health.get("Log") or ()
+        if not answers:
+            return "its own health check was not asked once"
+        output = " ".join(str(answers[-1].get("Output") or "").split())[:200]
+        return f"its own health check ended with {answers[-1].get('ExitCode')}{f': {output}' if output else ''}"
+
     def log_tail(self, replica: Replica, lines: int) -> tuple[str, ...]:
         """The last lines that the replica wrote to stdout or stderr."""
         return self._lives[replica.name].log.tail(lines)
@@ -956,7 +970,10 @@ def _health_of(declared: ProcessType | None, image: Image) -> Health | None:
     check = declared.healthcheck if declared else None
     if check is None:
         return image.health
-    return Health(patience_s=check.start_period.s) if check.test is not None and not check.disable else None
+    if check.test is None or check.disable:
+        return None
+    first_s = check.ask_every.s + check.timeout.s if "interval" in check.model_fields_set else 0.0
+    return Health(patience_s=check.start_period.s + first_s)
 
 
 def _lacks(daemon: Daemon, declared: ProcessType) -> list[str]:

@@ -269,7 +269,9 @@ class ProcessEngine:
 
     def _note_image(self, spec: ReplicaSpec) -> None:
         """Say once that an image is not used, lest somebody who pasted a Compose service believes that it was."""
-        image = spec.declared.image if spec.declared is not None else None
+        said = spec.declared
+        contained = said is not None and bool(said.init or said.read_only or said.user or said.cap_drop or said.mem_limit or said.cpus)
+        image = (said.image or (f"built from {said.build.context}" if said.build and contained else "")) if said is not None else ""
         with self._lock:
             told, self._told_of = spec.process in self._told_of, self._told_of | {spec.process}
         if image and not told:

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.checks.wording import count, grouped, percent, span
+from harness.outcome import Outcome
 from harness.report.console import STYLES, glyphs, prose_width
 from harness.report.model import FaultRow, PhaseRow, RunReport, Summary
 from harness.report.text import clean, clean_lines, elapsed
@@ -158,7 +159,9 @@ def _requests(summary: Summary) -> Text:
         return Text("no request was sent", style=STYLES[Verdict.UNKNOWN])
     style = STYLES[Verdict.FAIL] if summary.dropped else ""
     outage = f", longest outage {span(summary.longest_outage_s)}" if summary.outages else ""
-    return Text.assemble(count(summary.requests, "request"), ", ", (f"{grouped(summary.dropped)} dropped", style), outage)
+    saved = sum(share.count for share in summary.outcomes if share.name == Outcome.RETRIED.value)
+    retried = f", {grouped(saved)} saved by a retry" if saved else ""
+    return Text.assemble(count(summary.requests, "request"), ", ", (f"{grouped(summary.dropped)} dropped", style), retried, outage)
 
 
 def _answers(summary: Summary) -> Text:

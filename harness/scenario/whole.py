@@ -44,7 +44,9 @@ ThresholdText = Annotated[
 class Scenario(Part):
     """One scenario file."""
 
-    not_yet: ClassVar[Mapping[str, str]] = {"services": "; start backing services yourself and pass their URLs in environment"}
+    not_yet: ClassVar[Mapping[str, str]] = {
+        "services": "; start backing services yourself and pass their URLs in environment; a Compose file's service belongs under target"
+    }
 
     jetable: Annotated[Literal[1], PlainValidator(_version), WithJsonSchema({"const": 1, "type": "integer"})] = Field(
         description="version of this format", examples=[1], json_schema_extra={"type_words": "1"}

@@ -319,6 +319,10 @@ def test_the_health_of_a_check_in_the_container_is_what_the_engine_says_of_it(ru
     eventually(lambda: (status(well), status(sick)) == ("healthy", "unhealthy"))
     eventually(lambda: run.engine.healthy(well))
     assert run.engine.healthy(sick) is False
+    assert run.engine.why_not_healthy(sick).startswith("its own health check ended with 1")
+    unasked = run.up(child("unasked.1", "--listen", says=declared(healthcheck={"test": "true", "interval": "60s"})))
+    assert run.engine.why_not_healthy(unasked) == "its own health check was not asked once"
+    assert unasked.patience_s > 60
     assert run.engine.healthy(run.up(child("unchecked.1", "--listen"))) is None
 
 
