@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from harness.checks.summary import Summary
+from harness.checks.summary import Share, Summary
 from harness.report.model import PhaseRow, RunReport
 from harness.report.terminal import EVIDENCE_LINES, FULL_FINDINGS, MOST_ADVICE, MOST_NOTES, print_run, print_suite
 from harness.verdict import Finding, Verdict
@@ -41,6 +41,12 @@ def in_order(text: str, *parts: str) -> bool:
         if at < 0:
             return False
     return True
+
+
+def test_what_only_retries_saved_stands_beside_what_was_dropped(make: Make, summary: MakeSummary) -> None:
+    saved = summary(outcomes=(Share(name="ok", count=48_182), Share(name="retried", count=16)))
+    assert "48 210 requests, 12 dropped, 16 saved by a retry, " in " ".join(shown(make(summary=saved)).split())
+    assert "saved by a retry" not in shown(make())
 
 
 @pytest.mark.parametrize("width", [80, 120])
