@@ -7,13 +7,16 @@ needs one that the engine lacks is refused before anything starts.
 
 from __future__ import annotations
 
+import signal as signals
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from harness.clock import Clock
+from harness.errors import MachineError, UsageError
 from harness.history import Event, Process
+from harness.keptlog import KeptLog
 from harness.scenario import ProcessType
 
 
@@ -132,6 +135,23 @@ class EngineContext:
     record: Callable[[Event], None] = lambda _event: None
     note: Callable[[str], None] = lambda _text: None
     tell: Callable[[str], None] = lambda _text: None
+
+
+def open_log(context: EngineContext, spec: ReplicaSpec) -> KeptLog:
+    """The log of a replica that is about to be started; raises `MachineError` when the folder takes no file."""
+    path = context.logs / f"{spec.name}.log"
+    try:
+        return KeptLog(path)
+    except OSError as error:
+        raise MachineError(f"can't write {path}: {error.strerror}; name another folder with --reports") from error
+
+
+def signal_number(name: str) -> signals.Signals:
+    """The signal that is called ``name``; raises `UsageError` when this machine has none."""
+    try:
+        return signals.Signals[name]
+    except KeyError:
+        raise UsageError(f"{name} is no signal of this machine; write its full name, such as SIGTERM") from None
 
 
 class EngineClass(Protocol):

@@ -38,7 +38,7 @@ from harness import marks, proctable
 from harness.clock import NS_PER_S
 from harness.command import fill
 from harness.dockerd import Daemon, DaemonGoneError, NoSuchThingError, RefusedError, connect, finish, translated
-from harness.engines.base import EngineContext, Exit, Listening, Replica, ReplicaSpec, Sent
+from harness.engines.base import EngineContext, Exit, Listening, Replica, ReplicaSpec, Sent, open_log, signal_number
 from harness.engines.docker_container import (
     LOOPBACK,
     SCRATCH,
@@ -73,7 +73,7 @@ from harness.history import Contained, CutOff, EngineLost, OomKilled, PhaseReach
 from harness.keptlog import KeptLog
 from harness.loop import Loop
 from harness.procevents import Past, ProcEvents
-from harness.proctable import Kinship, Proc
+from harness.proctable import Kinship, Proc, Table
 from harness.scenario import ProcessType
 from harness.sockets import ListenTable, claim_port, listeners_of, socket_inodes
 
@@ -235,10 +235,7 @@ class DockerEngine:
     def signal(self, replica: Replica, signal: str, *, everything: bool = False) -> Sent:
         """Signal process 1, or all processes of the container; SIGKILL of process 1 ends them all."""
         life = self._lives[replica.name]
-        try:
-            number = signals.Signals[signal]
-        except KeyError:
-            raise UsageError(f"{signal} is no signal of this machine; write its full name, such as SIGTERM") from None
+        number = signal_number(signal)
         sent = self._send(life, number)
         if number == signals.SIGKILL:
             life.killed = life.killed or sent.delivered
@@ -486,7 +483,7 @@ class DockerEngine:
             addresses = (spec.host, *addresses[1:])
         published = -1 if self._by_address else spec.port or _free_port()
         place = Place(network=self._networks.full_name(networks[0]), address=addresses[0], published=published)
-        log = _open_log(self._context, spec)
+        log = open_log(self._context, spec)
         config = container_config(self._daemon, self._context.run_id, spec, image, place)
         at_ns = self._context.clock.now_ns()
         try:
@@ -821,13 +818,13 @@ class DockerEngine:
 
     # Processes
 
-    def _members(self, life: _Life) -> list[Proc]:
+    def _members(self, life: _Life, table: Table | None = None) -> list[Proc]:
         """The container's processes other than process 1, zombies included."""
         if life.main is None:
             return []
         with life.lock:
             known = {life.main.pid: life.main.started} | {proc.pid: proc.started for proc in life.known.values()}
-        found = proctable.family(proctable.scan(), Kinship(known=known, since=life.main.started))
+        found = proctable.family(table or proctable.scan(), Kinship(known=known, since=life.main.started))
         found.pop(life.main.pid, None)
         found = {pid: proc for pid, proc in found.items() if self._descends(life, proc)}
         with life.lock:
@@ -857,14 +854,17 @@ class DockerEngine:
 
     def _look(self) -> None:
         """Learn who the descendants are, who is a zombie for long, and once each replica has settled, who process 1 is."""
-        now_ns = self._context.clock.now_ns()
-        for life in list(self._lives.values()):
-            if life.ended_ns or life.main is None or life.replica is None:
+        lives = [life for life in list(self._lives.values()) if not life.ended_ns]
+        if not lives:
+            return
+        table, now_ns = proctable.scan(), self._context.clock.now_ns()
+        for life in lives:
+            if life.main is None or life.replica is None:
                 continue
             if life.paused:  # nobody can wait for anybody there
                 life.zombies = {}
                 continue
-            self._look_for_zombies(life, self._members(life), now_ns)
+            self._look_for_zombies(life, self._members(life, table), now_ns)
             self._look_at_main(life, life.main)
             if life.main_listened and now_ns - life.replica.running_ns > _SETTLED_NS:
                 self._tell_contained(life)
@@ -1022,14 +1022,6 @@ def _cgroup(pid: int) -> str:
         return Path(f"/proc/{pid}/cgroup").read_text()
     except OSError:
         return ""
-
-
-def _open_log(context: EngineContext, spec: ReplicaSpec) -> KeptLog:
-    path = context.logs / f"{spec.name}.log"
-    try:
-        return KeptLog(path)
-    except OSError as error:
-        raise MachineError(f"can't write {path}: {error.strerror}; name another folder with --reports") from error
 
 
 def _why_not_started(spec: ReplicaSpec, image: Image, error: RefusedError) -> KeyOfScenarioError:

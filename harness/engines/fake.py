@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from harness.clock import NS_PER_S
-from harness.engines.base import EngineContext, Exit, Listening, Replica, ReplicaSpec, Sent
+from harness.engines.base import EngineContext, Exit, Listening, Replica, ReplicaSpec, Sent, signal_number
 from harness.errors import UsageError
 from harness.history import OomKilled, Process
 
@@ -128,8 +128,7 @@ class FakeEngine:
     def signal(self, replica: Replica, signal: str, *, everything: bool = False) -> Sent:
         """Send ``signal``: SIGKILL ends it, a stop signal begins what the script says, others do nothing."""
         self._catch_up()
-        if signal not in signals.Signals.__members__:
-            raise UsageError(f"{signal} is no signal of this machine; write its full name, such as SIGTERM")
+        signal_number(signal)  # only a real one is taken
         at_ns = self._clock.now_ns()
         with self._lock:
             life = self._lives[replica.name]

@@ -36,7 +36,7 @@ from typing import Final
 from harness import marks, proctable
 from harness.clock import NS_PER_S
 from harness.command import fill
-from harness.engines.base import EngineContext, Exit, Listening, Replica, ReplicaSpec, Sent
+from harness.engines.base import EngineContext, Exit, Listening, Replica, ReplicaSpec, Sent, open_log, signal_number
 from harness.errors import KeyOfScenarioError, MachineError, UsageError
 from harness.history import Process
 from harness.keptlog import KeptLog
@@ -175,10 +175,7 @@ class ProcessEngine:
     def signal(self, replica: Replica, signal: str, *, everything: bool = False) -> Sent:
         """Send ``signal`` to the main process, or to the whole replica: its own process group first, in one system call."""
         life = self._lives[replica.name]
-        try:
-            number = signals.Signals[signal]
-        except KeyError:
-            raise UsageError(f"{signal} is no signal of this machine; write its full name, such as SIGTERM") from None
+        number = signal_number(signal)
         sent = self._signal_main(life, number, group=everything)
         life.touched_ns = sent.at_ns
         if everything:
@@ -299,7 +296,7 @@ class ProcessEngine:
         values = {"python": sys.executable, "port": port, "scratch": self._context.scratch, "replica": spec.name}
         argv = [fill(word, values) for word in spec.argv]
         environment = self._environment(spec, values)
-        log = _open_log(self._context, spec)
+        log = open_log(self._context, spec)
         reader, writer = _log_pipe()
         process: subprocess.Popen[bytes] | None = None
         try:
@@ -740,14 +737,6 @@ def _why_not_executed(command: str, folder: Path, error: OSError, *, on_path: bo
     if error.errno == errno.ENOEXEC:
         return f"command {command} is no program of this machine; a script needs a first line such as #!/bin/sh"
     return f"command {command} can't be executed: {error.strerror}; mend command"
-
-
-def _open_log(context: EngineContext, spec: ReplicaSpec) -> KeptLog:
-    path = context.logs / f"{spec.name}.log"
-    try:
-        return KeptLog(path)
-    except OSError as error:
-        raise MachineError(f"can't write {path}: {error.strerror}; name another folder with --reports") from error
 
 
 def _log_pipe() -> tuple[int, int]:
