@@ -131,9 +131,12 @@ class Signalled(Line, frozen=True, tag="signalled"):
     Attributes:
         at_ns: The instant before the system call.
         until_ns: The instant after it.
-        purpose: ``terminate``, ``kill``, ``scale``, ``grace-over`` (SIGKILL at the end of the grace), ``survivor`` or ``teardown``.
+        purpose: ``terminate``, ``kill``, ``scale``, ``start`` (a stop while it starts) or ``signal`` (one that it may live through); after
+            one of these ``again`` (the stop signal a second time) and ``grace-over`` (SIGKILL at the end of the grace); ``survivor`` or
+            ``teardown``.
         delivered: False when the replica's main process was already gone.
-        wants_busy: The step demands that a request is in flight on the victim.
+        wants_busy: The step demands that the victim is as ``when`` says.
+        when: ``in-flight``, ``mid-response``, ``just-accepted`` or ``idle``; empty: in-flight where ``wants_busy``, else anything.
         in_flight: Requests that awaited the first byte of their answer from the victim, as the load told it at ``at_ns``, or when the
             router was told before; -1 when it gets no load.
         grace_s: What the scenario grants before SIGKILL; 0 for a kill.
@@ -148,6 +151,7 @@ class Signalled(Line, frozen=True, tag="signalled"):
     purpose: str
     delivered: bool = True
     wants_busy: bool = False
+    when: str = ""
     in_flight: int = -1
     grace_s: float = 0.0
     lag_s: float = 0.0
