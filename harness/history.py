@@ -166,6 +166,48 @@ class Knocked(Line, frozen=True, tag="knocked"):
     result: str
 
 
+class Held(Line, frozen=True, tag="held"):
+    """A connection that the harness itself held to a replica over a stop.
+
+    Attributes:
+        at_ns: The instant before it was asked for; ``connected_ns``: it was made, 0 when it never was.
+        ended_ns: The instant at which its end was seen, or at which the harness let go of it.
+        what: ``idle``, ``silent``, ``half-open``, ``http/1.0`` or ``pipelined``.
+        path: What was asked for on it; empty for a silent one.
+        sent_ns: The instant after its requests were sent; 0 when no whole one was.
+        requests: How many whole requests were sent.
+        answered_ns: When each of their answers was whole.
+        end: ``refused`` (never made), ``closed`` (FIN between two answers, or after the last), ``cut`` (FIN in the middle of an answer),
+            ``reset``, ``done`` (all was answered and the harness closed it), or ``open`` (nothing had ended it when the harness let go).
+        close_told: The last answer said that the connection would be closed (RFC 9112, section 9.6).
+    """
+
+    at_ns: int
+    ended_ns: int
+    step: int
+    replica: str
+    what: str
+    end: str
+    path: str = ""
+    connected_ns: int = 0
+    sent_ns: int = 0
+    requests: int = 0
+    answered_ns: tuple[int, ...] = ()
+    close_told: bool = False
+
+
+class LetGo(Line, frozen=True, tag="let-go"):
+    """The grace was over with nothing in flight: the load and the harness closed their connections to the replica before any SIGKILL.
+
+    ``held`` of them were the harness's own.
+    """
+
+    at_ns: int
+    step: int
+    replica: str
+    held: int = 0
+
+
 class Exited(Line, frozen=True, tag="exited"):
     """A replica's main process ended; ``status`` is its exit status, 128+N when signal N ended it, -1 when it can't be known.
 
@@ -407,6 +449,8 @@ Event: TypeAlias = (
     | Routed
     | Signalled
     | Knocked
+    | Held
+    | LetGo
     | Exited
     | Survived
     | Contained

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, JsonValue, PlainValidator, WithJsonSchema, model_serializer
 
@@ -18,6 +18,11 @@ from harness.words import MistakeError, did_you_mean, one_of, quoted, shown
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 MAX_USERS: Final = 5000
 USERS_OF_AN_OPEN_MODEL: Final = 1000
+
+ConnectionKind: TypeAlias = Literal["idle", "silent", "half-open", "http/1.0", "pipelined"]
+"""What the harness can hold to a replica while it is stopped; `harness.connections` says what each is."""
+
+MAX_CONNECTIONS: Final = 20
 
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _OWN_HEADERS: Final = {
@@ -334,6 +339,15 @@ class Load(Part):
         description="what is sent, chosen by weight",
         examples=[["GET /items/{id}"]],
         json_schema_extra={"type_words": "list of requests (see below)"},
+    )
+
+    connections: Annotated[tuple[ConnectionKind, ...], Field(max_length=MAX_CONNECTIONS), AsTuple] = Field(
+        default=(),
+        description="connections that the harness itself holds to each replica of this process type while a step stops it: idle (one "
+        "request was answered on it), silent (nothing was sent), half-open (a request was begun and never ended), http/1.0 and pipelined "
+        "(under way at the signal); a kind named twice is held twice",
+        examples=[["idle", "silent", "half-open"]],
+        json_schema_extra={"default_words": "none"},
     )
 
     @classmethod
