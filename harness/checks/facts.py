@@ -19,6 +19,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from signal import Signals
 from typing import Final, TypeAlias, TypeVar
 
 import numpy as np
@@ -56,8 +57,11 @@ from harness.scenario import Scenario
 
 E = TypeVar("E")
 
-FAULT_PURPOSES: Final = ("terminate", "scale", "kill")
-"""Purposes of signals that are faults; the others clean up after one."""
+STOP_PURPOSES: Final = ("terminate", "scale")
+"""Purposes of signals that ask a replica in service to stop, and grant it a grace."""
+
+FAULT_PURPOSES: Final = (*STOP_PURPOSES, "kill", "start", "signal")
+"""Purposes of signals that are faults; the others come after one, or clean up after it."""
 
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -79,6 +83,9 @@ AFTER_S: Final = 1.0
 
 STEP_OF: Final = {"pause": "pause", "network": "cut_network", "memory": "squeeze_memory"}
 """The step that takes away what an event calls so."""
+
+ENDED_BY_S: Final = 2.0
+"""A replica whose main process ends within this time of a signal that it should live through was ended by it."""
 
 NOUNS: Final = {"pause": "pause", "network": "cut", "memory": "squeeze"}
 """What findings call a disturbance."""
@@ -160,9 +167,32 @@ class Life:
         return self.exited is not None and self.exited.lost
 
     @property
+    def lived_through(self) -> tuple[Signalled, ...]:
+        """All signals that it got before its end, when each is one that it should live through; empty when one was to stop it."""
+        end_ns = self.exited.at_ns if self.exited else 0
+        before = tuple(each for each in self.signals if each.delivered and (not end_ns or each.at_ns <= end_ns))
+        return before if all(each.purpose == "signal" for each in before) else ()
+
+    @property
+    def ended_by(self) -> Signalled | None:
+        """The signal that ended it although it should have lived through it: by its status, or by the moment."""
+        if self.exited is None or self.exited.lost or not self.lived_through:
+            return None
+        last = self.lived_through[-1]
+        soon = self.exited.at_ns - last.at_ns <= ENDED_BY_S * NS_PER_S
+        return last if soon or self.exited.status == 128 + signal_number(last.signal) else None
+
+    @property
     def died_by_itself(self) -> bool:
-        """Its main process ended although nobody had signalled it, after it had started well."""
-        return self.exited is not None and not self.exited.commanded and not self.exited.lost and self.failed is None
+        """Its main process ended although nobody had stopped it, after it had started well."""
+        if self.exited is None or self.exited.lost or self.failed is not None or self.ended_by is not None:
+            return False
+        return not self.exited.commanded or bool(self.lived_through)
+
+    @property
+    def stopped_at_start(self) -> bool:
+        """A step asked it to stop before it was healthy."""
+        return any(each.purpose == "start" for each in self.signals)
 
     @property
     def last_log_line(self) -> str:
@@ -182,8 +212,10 @@ class Fault:
         replacement: The replica that took its place.
         killed: SIGKILL at the end of the grace, when the main process was still there to get it.
         end_ns: The end of its window.
+        again: The stop signal that it was sent a second time while it stopped.
         in_flight: Rows of `Attempts` that were in flight on the victim at the signal.
-        busy: How many were in flight when the victim had to be busy: at the signal, or before it when the router was told first.
+        busy: How many were as the step's ``when`` says, at the signal or before it when the router was told first: in flight, in the
+            middle of their answer (mid-response) or connected and not yet sent (just-accepted); for idle, how many were in flight.
         unproven: How many answers around the signal or the exit may have been cut without a trace.
         drained_ns: The end of the last answer to what was in flight at the signal; 0 when there was none.
     """
@@ -193,6 +225,7 @@ class Fault:
     victim: Life
     replacement: Life | None
     killed: Signalled | None
+    again: Signalled | None
     end_ns: int
     in_flight: Rows
     busy: int
@@ -201,7 +234,7 @@ class Fault:
 
     @property
     def kind(self) -> str:
-        """``terminate``, ``scale`` or ``kill``."""
+        """``terminate``, ``scale``, ``kill``, ``start`` or ``signal``."""
         return self.signal.purpose
 
     @property
@@ -231,18 +264,25 @@ class Fault:
 
     @property
     def landed(self) -> bool:
-        """The signal reached the victim, and its end was seen."""
-        return self.signal.delivered and self.victim.exited is not None
+        """The signal reached the victim, and its end was seen where it had to end."""
+        return self.signal.delivered and (self.victim.exited is not None or self.kind == "signal")
+
+    @property
+    def met(self) -> bool:
+        """The victim was as the step demanded."""
+        return not self.signal.wants_busy or (self.busy == 0) == (self.signal.when == "idle")
 
     @property
     def tells(self) -> bool:
         """It would have shown it if it had dropped a request: it landed on a busy victim, and each answer is proven to be whole."""
-        return self.landed and self.busy > 0 and not self.unproven
+        return self.landed and self.busy > 0 and not self.unproven and self.kind != "start"
 
     @property
     def exit_s(self) -> float | None:
-        """Seconds from the signal to the end of the main process."""
-        return None if self.victim.exited is None else (self.victim.exited.at_ns - self.signal.at_ns) / NS_PER_S
+        """Seconds from the signal to the end of the main process; None when it did not end by it."""
+        if self.victim.exited is None or (self.kind == "signal" and self.victim.ended_by is not self.signal):
+            return None
+        return (self.victim.exited.at_ns - self.signal.at_ns) / NS_PER_S
 
     def after_s(self, at_ns: int) -> float:
         """Seconds from the signal to ``at_ns``, negative before it."""
@@ -296,6 +336,11 @@ class Disturbance:
     def words(self) -> str:
         """``pause of web.1``, ``squeeze of web.1 to 32m``."""
         return f"{NOUNS.get(self.taken.what, self.taken.what)} of {self.victim.replica} {self.taken.detail}".strip()
+
+    @property
+    def met(self) -> bool:
+        """The victim was as the step demanded."""
+        return not self.taken.wants_busy or self.busy > 0
 
     @property
     def lasted_s(self) -> float:
@@ -387,12 +432,14 @@ class Facts:
         """Ops that the app's user would call failed.
 
         What the ledger has no end of is not among them, nor what was under way when the load of a run that did not finish was cut off:
-        nobody knows how those would have ended. Neither is what the machine is to blame for: see `unsent`, `stalled` and `aftermath`.
+        nobody knows how those would have ended. Neither is what the machine is to blame for: see `unsent`, `stalled` and `aftermath`;
+        nor what found no replica because the scenario itself wants none: `scaled_to_zero`.
         """
         kept = [code for outcome, code in CODE.items() if not outcome.dropped]
         if not self.finished:
             kept.append(CODE[Outcome.UNFINISHED])
-        return self.closed & ~np.isin(self.history.ops.outcome, kept) & ~self.unsent & ~self.stalled & ~self.aftermath
+        blameless = self.unsent | self.stalled | self.aftermath | self.scaled_to_zero
+        return self.closed & ~np.isin(self.history.ops.outcome, kept) & ~blameless
 
     @cached_property
     def stalls(self) -> tuple[tuple[int, int], ...]:
@@ -423,6 +470,7 @@ class Facts:
         windows += [
             (f"the stop of {fault.victim.replica}", fault.signal.at_ns, fault.victim.exited.at_ns if fault.victim.exited else fault.end_ns)
             for fault in self.faults
+            if fault.kind != "signal"
         ]
         stood = [
             (words, sum(end - begin for begin, end in lags if begin <= last and first <= end) / NS_PER_S)
@@ -477,6 +525,39 @@ class Facts:
         unfinished = self.history.ops.outcome == CODE[Outcome.UNFINISHED]
         mask: Mask = unfinished & np.isin(attempts.error[last], own)
         return mask
+
+    @cached_property
+    def scaled_to_zero(self) -> Mask:
+        """Ops that no replica took while the scenario itself had scaled the process type that takes the load to none."""
+        ops = self.history.ops
+        mask: Mask = np.zeros(len(ops), dtype=np.bool_)
+        for begin_ns, end_ns in self.zero_spans:
+            mask |= (ops.invoke_ns <= end_ns) & (ops.done_ns >= begin_ns)
+        mask &= self.closed & (ops.outcome == CODE[Outcome.UNAVAILABLE])
+        return mask
+
+    @cached_property
+    def zero_spans(self) -> tuple[tuple[int, int], ...]:
+        """Spans in which the scenario wanted no replica for the load: from the stop of the last one until one is asked for again."""
+        process = self.scenario.load_process
+        if not _scales_to_zero(self.scenario.model_dump(mode="json", include={"steps"}), process):
+            return ()
+        scaled = {event.replica: event.at_ns for event in self.events(Signalled) if event.purpose == "scale"}
+        up: set[str] = set()
+        spans: list[tuple[int, int]] = []
+        began_ns = 0
+        for event in self.history.events:
+            if isinstance(event, Routed):
+                if event.open:
+                    up.add(event.replica)
+                elif up == {event.replica} and event.replica in scaled:
+                    began_ns = min(event.at_ns, scaled[event.replica])
+                if not event.open:
+                    up.discard(event.replica)
+            elif isinstance(event, Spawned) and event.process == process and began_ns:
+                spans.append((began_ns, event.at_ns))
+                began_ns = 0
+        return (*spans, (began_ns, self.end_ns)) if began_ns else tuple(spans)
 
     @cached_property
     def answered(self) -> Mask:
@@ -578,7 +659,7 @@ class Facts:
     def faults(self) -> tuple[Fault, ...]:
         """Every stop that a step ordered, in order."""
         signals = [event for event in self.events(Signalled) if event.purpose in FAULT_PURPOSES]
-        return tuple(self._fault(number, signal, self._heirs.get(signal.replica)) for number, signal in enumerate(signals))
+        return tuple(self._fault(number, signal) for number, signal in enumerate(signals))
 
     @cached_property
     def disturbances(self) -> tuple[Disturbance, ...]:
@@ -627,31 +708,54 @@ class Facts:
             unproven=int(np.count_nonzero((done > taken.at_ns) & (done <= end_ns))),
         )
 
-    def _fault(self, number: int, signal: Signalled, heir: Life | None) -> Fault:
+    def _fault(self, number: int, signal: Signalled) -> Fault:
         victim = self.life(signal.replica)
         later = [other for other in victim.signals if other.at_ns >= signal.at_ns and other.purpose not in ("teardown", *FAULT_PURPOSES)]
+        ends_it = signal.purpose != "signal" or victim.ended_by is signal
+        heir = self._heirs.get(signal.replica) if ends_it else None
         ends = [other.until_ns for other in later] + [event.at_ns for event in victim.survived]
         ends += [victim.exited.at_ns] if victim.exited else [self.end_ns]
+        ends = ends if ends_it else [signal.at_ns + round(AFTER_S * NS_PER_S)]
         ends += [heir.healthy_ns] if heir else []
         ends.append(signal.at_ns + round(max(0.0, signal.lag_s) * NS_PER_S))  # until then the router sends it requests
         in_flight = self._in_flight(signal, signal.at_ns, signal.until_ns)
-        told_ns = self._told_ns(signal)
         attempts = self.history.attempts
         answered = in_flight[(attempts.reached[in_flight] == Reached.ANSWERED) & ~np.isin(in_flight, self.unproven)]
-        busy = in_flight if told_ns == signal.at_ns else self._in_flight(signal, told_ns, told_ns)
+        told_ns = self._told_ns(signal)
         unproven = np.intersect1d(self.unproven, self.by_replica.get(signal.replica, NO_ROWS))
         return Fault(
             number=number,
             signal=signal,
             victim=victim,
             replacement=heir,
-            killed=next((other for other in later if other.purpose == "grace-over" and other.delivered), None),
+            killed=next((other for other in later if ends_it and other.purpose == "grace-over" and other.delivered), None),
+            again=next((other for other in later if ends_it and other.purpose == "again" and other.delivered), None),
             end_ns=max([signal.until_ns, *ends]),
             in_flight=in_flight,
-            busy=len(busy),
+            busy=len(self._demanded(signal, told_ns)),
             unproven=int(np.count_nonzero(attempts.done_ns[unproven] > told_ns)),
             drained_ns=int(attempts.done_ns[answered].max()) if len(answered) else 0,
         )
+
+    def _demanded(self, signal: Signalled, told_ns: int) -> Rows:
+        """Attempts on the victim that were as ``when`` says, at the signal or when the router was told before it."""
+        attempts, rows = self.history.attempts, self.by_replica.get(signal.replica, NO_ROWS)
+        done = attempts.done_ns[rows]
+        under_way = (done == 0) | (done > told_ns)
+        match signal.when:
+            case "mid-response":
+                first = attempts.first_ns[rows]
+                late = (attempts.reached[rows] != Reached.ANSWERED) | (done - self._lag_ns(done) > told_ns)
+                found: Rows = rows[(first > 0) & (first < told_ns) & under_way & late]
+            case "just-accepted":
+                connected, sent = attempts.connected_ns[rows], attempts.sent_ns[rows]
+                silent = (sent == 0) | (sent > told_ns)
+                found = rows[~attempts.reused[rows] & (connected > 0) & (connected < told_ns) & silent & under_way]
+            case _ if told_ns == signal.at_ns:
+                found = self._in_flight(signal, told_ns, signal.until_ns)
+            case _:
+                found = self._in_flight(signal, told_ns, told_ns)
+        return found
 
     def _in_flight(self, signal: Signalled, at_ns: int, until_ns: int) -> Rows:
         """Attempts on the victim that the app had still to answer when what happened between ``at_ns`` and ``until_ns`` happened.
@@ -694,7 +798,7 @@ class Facts:
         """Whether a kill went to the descendants too; where only the main process was killed, workers may go on answering."""
         steps = [step for step in self.scenario.steps for _ in range(step.repeat)]
         step = steps[signal.step - 1] if 0 < signal.step <= len(steps) else None
-        return step is None or step.kill is None or step.kill.scope == "all"
+        return not self.life(signal.replica).survived and (step is None or step.kill is None or step.kill.scope == "all")
 
     @cached_property
     def unproven(self) -> Rows:
@@ -727,6 +831,22 @@ class Facts:
             return signal.at_ns
         told = [event.at_ns for event in self.events(Routed) if event.replica == signal.replica and not event.open]
         return max((at_ns for at_ns in told if at_ns <= signal.at_ns), default=signal.at_ns + round(signal.lag_s * NS_PER_S))
+
+
+def signal_number(name: str) -> int:
+    """The number of a signal that is called so; -1 when this machine has none of that name."""
+    return int(Signals[name]) if name in Signals.__members__ else -1
+
+
+def _scales_to_zero(written: object, process: str) -> bool:
+    """Whether a step anywhere in what a scenario says scales ``process`` to none."""
+    if isinstance(written, list):
+        return any(_scales_to_zero(each, process) for each in written)
+    if not isinstance(written, dict):
+        return False
+    counts = written.get("scale")
+    here = isinstance(counts, dict) and counts.get(process) == 0
+    return here or any(_scales_to_zero(each, process) for each in written.values())
 
 
 def is_timeout(error: str) -> bool:

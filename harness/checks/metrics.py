@@ -9,13 +9,13 @@ were containers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final, TypeAlias
 
 import numpy as np
 
 from harness.checks.deaths import died_by_itself, oom_kills_of
-from harness.checks.facts import Facts, Fault, Harm, Life
+from harness.checks.facts import STOP_PURPOSES, Facts, Fault, Harm, Life
 from harness.checks.writes import written
 from harness.clock import NS_PER_S
 from harness.history import CODE, Knocked, LoadBegan, Process
@@ -46,10 +46,10 @@ def _of_outcome(outcome: Outcome) -> Sampler:
 
 
 def _blamed(outcome: Outcome) -> Sampler:
-    """Counts ops that ended with ``outcome``, but not what the machine is to blame for."""
+    """Counts ops that ended with ``outcome``, but not what the machine or the scenario itself is to blame for."""
 
     def sampler(facts: Facts, process: str | None) -> list[float]:
-        blamed = (facts.history.ops.outcome == CODE[outcome]) & ~facts.stalled & ~facts.unsent & ~facts.aftermath
+        blamed = (facts.history.ops.outcome == CODE[outcome]) & ~facts.stalled & ~facts.unsent & ~facts.aftermath & ~facts.scaled_to_zero
         return [float(np.count_nonzero(blamed))] if _takes_load(facts, process) else []
 
     return sampler
@@ -126,12 +126,12 @@ def _time_to_first_answer(facts: Facts, process: str | None) -> list[float]:
 
 def _failed_starts(facts: Facts, process: str | None) -> list[float]:
     lives = lives_of(facts, process)
-    return [float(sum(life.failed is not None and not life.lost for life in lives))] if lives else []
+    return [float(sum(life.failed is not None and not life.lost and not life.stopped_at_start for life in lives))] if lives else []
 
 
 def _died_by_itself(facts: Facts, process: str | None) -> list[float]:
     lives = lives_of(facts, process)
-    return [float(sum(died_by_itself(facts, life) for life in lives))] if lives else []
+    return [float(sum(died_by_itself(facts, life) or life.ended_by is not None for life in lives))] if lives else []
 
 
 # --- stops ------------------------------------------------------------------------------------------------------------------
@@ -143,8 +143,18 @@ def faults_of(facts: Facts, process: str | None) -> list[Fault]:
 
 
 def stops_of(facts: Facts, process: str | None) -> list[Fault]:
-    """Faults that gave their victim a grace and reached it; how one would have ended whose engine went away, nobody knows."""
-    return [fault for fault in faults_of(facts, process) if not fault.is_kill and fault.signal.delivered and not fault.victim.lost]
+    """Faults that asked a replica in service to stop and reached it; how one would have ended whose engine went away, nobody knows."""
+    return _reached(facts, process, STOP_PURPOSES)
+
+
+def early_stops_of(facts: Facts, process: str | None) -> list[Fault]:
+    """The same of replicas that were asked to stop while they started: what may be said of how they ended is less."""
+    return _reached(facts, process, ("start",))
+
+
+def _reached(facts: Facts, process: str | None, purposes: Collection[str]) -> list[Fault]:
+    faults = [fault for fault in faults_of(facts, process) if fault.kind in purposes]
+    return [fault for fault in faults if fault.signal.delivered and not fault.victim.lost]
 
 
 def _since_signal(instant_ns: Callable[[Fault], int]) -> Sampler:
@@ -172,7 +182,7 @@ def _known(statuses: Iterable[int]) -> list[float]:
 
 
 def _killed_after_grace(facts: Facts, process: str | None) -> list[float]:
-    stops = [fault for fault in stops_of(facts, process) if fault.victim.exited or fault.killed]
+    stops = [fault for fault in (*stops_of(facts, process), *early_stops_of(facts, process)) if fault.victim.exited or fault.killed]
     return [float(sum(fault.killed is not None for fault in stops))] if stops else []
 
 

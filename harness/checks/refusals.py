@@ -41,7 +41,7 @@ def _was_up(facts: Facts, life: Life, rows: Rows) -> Mask:
     """Which of these attempts went to ``life`` between its start and all that happened to it."""
     attempts = facts.history.attempts
     mine = np.isin(rows, facts.by_replica[life.replica])
-    over = [signal.at_ns for signal in life.signals] + ([life.exited.at_ns] if life.exited else [])
+    over = [signal.at_ns for signal in life.signals if signal.purpose != "signal"] + ([life.exited.at_ns] if life.exited else [])
     mask: Mask = (
         mine & (life.healthy_ns > 0) & (attempts.invoke_ns[rows] > life.healthy_ns) & (attempts.done_ns[rows] < min(over, default=1 << 62))
     )

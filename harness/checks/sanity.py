@@ -20,6 +20,14 @@ from harness.verdict import Finding, Verdict
 
 CHECK: Final = "sanity"
 
+_MOMENTS: Final = {"mid-response": "no answer had begun and not ended", "just-accepted": "no new connection had sent nothing yet"}
+"""What the ledger says of a victim that was not as `when` demands."""
+
+MOMENT_CURE: Final = (
+    "Send more load, or requests for which that moment lasts (a stream or a large body for mid-response, think_time for idle), "
+    "raise busy_within, or write when: any."
+)
+
 NO_CONTROL: Final = ", so stalls of the machine can't be told from the app's"
 
 NO_LOAD_CURE: Final = (
@@ -206,7 +214,11 @@ def _faults(facts: Facts) -> list[Finding]:
         squeezes = [harm for harm in missed if harm.kind == "squeeze_memory" and harm.order.delivered]
         cure = SQUEEZE_CURE if len(squeezes) == len(missed) else ""
         findings.append(_ill("fault-not-landed", title, [_missed_words(fault) for fault in missed], cure=cure, count=len(missed)))
-    idle = [fault for fault in faults if fault.landed and fault.order.wants_busy and not fault.busy]
+    missed_moment = [fault for fault in faults if fault.landed and not fault.met]
+    idle = [fault for fault in missed_moment if _when(fault) == "in-flight"]
+    other = [fault for fault in missed_moment if _when(fault) != "in-flight"]
+    if other:
+        findings.append(_at_wrong_moment(other, len(faults)))
     loadless = [fault for fault in idle if fault.order.in_flight < 0]
     if loadless:
         findings.append(
@@ -252,6 +264,25 @@ def _idle(idle: Sequence[Harm], total: int, *, cure: str) -> Finding:
     steps = {fault.order.step for fault in idle}
     title = f"{len(idle)} of {count(total, 'fault')} hit an idle replica: what they would have done to a request is not known"
     return _ill("fault-on-idle", title, evidence, cure=cure, count=len(idle), step=steps.pop() if len(steps) == 1 else -1)
+
+
+def _when(harm: Harm) -> str:
+    """What the step demands of its victim."""
+    return (harm.signal.when if isinstance(harm, Fault) else "") or "in-flight"
+
+
+def _at_wrong_moment(missed: Sequence[Harm], total: int) -> Finding:
+    """Faults that found their victim otherwise than ``when`` demands, by the ledger."""
+    evidence = [
+        f"step {harm.order.step}, {harm.words}: "
+        + (f"{count(harm.busy, 'request')} in flight" if _when(harm) == "idle" else _MOMENTS.get(_when(harm), "not so"))
+        + f" by the ledger; the step wants {_when(harm)}"
+        for harm in missed
+    ]
+    steps = {harm.order.step for harm in missed}
+    demanded = listed(sorted({_when(harm) for harm in missed}))
+    title = f"{len(missed)} of {count(total, 'fault')} came at another moment than the scenario demands: {demanded}"
+    return _ill("fault-at-wrong-moment", title, evidence, cure=MOMENT_CURE, count=len(missed), step=steps.pop() if len(steps) == 1 else -1)
 
 
 def _landed(faults: Sequence[Harm]) -> Finding:
