@@ -32,11 +32,30 @@ class Load(Protocol):
         ...
 
     def on_the_way(self, replica: str) -> int:
-        """Requests that were routed to ``replica`` and of which no byte has left yet."""
+        """Requests that were routed to ``replica`` and of which no byte has left yet, without those that are held."""
         ...
 
     def in_flight(self, replica: str) -> int:
         """Requests that have been sent to ``replica`` and of whose answer no byte has come yet."""
+        ...
+
+    def answering(self, replica: str) -> int:
+        """Requests that ``replica`` has begun to answer, and whose answer is not over."""
+        ...
+
+    def hold(self, replica: str) -> None:
+        """From now on a few requests to ``replica`` wait on a new connection before their first byte leaves, each for a second at most.
+
+        Withdrawing the replica does not end this; `release` does, and so do `vanish` and `forget`.
+        """
+        ...
+
+    def release(self, replica: str) -> None:
+        """What is held goes on within a millisecond, and nothing more is held."""
+        ...
+
+    def held(self, replica: str) -> int:
+        """Requests that have a connection to ``replica`` on which no byte has left, because of a hold."""
         ...
 
     def sent(self, replica: str) -> int:

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 from gevent import get_hub, getcurrent
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from harness.clock import NS_PER_S
+from harness.load.table import HELD_AT_ONCE, HOLD_S
 from harness.outcome import OWN_TROUBLE, Ending, Reached
 
 if TYPE_CHECKING:
@@ -35,6 +37,9 @@ _WRITE: Final = 2
 _CHUNK: Final = 65536
 _LOOK_S: Final = 0.05
 """How often a connection that is neither made nor refused is asked whether anybody is there."""
+
+_RELEASE_LOOK_S: Final = 0.0005
+"""How often a held request looks whether it may go on."""
 
 _LAST_LOOKS: Final = 64  # with a chunk each: about what the kernel keeps for one connection
 _HEAD_LIMIT: Final = 1 << 20
@@ -266,7 +271,7 @@ class _Connection:
 
 
 class Client:
-    """One user's connections, at most one to each replica."""
+    """One user's connections, of which it keeps at most one to each replica."""
 
     def __init__(self, *, timeout_s: float, keep_alive: bool) -> None:
         hub = get_hub()
@@ -282,17 +287,20 @@ class Client:
     def exchange(self, route: Route, request: bytes, expect: Expect, seen: Exchange) -> None:
         """Send ``request`` to ``route``, on which it was reserved, and write into ``seen`` what happened; never raises an `OSError`.
 
-        The reservation turns into one *in flight* when the whole request has left; that is over when the first byte of the answer comes,
-        and both are gone when this returns.
+        The reservation turns into one *in flight* when the whole request has left, and that into one *answering* when the first byte of
+        the answer comes; nothing is left of them when this returns.
         """
         words, under_way = route.words, route.way
         connection: _Connection | None = None
         self._ended = None
         self._timer.again(self._wake, _Woken.EXPIRED)
         try:
-            connection = self._usable(route, seen) or self._connect(route)
+            holding = route.held_back and words[route.held] < HELD_AT_ONCE
+            connection = (None if holding else self._usable(route, seen)) or self._connect(route)
             if not seen.reused:
                 _note_connection(connection, seen)
+            if holding:
+                self._hold(route, connection)
             connection.begin(expect)
             broken = self._send(connection, request, seen)
             words[route.sent] += 1  # before the next line, as the table's head says
@@ -314,8 +322,7 @@ class Client:
         finally:
             if not seen.done_ns:
                 seen.done_ns = _now_ns()
-            if not seen.first_ns:
-                words[under_way] -= 1
+            words[route.answering if seen.first_ns else under_way] -= 1
             self._timer.stop()
             if connection is not None:
                 self._settle(route, connection, expect, seen)
@@ -382,6 +389,34 @@ class Client:
         sock.close()
         raise OSError(problem, "connect")
 
+    def _hold(self, route: Route, connection: _Connection) -> None:
+        """Wait with the new connection until the hold is over; raises when its peer has closed it meanwhile, or the load ends.
+
+        The attempt's time-out counts from the end of the hold, which is none of the app's doing.
+        """
+        words = route.words
+        if words[route.held] >= HELD_AT_ONCE:  # others came while this one connected
+            return
+        words[route.held] += 1
+        words[route.way] -= 1
+        self._timer.stop()
+        look = self._loop.timer(_RELEASE_LOOK_S, _RELEASE_LOOK_S)
+        last_ns = _now_ns() + round(HOLD_S * NS_PER_S)
+        try:
+            while route.held_back and not route.vanished and not route.gone and _now_ns() < last_ns:
+                self._wait(look)
+        finally:
+            look.close()
+            words[route.way] += 1
+            words[route.held] -= 1
+            self._timer.again(self._wake, _Woken.EXPIRED)
+        try:
+            found = connection.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return
+        if not found:
+            raise _EarlyEndError(Ending.CLOSED, "FIN")
+
     def _send(self, connection: _Connection, request: bytes, seen: Exchange) -> OSError | None:
         """Hand the request to the kernel; what broke when a part of it had left, since an answer may have come before."""
         try:
@@ -434,6 +469,7 @@ class Client:
             if not seen.rx:
                 seen.first_ns = _now_ns()
                 seen.reached = Reached.HEADERS
+                route.words[route.answering] += 1  # before the next line, so that it is never in neither
                 route.words[route.flight] -= 1  # what the app has begun to answer may be over by the time that anybody looks
             seen.rx += len(data)
             connection.feed(data)
@@ -460,7 +496,7 @@ class Client:
         seen.as_expected = seen.status in expect.statuses and connection.found
         if seen.status in expect.statuses and not connection.found:
             seen.error = "BODY"
-        if connection.keep and self._keep_alive and not route.gone:
+        if connection.keep and self._keep_alive and not route.gone and route not in self._connections:
             self._connections[route] = connection
         else:
             if connection.surplus and not seen.error:

@@ -110,13 +110,29 @@ class ProcessLoad:
         """The replica is gone for good; the load closes its connections to it."""
         self._publisher.forget(replica)
 
+    def hold(self, replica: str) -> None:
+        """A few requests to ``replica`` wait on a new connection before a byte leaves; see `harness.load.base.Load.hold`."""
+        self._publisher.hold(replica)
+
+    def release(self, replica: str) -> None:
+        """What is held goes on."""
+        self._publisher.release(replica)
+
+    def held(self, replica: str) -> int:
+        """Requests that have a connection to ``replica`` and are held."""
+        return self._publisher.held(replica)
+
     def on_the_way(self, replica: str) -> int:
-        """Requests that were routed to ``replica`` and have not left."""
+        """Requests that were routed to ``replica`` and have not left, without those that are held."""
         return self._publisher.on_the_way(replica)
 
     def in_flight(self, replica: str) -> int:
         """Requests that have left for ``replica`` and are not answered."""
         return self._publisher.in_flight(replica)
+
+    def answering(self, replica: str) -> int:
+        """Requests that ``replica`` has begun to answer, and whose answer is not over."""
+        return self._publisher.answering(replica)
 
     def sent(self, replica: str) -> int:
         """Requests that have left for ``replica`` so far."""

@@ -1,6 +1,6 @@
 """The routing table: which replicas get requests, and what is on its way to each, shared by the harness and the load process.
 
-Both map the same piece of memory. The harness writes which replicas are *published*; the load process writes three counters for each of
+Both map the same piece of memory. The harness writes which replicas are *published*; the load process writes five counters for each of
 them. Every number is one aligned 64-bit word, stored and loaded in one move, and has one writer. Nothing is sent and nobody waits, so
 the harness knows within microseconds that a request is in flight, and a withdrawal counts from the very next choice on.
 
@@ -21,9 +21,18 @@ before b, and b waits for 4. So after b everything that will ever reach the repl
 flight* (which grows before *on the way* shrinks, so that no request is ever in neither). This is Dekker's handshake; it needs a full
 memory barrier between 2 and 3 and between a and b, because a processor may let a load overtake an earlier store: see `fence`.
 
-*In flight* shrinks with the first byte of an answer: what the app has begun to answer may be over before anybody can act on it.
+*In flight* shrinks with the first byte of an answer: what the app has begun to answer may be over before anybody can act on it. Until
+the answer is over the request counts as *answering*, which grows before *in flight* shrinks.
 *Sent* only grows, and before *in flight* does: who finds something in flight at two instants and *sent* unchanged between them has seen
 one lasting request, not many short ones.
+
+The harness can set a *hold* on a replica, to have connections there on which no byte has left. A request that finds it set makes a new
+connection, and then waits before step 4; while it does, it counts as *held* and not as on the way, so that a withdrawal does not wait
+for it. It goes on when the hold is released, when nobody is at the address or the replica is forgotten, and after `HOLD_S` at the
+latest; a withdrawal does not end a hold, since it comes just before a signal and the release right after it. *Held* grows before
+*on the way* shrinks, and the other way round at its end. So, with a hold, what b promises is this: everything that will ever reach the
+replica has been handed to the kernel or is held; and who then finds *held* zero, and after that *on the way* zero, knows that nothing
+will leave any more. No more than `HELD_AT_ONCE` requests are held on one replica, the others pass.
 """
 
 from __future__ import annotations
@@ -45,6 +54,12 @@ from harness.errors import MachineError
 SLOTS: Final = 4096
 """Replicas that can be known at one time."""
 
+HELD_AT_ONCE: Final = 3
+"""Requests that a hold keeps back on one replica; the load goes on with the others."""
+
+HOLD_S: Final = 1.0
+"""No request is held for longer, should nobody release it."""
+
 FREE: Final = 0
 PUBLISHED: Final = 1
 WITHDRAWN: Final = 2
@@ -58,7 +73,7 @@ BEGUN: Final = 9  # ops that it has begun
 
 # The words and bytes of a slot. A state word is a generation and a state, so that a slot that was reused looks different.
 _HEAD_WORDS: Final = 64
-_SLOT_WORDS: Final = 32
+_SLOT_WORDS: Final = 40
 _STATE: Final = 0
 _PORT: Final = 1
 _NAME_LENGTH: Final = 2
@@ -67,7 +82,11 @@ _ON_THE_WAY: Final = 4
 _IN_FLIGHT: Final = 5
 _SENT: Final = 6
 _VANISHED: Final = 7
-_TEXT_BYTES: Final = 64
+_ANSWERING: Final = 8
+_HOLD: Final = 9
+_HELD: Final = 10
+_COUNTERS: Final = (_ON_THE_WAY, _IN_FLIGHT, _ANSWERING, _HELD)
+_TEXT_BYTES: Final = 128
 _NAME_BYTES: Final = 128
 _HOST_BYTES: Final = 64
 _SIZE: Final = 8 * (_HEAD_WORDS + SLOTS * _SLOT_WORDS)
@@ -166,34 +185,54 @@ class Publisher:
 
     def vanish(self, name: str) -> None:
         """Nobody is at the address of ``name`` any more: a connection there would not even be refused, and none is tried from now on."""
-        with self._lock:
-            slot = self._slots.get(name)
-            if slot is not None:
-                self._words[_slot_at(slot) + _VANISHED] = 1
+        self._write(name, _VANISHED, 1)
 
     def forget(self, name: str) -> None:
         """Withdraw ``name`` for good. Its place is used again when no request is under way to it any more."""
         with self._lock:
             self._forget(name)
 
+    def hold(self, name: str) -> None:
+        """From now on a few requests to ``name`` wait on a new connection before their first byte leaves; see the head of this module."""
+        self._write(name, _HOLD, 1)
+
+    def release(self, name: str) -> None:
+        """What is held on ``name`` goes on, and nothing more is held."""
+        self._write(name, _HOLD, 0)
+
     def on_the_way(self, name: str) -> int:
-        """Requests that were routed to ``name`` and have not left."""
-        slot = self._slots.get(name)
-        return 0 if slot is None else self._words[_slot_at(slot) + _ON_THE_WAY]
+        """Requests that were routed to ``name`` and have not left, without those that are held."""
+        return self._read(name, _ON_THE_WAY)
+
+    def held(self, name: str) -> int:
+        """Requests that have a connection to ``name`` and wait for the release of a hold."""
+        return self._read(name, _HELD)
 
     def in_flight(self, name: str) -> int:
-        """Requests that have left for ``name`` and are not answered."""
-        slot = self._slots.get(name)
-        return 0 if slot is None else self._words[_slot_at(slot) + _IN_FLIGHT]
+        """Requests that have left for ``name`` and of whose answer no byte has come."""
+        return self._read(name, _IN_FLIGHT)
+
+    def answering(self, name: str) -> int:
+        """Requests that ``name`` has begun to answer, and whose answer is not over."""
+        return self._read(name, _ANSWERING)
 
     def sent(self, name: str) -> int:
         """Requests that have left for ``name`` so far."""
-        slot = self._slots.get(name)
-        return 0 if slot is None else self._words[_slot_at(slot) + _SENT]
+        return self._read(name, _SENT)
 
     def set_step(self, step: int) -> None:
         """Ops that begin from now on belong to ``step``."""
         self._words[STEP] = step
+
+    def _read(self, name: str, word: int) -> int:
+        slot = self._slots.get(name)
+        return 0 if slot is None else self._words[_slot_at(slot) + word]
+
+    def _write(self, name: str, word: int, value: int) -> None:
+        with self._lock:
+            slot = self._slots.get(name)
+            if slot is not None:
+                self._words[_slot_at(slot) + word] = value
 
     def _forget(self, name: str) -> None:
         self._addresses.pop(name, None)
@@ -209,7 +248,7 @@ class Publisher:
             raise MachineError(f"{name!r} at {address!r} is too long for the routing table ({_NAME_BYTES} and {_HOST_BYTES} bytes)")
         slot = self._take()
         words, at = self._words, _slot_at(slot)
-        words[at + _VANISHED] = 0
+        words[at + _VANISHED] = words[at + _HOLD] = 0
         words[at + _PORT] = port
         words[at + _NAME_LENGTH], words[at + _HOST_LENGTH] = map(len, texts)
         for text, start in zip(texts, (at * 8 + _TEXT_BYTES, at * 8 + _TEXT_BYTES + _NAME_BYTES), strict=True):
@@ -223,7 +262,7 @@ class Publisher:
         words = self._words
         for slot in self._leaving:
             at = _slot_at(slot)
-            if words[at + _ON_THE_WAY] == 0 and words[at + _IN_FLIGHT] == 0:
+            if not any(words[at + counter] for counter in _COUNTERS):
                 self._leaving.remove(slot)
                 words[at + _STATE] += _STATES
                 words[at + _SENT] = 0  # nothing is under way, so the load process does not write it
@@ -264,9 +303,25 @@ class Route:
         way: The index of *on the way*.
         sent: The index of *sent*.
         flight: The index of *in flight*.
+        answering: The index of *answering*.
+        held: The index of *held*.
     """
 
-    __slots__ = ("_published", "_state", "_vanished", "address", "authority", "flight", "name", "sent", "way", "words")
+    __slots__ = (
+        "_hold",
+        "_published",
+        "_state",
+        "_vanished",
+        "address",
+        "answering",
+        "authority",
+        "flight",
+        "held",
+        "name",
+        "sent",
+        "way",
+        "words",
+    )
 
     def __init__(self, words: memoryview[int], at: int, name: str, address: tuple[str, int]) -> None:
         self.name = name
@@ -280,6 +335,9 @@ class Route:
         self.way = at + _ON_THE_WAY
         self.sent = at + _SENT
         self.flight = at + _IN_FLIGHT
+        self.answering = at + _ANSWERING
+        self.held = at + _HELD
+        self._hold = at + _HOLD
 
     @property
     def gone(self) -> bool:
@@ -292,6 +350,11 @@ class Route:
         """True when nobody is at its address any more, not even a kernel that would refuse a connection."""
         same = self.words[self._state] // _STATES == self._published // _STATES
         return same and self.words[self._vanished] == 1
+
+    @property
+    def held_back(self) -> bool:
+        """True while a hold is set on it; for somebody who has a request reserved or held here, as the place can't change hands then."""
+        return self.words[self._hold] == 1
 
     @property
     def published(self) -> bool:

@@ -43,7 +43,7 @@ def attempt(client: Client, route: Route, request: bytes = GET, expect: Expect |
     seen = seen or Exchange()
     assert route.reserve()
     client.exchange(route, request, expect or Expect(), seen)
-    assert (route.words[route.way], route.words[route.flight]) == (0, 0)
+    assert (route.words[route.way], route.words[route.flight], route.words[route.answering]) == (0, 0, 0)
     return seen
 
 
@@ -445,6 +445,141 @@ def wait_for_news(client: Client, route: Route) -> None:
         client._wait(client._connections[route].io)
 
 
+# A hold: a connection on which no byte has left.
+
+
+def held_route(port: int) -> tuple[Publisher, Route]:
+    publisher, route = published(port)
+    publisher.hold("web.1")
+    return publisher, route
+
+
+def when(condition: Callable[[], bool], act: Callable[[], None]) -> None:
+    """Do ``act`` in another greenlet as soon as ``condition`` is met."""
+
+    def wait() -> None:
+        with gevent.Timeout(5):
+            while not condition():
+                gevent.sleep(0.001)
+        act()
+
+    gevent.spawn(wait)
+
+
+def test_a_held_request_waits_on_a_new_connection_until_it_is_released(client: Client) -> None:
+    with answering(OK) as server:
+        publisher, route = published(server.port)
+        attempt(client, route)
+        publisher.hold("web.1")
+        released: list[tuple[int, int, int, int]] = []
+
+        def release() -> None:
+            publisher.withdraw("web.1")
+            gevent.sleep(0.005)
+            released.append((publisher.held("web.1"), publisher.on_the_way("web.1"), len(server.requests), time.monotonic_ns()))
+            publisher.release("web.1")
+
+        when(lambda: publisher.held("web.1") == 1, release)
+        seen = attempt(client, route)
+        publisher.publish("web.1", "127.0.0.1", server.port)
+        after = attempt(client, route)
+    held, on_the_way, requests, released_ns = released[0]
+    assert (held, on_the_way, requests) == (1, 0, 1)
+    assert (publisher.held("web.1"), publisher.answering("web.1")) == (0, 0)
+    assert outcome(seen)[0] is Outcome.OK
+    assert not seen.reused
+    assert seen.connected_ns < released_ns < seen.sent_ns
+    assert after.reused
+    assert server.accepted == 2, "the connection that was kept before the hold is used again after it"
+
+
+def test_a_hold_never_changes_what_is_under_way_to_nothing(client: Client) -> None:
+    story: list[tuple[int, int, int, int]] = []
+
+    class Watched:
+        """The words of a route that remember every change of its counters."""
+
+        def __init__(self, words: memoryview[int]) -> None:
+            self.words = words
+
+        def __getitem__(self, index: int) -> int:
+            return self.words[index]
+
+        def __setitem__(self, index: int, value: int) -> None:
+            self.words[index] = value
+            story.append(tuple(self.words[at] for at in (route.way, route.held, route.flight, route.answering)))  # type: ignore[arg-type]  # four
+
+    with answering(OK) as server:
+        publisher, route = held_route(server.port)
+        route.words = Watched(route.words)  # type: ignore[assignment]  # it looks like one
+        when(lambda: publisher.held("web.1") == 1, lambda: publisher.release("web.1"))
+        attempt(client, route)
+    changes = [now for before, now in pairwise([(0, 0, 0, 0), *story]) if now != before]
+    assert changes == [
+        (1, 0, 0, 0),
+        (1, 1, 0, 0),
+        (0, 1, 0, 0),
+        (1, 1, 0, 0),
+        (1, 0, 0, 0),
+        (1, 0, 1, 0),
+        (0, 0, 1, 0),
+        (0, 0, 1, 1),
+        (0, 0, 0, 1),
+        (0, 0, 0, 0),
+    ]
+
+
+def test_nobody_is_held_for_long_and_the_time_out_does_not_count_it(impatient: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "HOLD_S", 0.1)
+    with answering(OK) as server:
+        _, route = held_route(server.port)
+        seen = attempt(impatient, route)
+    assert outcome(seen)[0] is Outcome.OK
+    assert seen.sent_ns - seen.connected_ns >= 100_000_000
+
+
+def test_no_more_than_a_few_are_held_at_once(client: Client) -> None:
+    with answering(OK) as server:
+        _, route = held_route(server.port)
+        route.words[route.held] = client_module.HELD_AT_ONCE
+        assert outcome(attempt(client, route))[0] is Outcome.OK
+        assert route.words[route.held] == client_module.HELD_AT_ONCE
+
+
+@pytest.mark.parametrize("how", ["vanish", "forget"])
+def test_a_hold_ends_with_its_replica(client: Client, how: str) -> None:
+    with answering(OK) as server:
+        publisher, route = held_route(server.port)
+        when(lambda: route.words[route.held] == 1, lambda: getattr(publisher, how)("web.1"))
+        assert outcome(attempt(client, route))[0] is Outcome.OK
+    assert route.words[route.held] == 0
+
+
+def test_a_load_that_ends_while_a_request_is_held_leaves_it_unfinished_and_surely_not_executed(client: Client) -> None:
+    with answering(OK) as server:
+        _, route = held_route(server.port)
+        when(lambda: route.words[route.held] == 1, client.cancel)
+        assert outcome(attempt(client, route)) == (Outcome.UNFINISHED, Executed.NO)
+    assert route.words[route.held] == 0
+
+
+@pytest.mark.parametrize(("how", "error"), [(servers.close, "FIN"), (servers.reset, "ECONNRESET")])
+def test_a_held_connection_that_its_peer_closes_is_a_refusal(client: Client, how: servers.Behaviour, error: str) -> None:
+    ended = threading.Event()
+
+    def end(connection: socket.socket) -> None:
+        until(lambda: route.words[route.held] == 1)
+        how(connection)
+        ended.set()
+
+    with Server(end) as server:
+        publisher, route = held_route(server.port)
+        when(ended.is_set, lambda: publisher.release("web.1"))
+        seen = attempt(client, route)
+    assert outcome(seen) == (Outcome.REFUSED, Executed.NO)
+    assert (seen.reached, seen.error, seen.sent_ns) == (Reached.CONNECTED, error, 0)
+
+
 # Bytes left, and no answer came.
 
 
@@ -556,6 +691,24 @@ def test_a_load_that_ends_leaves_the_attempt_unfinished_and_perhaps_executed(cli
 
 
 # The answer was cut.
+
+
+def test_a_request_is_being_answered_from_the_first_byte_to_the_end_of_the_answer(client: Client) -> None:
+    readings: list[tuple[int, int]] = []
+
+    def answer_slowly(connection: socket.socket) -> None:
+        server.read(connection)
+        until(lambda: route.words[route.flight] == 1)
+        for piece in (OK[:10], OK[10:-1], OK[-1:]):
+            readings.append((route.words[route.flight], route.words[route.answering]))
+            connection.sendall(piece)
+            until(lambda: route.words[route.flight] == 0)
+        servers.hang(connection)
+
+    with Server(answer_slowly) as server:
+        route = route_to(server.port)
+        attempt(client, route)
+    assert readings == [(1, 0), (0, 1), (0, 1)]
 
 
 @pytest.mark.parametrize("how", [servers.close, servers.reset])

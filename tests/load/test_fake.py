@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.clock import FakeClock
-from harness.history import AnyLine, Header, History, build
+from harness.history import AnyLine, Close, Header, History, build
 from harness.load.base import Load
 from harness.load.fake import FakeLoad
 from harness.outcome import Outcome
@@ -107,3 +107,63 @@ def test_a_load_that_is_cut_off_leaves_ops_unfinished_but_on_record() -> None:
     assert outcomes(lines)["unfinished"] == 1
     load.stop()
     assert len(played(lines).ops) == 11
+
+
+def test_an_op_is_in_flight_and_then_being_answered() -> None:
+    load, clock, _ = new_load()
+    story: list[tuple[int, int]] = []
+    for _ in range(200):  # an op each 10 ms, on the two replicas in turns, for 10 ms
+        clock.sleep(0.0002)
+        now = load.in_flight("web.1"), load.answering("web.1")
+        if now != (story or [None])[-1]:
+            story.append(now)
+    steady = story[1:] if story[0] == (0, 0) else story
+    assert steady[:6] == [(1, 0), (0, 1), (0, 0)] * 2 or story[:6] == [(0, 0), (1, 0), (0, 1)] * 2
+
+
+def test_a_few_ops_are_held_until_the_release_and_then_sent() -> None:
+    load, clock, lines = new_load()
+    clock.sleep(0.1)
+    load.hold("web.1")
+    clock.sleep(0.2)
+    assert (load.held("web.1"), load.held("web.2")) == (3, 0)
+    released_ns = clock.now_ns()
+    load.release("web.1")
+    assert load.held("web.1") == 0
+    clock.sleep(0.001)
+    assert load.in_flight("web.1") >= 3
+    clock.sleep(0.2)
+    assert load.held("web.1") == 0
+    load.stop()
+    assert set(outcomes(lines)) == {"ok"}
+    held = [line for line in lines if isinstance(line, Close) and not line.reused]
+    assert [close.sent_ns for close in held] == [released_ns] * 3
+    assert all(close.connected_ns < released_ns for close in held)
+
+
+def test_an_op_is_held_for_a_second_at_most_and_one_whose_replica_ends_meanwhile_goes_elsewhere() -> None:
+    load, clock, lines = new_load()
+    clock.sleep(0.1)
+    load.hold("web.1")
+    clock.sleep(1.053)
+    assert load.held("web.1") == 3, "those that were released by the bound have made room for others"
+    load.on_exit("web.1", clock.now_ns())
+    load.withdraw("web.1")
+    load.release("web.1")
+    clock.sleep(0.1)
+    load.stop()
+    found = outcomes(lines)
+    assert found["redirected"] == 3
+    assert {close.error for close in lines if isinstance(close, Close) and close.outcome == "refused"} == {"FIN"}
+
+
+def test_an_answer_that_has_begun_when_its_replica_ends_is_truncated() -> None:
+    load, clock, lines = new_load()
+    clock.sleep(0.1)
+    while not load.answering("web.1"):
+        clock.sleep(0.0002)
+    load.on_exit("web.1", clock.now_ns())
+    load.withdraw("web.1")
+    clock.sleep(0.1)
+    load.stop()
+    assert outcomes(lines)["truncated"] == 1

@@ -114,6 +114,26 @@ def test_a_target_without_replicas_is_asked_for_patiently(tmp_path: Path) -> Non
     assert len(closes) <= 4 + 4 * took_s / 0.01
 
 
+def test_a_hold_keeps_a_few_connections_without_a_byte_while_the_load_goes_on(tmp_path: Path) -> None:
+    with CountingServer() as one, CountingServer() as two, load_of(tmp_path) as load:
+        load.publish("web.1", "127.0.0.1", one.port)
+        load.publish("web.2", "127.0.0.1", two.port)
+        load.start()
+        load.hold("web.1")
+        until(lambda: load.held("web.1") == 3)
+        load.withdraw("web.1")
+        until(lambda: load.on_the_way("web.1") == load.in_flight("web.1") == load.answering("web.1") == 0)
+        held, released_ns = load.held("web.1"), time.monotonic_ns()
+        load.release("web.1")
+        until(lambda: load.held("web.1") == 0)
+        until(lambda: load.on_the_way("web.1") == load.in_flight("web.1") == load.answering("web.1") == 0)
+        load.stop()
+    closes = lines_of(ledger(tmp_path), Close)
+    assert {close.outcome for close in closes} == {"ok"}
+    late = [close for close in closes if close.connected_ns < released_ns < close.sent_ns and not close.reused]
+    assert len(late) == held > 0
+
+
 def test_what_the_server_saw_before_the_load_was_killed_is_on_disk(tmp_path: Path) -> None:
     for attempt in range(3):
         folder = tmp_path / str(attempt)

@@ -158,6 +158,45 @@ def test_a_name_at_another_address_is_another_route() -> None:
     assert (old.gone, new.gone, new.address) == (True, False, ("127.0.0.1", 2))
 
 
+def test_a_hold_is_seen_by_the_load_until_it_is_released_or_the_place_is_somebody_elses() -> None:
+    publisher, router = both_sides()
+    publisher.hold("nobody")  # nobody knows it: nothing happens
+    assert (publisher.held("nobody"), publisher.answering("nobody")) == (0, 0)
+    publisher.publish("web.1", "127.0.0.1", 1)
+    publisher.publish("web.2", "127.0.0.1", 2)
+    routes = {route.name: route for route in (router.pick(), router.pick()) if route is not None}
+    publisher.hold("web.1")
+    assert (routes["web.1"].held_back, routes["web.2"].held_back) == (True, False)
+    publisher.withdraw("web.1")
+    assert routes["web.1"].held_back, "a withdrawal comes before the signal, and the release after it"
+    publisher.release("web.1")
+    assert not routes["web.1"].held_back
+    publisher.hold("web.1")
+    publisher.forget("web.1")
+    routes["web.1"].release()
+    publisher.publish("web.3", "127.0.0.1", 3)
+    picks = [router.pick(), router.pick()]
+    assert {route.name: route.held_back for route in picks if route is not None} == {"web.2": False, "web.3": False}
+
+
+@pytest.mark.parametrize("counter", ["way", "flight", "answering", "held"])
+def test_a_place_is_not_given_away_while_anything_is_under_way_through_it(counter: str) -> None:
+    publisher, router = both_sides()
+    publisher.publish("web.1", "127.0.0.1", 1)
+    route = router.pick()
+    assert route is not None
+    route.release()
+    route.words[getattr(route, counter)] += 1
+    readings = {"way": publisher.on_the_way, "flight": publisher.in_flight, "answering": publisher.answering, "held": publisher.held}
+    assert {name: read("web.1") for name, read in readings.items()} == {name: int(name == counter) for name in readings}
+    publisher.forget("web.1")
+    publisher.publish("web.2", "127.0.0.1", 2)
+    assert route.words[table_module.USED] == 2
+    route.words[getattr(route, counter)] -= 1
+    publisher.publish("web.3", "127.0.0.1", 3)
+    assert route.words[table_module.USED] == 2
+
+
 def test_a_full_table_and_a_name_without_an_address_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     publisher, _ = both_sides()
     monkeypatch.setattr(table_module, "SLOTS", 2)
