@@ -33,7 +33,8 @@ class Reached(IntEnum):
 class Ending(StrEnum):
     """How an attempt ended, as the operating system or the clock told it."""
 
-    ANSWERED = "answered"  # the whole answer came
+    ANSWERED = "answered"  # the whole answer came; of a stream, all that its client wanted
+    ENDED = "ended"  # the server ended a stream in order, before its client wanted
     REFUSED = "refused"  # ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, or no replica to go to
     CLOSED = "closed"  # FIN, ECONNRESET or EPIPE
     TIMEOUT = "timeout"  # the scenario's time-out passed
@@ -56,8 +57,11 @@ class Outcome(StrEnum):
     OK = "ok"
     REDIRECTED = "redirected"  # op: refused by one replica, answered by another
     RETRIED = "retried"  # op: a permitted retry of an idempotent request was answered
+    RESUMED = "resumed"  # op: the connection of a stream ended, its client connected again, and the stream went on
     STALE = "stale-connection"  # attempt: the reused connection was closed before the first byte left
     REFUSED = "refused"  # attempt: surely not executed
+    ENDED = "stream-ended"  # attempt: the server ended the connection of a stream in order
+    CUT = "stream-cut"  # attempt: the connection of a stream ended without that
     UNAVAILABLE = "unavailable"  # op: refused, and nowhere else to go
     CLOSED = "closed-before-response"
     TRUNCATED = "truncated"
@@ -73,7 +77,7 @@ class Outcome(StrEnum):
         return self not in _NOT_DROPPED
 
 
-_NOT_DROPPED = frozenset({Outcome.OK, Outcome.REDIRECTED, Outcome.RETRIED, Outcome.STALE})
+_NOT_DROPPED = frozenset({Outcome.OK, Outcome.REDIRECTED, Outcome.RETRIED, Outcome.RESUMED, Outcome.STALE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +90,7 @@ class Wire:
         reused: True when the connection had carried a request before.
         status: HTTP status of a whole answer, else 0.
         as_expected: Status and body are what the scenario expects; false unless the answer is whole.
+        stream: It was one connection of a stream, whose client connects again when it ends.
     """
 
     reached: Reached
@@ -93,6 +98,7 @@ class Wire:
     reused: bool = False
     status: int = 0
     as_expected: bool = False
+    stream: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +137,18 @@ TABLE: tuple[Row, ...] = (
         "What came is not HTTP.",
         lambda w: w.ending is Ending.GARBLED,
         Outcome.WRONG,
+        Executed.UNKNOWN,
+    ),
+    Row(
+        "The server ended the connection of a stream in order.",
+        lambda w: w.ending is Ending.ENDED,
+        Outcome.ENDED,
+        Executed.UNKNOWN,
+    ),
+    Row(
+        "The connection of a stream ended and nothing said so: its client, as a browser, connects again.",
+        lambda w: w.stream and w.ending is Ending.CLOSED and w.reached >= Reached.SENT,
+        Outcome.CUT,
         Executed.UNKNOWN,
     ),
     Row(
@@ -227,6 +245,8 @@ def of_op(attempts: Sequence[Outcome], *, closed: bool) -> Outcome:
     last = attempts[-1]
     if last is Outcome.OK:
         earlier = set(attempts[:-1])
+        if earlier & {Outcome.ENDED, Outcome.CUT}:
+            return Outcome.RESUMED
         if earlier - {Outcome.STALE, Outcome.REFUSED}:
             return Outcome.RETRIED
         return Outcome.REDIRECTED if Outcome.REFUSED in earlier else Outcome.OK

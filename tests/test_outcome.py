@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 from harness.outcome import IDEMPOTENT_METHODS, TABLE, Ending, Executed, Outcome, Reached, Row, Wire, classify, may_send_again, of_op
 
 EVERY_WIRE = [
-    Wire(reached=reached, ending=ending, reused=reused, status=status, as_expected=as_expected)
-    for reached, ending, reused, status, as_expected in product(
-        Reached, Ending, (False, True), (0, 200, 302, 404, 429, 500, 503, 599), (False, True)
+    Wire(reached=reached, ending=ending, reused=reused, status=status, as_expected=as_expected, stream=stream)
+    for reached, ending, reused, status, as_expected, stream in product(
+        Reached, Ending, (False, True), (0, 200, 302, 404, 429, 500, 503, 599), (False, True), (False, True)
     )
 ]
 
 ATTEMPT_OUTCOMES = sorted({row.outcome for row in TABLE})
+STREAM_OUTCOMES = [Outcome.ENDED, Outcome.CUT]
+PLAIN_OUTCOMES = [outcome for outcome in ATTEMPT_OUTCOMES if outcome not in STREAM_OUTCOMES]
 
 LAST_WORDS = [Outcome.OK, Outcome.REJECTED, Outcome.ERROR, Outcome.WRONG, Outcome.CLOSED, Outcome.TRUNCATED, Outcome.TIMEOUT]
 
@@ -75,6 +77,11 @@ def test_a_whole_answer_with_any_status_has_a_row(status: int) -> None:
         (Wire(reached=Reached.ANSWERED, ending=Ending.ANSWERED, status=503, as_expected=True), Outcome.OK, Executed.YES),
         (Wire(reached=Reached.CONNECTED, ending=Ending.LOAD_ENDED), Outcome.UNFINISHED, Executed.NO),
         (Wire(reached=Reached.BODY, ending=Ending.LOAD_ENDED), Outcome.UNFINISHED, Executed.UNKNOWN),
+        (Wire(reached=Reached.BODY, ending=Ending.CLOSED, stream=True), Outcome.CUT, Executed.UNKNOWN),
+        (Wire(reached=Reached.SENT, ending=Ending.CLOSED, stream=True), Outcome.CUT, Executed.UNKNOWN),
+        (Wire(reached=Reached.CONNECTED, ending=Ending.CLOSED, stream=True), Outcome.REFUSED, Executed.NO),
+        (Wire(reached=Reached.ANSWERED, ending=Ending.ENDED, stream=True), Outcome.ENDED, Executed.UNKNOWN),
+        (Wire(reached=Reached.ANSWERED, ending=Ending.ANSWERED, status=503, stream=True), Outcome.REJECTED, Executed.UNKNOWN),
     ],
 )
 def test_the_table_says_what_the_design_says(wire: Wire, outcome: Outcome, executed: Executed) -> None:
@@ -131,10 +138,15 @@ def test_an_op_that_was_refused_and_then_answered_is_redirected(before: list[Out
     assert of_op([*before, Outcome.REFUSED, *after, Outcome.OK], closed=True) is Outcome.REDIRECTED
 
 
+@given(st.lists(st.sampled_from(ATTEMPT_OUTCOMES)), st.sampled_from(STREAM_OUTCOMES), st.lists(st.sampled_from(ATTEMPT_OUTCOMES)))
+def test_a_stream_whose_connection_ended_and_that_went_on_was_resumed(before: list[Outcome], end: Outcome, after: list[Outcome]) -> None:
+    assert of_op([*before, end, *after, Outcome.OK], closed=True) is Outcome.RESUMED
+
+
 @given(
-    st.lists(st.sampled_from(ATTEMPT_OUTCOMES)),
+    st.lists(st.sampled_from(PLAIN_OUTCOMES)),
     st.sampled_from([Outcome.CLOSED, Outcome.TRUNCATED, Outcome.TIMEOUT, Outcome.REJECTED, Outcome.ERROR]),
-    st.lists(st.sampled_from(ATTEMPT_OUTCOMES)),
+    st.lists(st.sampled_from(PLAIN_OUTCOMES)),
 )
 def test_a_retry_stays_visible(before: list[Outcome], failure: Outcome, after: list[Outcome]) -> None:
     assert of_op([*before, failure, *after, Outcome.OK], closed=True) is Outcome.RETRIED
@@ -145,6 +157,6 @@ def test_an_op_with_nowhere_left_to_go_is_unavailable(earlier: list[Outcome], la
     assert of_op([*earlier, last], closed=True) is Outcome.UNAVAILABLE
 
 
-def test_redirected_retried_and_stale_are_not_dropped_and_everything_else_but_ok_is() -> None:
+def test_redirected_retried_resumed_and_stale_are_not_dropped_and_everything_else_but_ok_is() -> None:
     kept = {outcome for outcome in Outcome if not outcome.dropped}
-    assert kept == {Outcome.OK, Outcome.REDIRECTED, Outcome.RETRIED, Outcome.STALE}
+    assert kept == {Outcome.OK, Outcome.REDIRECTED, Outcome.RETRIED, Outcome.RESUMED, Outcome.STALE}
