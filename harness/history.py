@@ -397,6 +397,53 @@ class Close(Line, frozen=True, tag="close", gc=False):
     error: str = ""
 
 
+class Streamed(Line, frozen=True, tag="streamed"):
+    """What one connection of a stream brought; written at its end, beside the `Close` of the same attempt.
+
+    Numbers are those of successive events, as their ids tell them; all ops count from the first number that they got.
+
+    Attributes:
+        at_ns: Its end.
+        opened_ns: The stream was open: its headers, or the consent to a WebSocket, were here.
+        end: ``complete`` (the client had what it wanted), ``ended`` (by the server, in order), ``eof`` (by nothing but the end of the
+            connection, which a process that dies sends too), ``cut``, or ``stopped`` (the load was cut off).
+        code: The close code of a WebSocket, 1005 for none; 0 where there was no close frame.
+        events: Events, or messages, that came.
+        unnumbered: How many of them carried no number.
+        first_event_ns: The first of them came; 0 for never.
+        last_event_ns: The last of them came.
+        first_id: The first number; -1 for none.
+        last_id: The last number.
+        missing: Numbers that the first event left out, counted from the last one of the connections before.
+        skipped: Numbers that later events left out.
+        late: Numbers that came after all, out of order.
+        twice: Numbers that did not come for the first time.
+        resumed: A connection of the same op had been open before.
+        away_ns: How long the client was without a stream before; 0 where it did not connect again as it would have done.
+        waited_ns: How much of that the client itself waited, as the server (``retry:``) or a default told it.
+    """
+
+    op: int
+    n: int
+    at_ns: int
+    opened_ns: int
+    end: str
+    code: int = 0
+    events: int = 0
+    unnumbered: int = 0
+    first_event_ns: int = 0
+    last_event_ns: int = 0
+    first_id: int = -1
+    last_id: int = -1
+    missing: int = 0
+    skipped: int = 0
+    late: int = 0
+    twice: int = 0
+    resumed: bool = False
+    away_ns: int = 0
+    waited_ns: int = 0
+
+
 class Control(Line, frozen=True, tag="control"):
     """One request of the control sampler to the harness's own tiny server, over the same path as the load.
 
@@ -467,7 +514,7 @@ Event: TypeAlias = (
     | LoadBegan
     | LoadEnded
 )
-AnyLine: TypeAlias = Header | Event | Invoke | Close | Control | Generator
+AnyLine: TypeAlias = Header | Event | Invoke | Close | Streamed | Control | Generator
 
 _encoder = msgspec.json.Encoder()
 
@@ -611,6 +658,7 @@ class History:
     ops: Ops
     controls: tuple[Control, ...]
     generator: tuple[Generator, ...]
+    streamed: tuple[Streamed, ...] = ()
     torn: int = 0
 
     @property
@@ -648,6 +696,7 @@ def build(lines: Iterable[AnyLine], *, torn: int = 0, source: str = "history") -
     closes: list[Close] = []
     controls: list[Control] = []
     generator: list[Generator] = []
+    streamed: list[Streamed] = []
     for line in lines:
         match line:
             case Invoke():
@@ -658,6 +707,8 @@ def build(lines: Iterable[AnyLine], *, torn: int = 0, source: str = "history") -
                 controls.append(line)
             case Generator():
                 generator.append(line)
+            case Streamed():
+                streamed.append(line)
             case Header():
                 headers.append(line)
             case _:
@@ -674,6 +725,7 @@ def build(lines: Iterable[AnyLine], *, torn: int = 0, source: str = "history") -
         ops=_ops(attempts),
         controls=tuple(sorted(controls, key=lambda control: control.at_ns)),
         generator=tuple(sorted(generator, key=lambda sample: sample.at_ns)),
+        streamed=tuple(sorted(streamed, key=lambda connection: (connection.op, connection.n))),
         torn=torn,
     )
 

@@ -39,6 +39,7 @@ from harness.history import (
     Process,
     RunEnded,
     Signalled,
+    Streamed,
     Survived,
     build,
     read,
@@ -102,6 +103,7 @@ EVENTS = st.one_of(
 )
 SAMPLES = st.one_of(
     st.builds(Control, at_ns=NS, done_ns=NS, ok=st.booleans()),
+    st.builds(Streamed, op=SMALL, n=SMALL, at_ns=NS, opened_ns=NS, end=st.just("cut"), events=SMALL, last_id=SMALL, resumed=st.booleans()),
     st.builds(Generator, at_ns=NS, lag_ns=NS, cpu=st.floats(0, 1), late=SMALL, arrivals=SMALL),
 )
 LINES = st.lists(st.one_of(INVOKES, CLOSES, EVENTS, SAMPLES), max_size=30)
@@ -119,7 +121,7 @@ def columns(history: History) -> dict[str, list[object]]:
 
 def same(one: History, other: History) -> bool:
     """Everything in two histories is equal."""
-    plain = ("header", "events", "controls", "generator", "torn")
+    plain = ("header", "events", "controls", "generator", "streamed", "torn")
     return columns(one) == columns(other) and all(getattr(one, name) == getattr(other, name) for name in plain)
 
 
@@ -128,7 +130,7 @@ def written(folder: Path, lines: Sequence[AnyLine]) -> Path:
     (folder / "history").mkdir(parents=True)
     events, ledger = EventWriter(folder / "history" / EVENTS_FILE), LedgerWriter(folder / "history" / OPS_FILE)
     for line in lines:
-        of_load = isinstance(line, Invoke | Close | Control | Generator | LoadBegan | LoadEnded)
+        of_load = isinstance(line, Invoke | Close | Streamed | Control | Generator | LoadBegan | LoadEnded)
         (ledger if of_load else events).append(line)
     events.close()
     ledger.close()
