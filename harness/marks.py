@@ -7,10 +7,13 @@ run still lives. A pid alone would not do, since pids are used again.
 The scratch folder also holds ``pids``, the append-only list of processes that the harness made: an app that overwrites its environment
 to change its title loses its mark there, but not its place in that list. Where a run makes things on a container engine, ``daemon`` in the
 folder says on which one, before the first of them is made: without it nobody would know where to look for them.
+
+Processes also carry a brand (`harness.proctable`), a number that is made of the run's id: the one mark that no daemon sheds.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from contextlib import suppress
@@ -35,6 +38,7 @@ FOLDER_PREFIX: Final = "jetable-"
 OWNER_FILE: Final = "owner"
 PIDS_FILE: Final = "pids"
 DAEMON_FILE: Final = "daemon"
+_REPLICAS_OF_A_RUN: Final = 1 << 16
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -64,6 +68,12 @@ def mark_labels(run_id: str, replica: str = "") -> dict[str, str]:
     if replica:
         labels[LABEL_REPLICA] = replica
     return labels
+
+
+def brands(run_id: str) -> range:
+    """The brands of a run: one for each replica that it starts, in their order, and after very many the first ones again."""
+    first = (int.from_bytes(hashlib.sha256(run_id.encode()).digest()[:5], "big") + (1 << 40)) * _REPLICAS_OF_A_RUN
+    return range(first, first + _REPLICAS_OF_A_RUN)
 
 
 def unmarked_environment() -> dict[str, str]:

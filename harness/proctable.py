@@ -7,11 +7,15 @@ belongs together by every trace there is, as no single one is enough:
 * the environment that a process was started with (lost when an app overwrites it to change its title),
 * the session (left by a daemon),
 * the parent (lost when it ends before its child),
-* having been seen as a member before.
+* having been seen as a member before,
+* its *brand*, a number in a limit that the kernel keeps and no longer enforces: ``RLIMIT_LOCKS``, "early Linux 2.4 only" (setrlimit(2)).
 
-A daemon can shed the first three within a millisecond. But while an `Adoption` is open, whatever descends from this process stays
-connected with it: who loses its parent becomes a child of this process. `Births` shows each new process soon enough that little can
-happen to it unseen, and costs next to nothing while nothing is born.
+A daemon can shed the first three within a millisecond. The brand goes with it through fork, setsid and exec, into an empty environment
+and into the next life of its parent; nothing but a call that names this very limit takes it off. It tells a daemon that an app left from
+what the program around Jetable started itself, though both are children of this process and may look alike in all else.
+
+While an `Adoption` is open, who loses its parent becomes a child of this process. `Births` shows each new process soon enough that little
+can happen to it unseen, and costs next to nothing while nothing is born.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import resource
 import signal
 import threading
 from collections.abc import Collection, Iterable, Mapping
@@ -34,6 +39,12 @@ _COMMAND_CHARS: Final = 200
 _LOADAVG_BYTES: Final = 256
 _MOST_BIRTHS: Final = 500
 """With more than so many new numbers, a look at all processes is no dearer."""
+
+_RLIMIT_LOCKS: Final = 10
+"""As ``asm-generic/resource.h`` numbers it; the standard library has no name for it."""
+
+_LIMITS_BYTES: Final = 4096
+_LOCKS: Final = b"Max file locks"
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _PR_GET_CHILD_SUBREAPER: Final = 37
@@ -62,16 +73,24 @@ class Proc:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """All processes at one look. Environments are read when somebody asks for them, and once."""
+    """All processes at one look. Environments and brands are read when somebody asks for them, and once."""
 
     procs: Mapping[int, Proc]
     _environments: dict[int, bytes] = field(default_factory=dict)
+    _brands: dict[int, int] = field(default_factory=dict)
 
     def environment(self, pid: int) -> bytes:
         """The environment that ``pid`` was started with, each entry between two NUL bytes; empty where it can't be read."""
         found = self._environments.get(pid)
         if found is None:
             found = self._environments[pid] = b"\0" + _read(f"/proc/{pid}/environ", _ENVIRON_BYTES)
+        return found
+
+    def brand(self, pid: int) -> int:
+        """The brand of ``pid``, see `brand_of`."""
+        found = self._brands.get(pid)
+        if found is None:
+            found = self._brands[pid] = brand_of(pid)
         return found
 
     def same(self, pid: int, started: int) -> Proc | None:
@@ -88,12 +107,14 @@ class Kinship:
         marks: Byte strings that are all in its environment (see `Table.environment`); none: no mark counts.
         leaders: Start time of each session leader whose whole session belongs.
         known: Start time of each process that was seen to belong before.
+        brands: Whoever carries one of these belongs.
         since: Nothing that started before this belongs.
     """
 
     marks: tuple[bytes, ...] = ()
     leaders: Mapping[int, int] = field(default_factory=dict)
     known: Mapping[int, int] = field(default_factory=dict)
+    brands: range = range(0)
     since: int = 0
 
 
@@ -155,10 +176,35 @@ def _belongs(table: Table, kin: Kinship, proc: Proc) -> bool:
         leader = table.procs.get(proc.session)
         if leader is None or leader.started == kin.leaders[proc.session]:
             return True
+    if kin.brands and table.brand(proc.pid) in kin.brands:
+        return True
     if not kin.marks:
         return False
     environment = table.environment(proc.pid)
     return all(mark in environment for mark in kin.marks)
+
+
+def brand(proc: Proc, number: int) -> bool:
+    """Brand a process with ``number``, and so all that it will start; False when it is gone, not ours to brand, or limited below that."""
+    try:
+        soft, hard = resource.prlimit(proc.pid, _RLIMIT_LOCKS)
+        if hard != resource.RLIM_INFINITY and hard < number:
+            return False
+        resource.prlimit(proc.pid, _RLIMIT_LOCKS, (number, hard))
+        now = look(proc.pid)
+        if now is None or now.started != proc.started:  # its pid was used again in between, by somebody who gets back what it had
+            resource.prlimit(proc.pid, _RLIMIT_LOCKS, (soft, hard))
+            return False
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def brand_of(pid: int) -> int:
+    """The brand of a process, zombies included; 0 for none, or when there is no such process."""
+    _, found, rest = _read(f"/proc/{pid}/limits", _LIMITS_BYTES).partition(_LOCKS)
+    soft = rest.split(None, 1)[0] if found else b""
+    return int(soft) if soft.isdigit() else 0
 
 
 def send(proc: Proc, signum: int) -> bool:

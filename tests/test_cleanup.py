@@ -163,6 +163,20 @@ def test_a_process_that_lost_its_mark_is_found_by_the_list_with_its_whole_sessio
 
 @pytest.mark.slow
 @pytest.mark.live
+@pytest.mark.slow
+def test_a_process_that_nobody_listed_and_that_shed_all_else_is_found_by_its_brand(run_id: str, started: ExitStack) -> None:
+    make_scratch(run_id)
+    wiped = started.enter_context(subprocess.Popen(["/bin/sleep", "60"], env={}, start_new_session=True))
+    bystander = started.enter_context(subprocess.Popen(["/bin/sleep", "60"], env={}, start_new_session=True))
+    started.callback(bystander.kill)
+    proc = proctable.look(wiped.pid)
+    assert proc is not None
+    assert proctable.brand(proc, marks.brands(run_id)[3])
+    assert clean_run(run_id).removed
+    assert wiped.wait() == -signal.SIGKILL
+    assert bystander.poll() is None
+
+
 def test_a_listed_pid_that_a_stranger_uses_by_now_is_left_alone(run_id: str, started: ExitStack) -> None:
     folder = make_scratch(run_id)
     stranger = child(started, {})

@@ -29,6 +29,14 @@ def test_the_marks_name_the_run_its_owner_and_the_replica() -> None:
     assert marks.mark_environment("r", "web.1")["JETABLE_REPLICA"] == "web.1"
 
 
+def test_the_brands_of_two_runs_are_apart_and_are_numbers_that_a_limit_can_hold() -> None:
+    one, other = marks.brands("one"), marks.brands("other")
+    assert one == marks.brands("one")
+    assert len(one) >= 10_000
+    assert not set(one) & set(other)
+    assert 1 << 32 < one[0] < one[-1] < 1 << 63
+
+
 def test_an_owner_lives_as_long_as_its_process_and_no_other_one_with_its_pid() -> None:
     assert marks.owner_alive(marks.owner())
     pid, _, started = marks.owner().partition(":")

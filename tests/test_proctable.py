@@ -135,3 +135,30 @@ def test_a_group_with_a_stranger_in_it_is_not_killed_as_a_whole() -> None:
         assert meant.wait() == -signal.SIGKILL
         assert other.poll() is None
         other.kill()
+
+
+@pytest.mark.slow
+def test_a_brand_goes_with_a_process_whatever_it_sheds() -> None:
+    first = 1 << 57
+    line = ["/bin/sh", "-c", "read go; setsid env -i /bin/sh -c 'sleep 60 & echo $!; wait'"]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True) as parent:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        branded = proctable.look(parent.pid)
+        assert branded is not None
+        assert proctable.brand_of(parent.pid) == 0
+        assert proctable.brand(branded, first + 5)
+        assert not proctable.brand(proc(parent.pid, started=branded.started + 1), first + 9)  # the pid of another life
+        parent.stdin.write("go\n")
+        parent.stdin.flush()
+        left = int(parent.stdout.readline())
+        assert proctable.brand_of(left) == first + 5
+        found = proctable.scan()
+        assert left in family(found, Kinship(brands=range(first, first + 10)))
+        assert family(found, Kinship(brands=range(first + 6, first + 10))) == {}
+        proctable.kill(family(found, Kinship(brands=range(first, first + 10))).values(), found)
+
+
+def test_who_is_not_there_or_not_ours_has_no_brand_and_gets_none() -> None:
+    assert proctable.brand_of(2**22 + 1) == 0
+    assert not proctable.brand(proc(2**22 + 1), 7)

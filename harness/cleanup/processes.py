@@ -55,7 +55,8 @@ class Processes:
     def _of_run(self, table: proctable.Table, order: Order, listed: Mapping[int, int], known: Mapping[int, int]) -> list[proctable.Proc]:
         """All living processes of a run. Of an old run, a session whose leader is gone may be a stranger's: its number is free for use."""
         leaders = {pid: started for pid, started in listed.items() if order.fresh or table.same(pid, started)}
-        kin = proctable.Kinship(marks=(marks.needle(marks.RUN, order.run_id),), leaders=leaders, known=known)
+        needles = (marks.needle(marks.RUN, order.run_id),)
+        kin = proctable.Kinship(marks=needles, leaders=leaders, known=known, brands=marks.brands(order.run_id))
         family = proctable.family(table, kin, never=proctable.ancestors(table, os.getpid()))
         return [proc for proc in family.values() if proc.alive]
 

@@ -11,9 +11,10 @@ The order at an exit is fixed:
 3. ``on_exit`` is called;
 4. `ProcessEngine.wait_exit` returns.
 
-A descendant belongs to its replica by mark, session or parent, see `harness.proctable`. A daemon that has shed all three is a *stray*. It
-is a child of this process by then, as every orphan among its descendants is; what else this process has for children, the load, the
-watchdog or what a program around Jetable started, are *outsiders* and never touched. `ProcessEngine._verdict` tells them apart.
+A descendant belongs to its replica by mark, session, parent or brand, see `harness.proctable`. A daemon that has shed the first three is a
+child of this process by then, as every orphan among its descendants is, and so are the load, the watchdog and whatever the program around
+Jetable has started, a test of pytest say. Only the brand tells them apart, and who has none of ours is never touched or waited for. A
+replica is branded as soon as it runs, `ProcessEngine._brand`, before it can have done more than begin to load.
 """
 
 from __future__ import annotations
@@ -58,10 +59,7 @@ _LAST_READS: Final = 64
 """After an exit at most so many reads of the pipe, four times what it holds: a chatty descendant could fill it for ever."""
 
 _SIGNAL_ROUNDS: Final = 20
-_EXEC_S: Final = 0.001
-_NO_ENVIRONMENT: Final = b"\0"
-"""What `harness.proctable.Table.environment` tells of a process that has none, or none that we may read."""
-
+_BRAND_ROUNDS: Final = 5
 _STRANGER_FOR_NS: Final = NS_PER_S // 10
 _KEPT_CLAIMS: Final = 200
 """Ports of so many replicas that ended stay claimed, so that no other replica takes one to which somebody still sends."""
@@ -81,8 +79,7 @@ class _Stranger:
 class _Life:
     """A replica and what the engine holds of it. ``lock`` guards ``pidfd``, ``reaped`` and ``known``.
 
-    ``settled``: its main process ended and left nothing behind, so the number of its session may become a stranger's. ``touched_ns``:
-    when it was last started or signalled, or ended.
+    ``settled``: its main process ended and left nothing behind, so the number of its session may become a stranger's.
     """
 
     replica: Replica
@@ -92,7 +89,7 @@ class _Life:
     pipe: int
     log: KeptLog
     marks: tuple[bytes, ...]
-    touched_ns: int
+    brand: int
     lock: threading.Lock = field(default_factory=threading.Lock)
     over: threading.Event = field(default_factory=threading.Event)
     exit: Exit | None = None
@@ -121,9 +118,8 @@ class ProcessEngine:
         self._told_of: frozenset[str] = frozenset()
         self._handlers = _replace_ignored_signals()
         self._births = Births()
-        self._sorting = threading.Lock()
-        self._outsiders = _own_descendants()
-        self._guessed: dict[int, _Life] = {}
+        self._brands = marks.brands(context.run_id)
+        self._branded: dict[int, _Life] = {}
         self._spawning = 0
         self._spawned = 0
         self._next_look_ns = 0
@@ -156,15 +152,15 @@ class ProcessEngine:
             raise MachineError(f"{spec.name} can't be started: the engine is closed")
         self._note_image(spec)
         port = self._claim(spec.port)
-        with self._in_spawn():
+        with self._in_spawn() as brand:
             try:
-                life = self._spawn(spec, port)
+                life = self._spawn(spec, port, brand)
             except BaseException:
                 self._release(port)
                 raise
             with self._lock:
                 if not self._closed:
-                    self._lives[spec.name] = self._unsettled[spec.name] = life
+                    self._lives[spec.name] = self._unsettled[spec.name] = self._branded[life.brand] = life
         if spec.name not in self._lives:
             self._abandon(life)
             raise MachineError(f"{spec.name} was started while the engine closed")
@@ -177,7 +173,6 @@ class ProcessEngine:
         life = self._lives[replica.name]
         number = signal_number(signal)
         sent = self._signal_main(life, number, group=everything)
-        life.touched_ns = sent.at_ns
         if everything:
             self._signal_descendants(life, number, in_group=sent.delivered)
         return sent
@@ -292,13 +287,14 @@ class ProcessEngine:
             if len(self._free_claims) > _KEPT_CLAIMS:
                 self._claims.pop(self._free_claims.pop(0)).release()
 
-    def _spawn(self, spec: ReplicaSpec, port: int) -> _Life:
+    def _spawn(self, spec: ReplicaSpec, port: int, brand: int) -> _Life:
         values = {"python": sys.executable, "port": port, "scratch": self._context.scratch, "replica": spec.name}
         argv = [fill(word, values) for word in spec.argv]
         environment = self._environment(spec, values)
         log = open_log(self._context, spec)
         reader, writer = _log_pipe()
         process: subprocess.Popen[bytes] | None = None
+        births = Births()
         try:
             at_ns = self._context.clock.now_ns()
             process = _popen(argv, environment, spec, writer)
@@ -315,7 +311,23 @@ class ProcessEngine:
             os.close(writer)
         replica = Replica(name=spec.name, process=spec.process, host=HOST, port=port, pid=process.pid, at_ns=at_ns, running_ns=running_ns)
         needles = (marks.needle(marks.RUN, self._context.run_id), marks.needle(marks.REPLICA, spec.name))
-        return _Life(replica=replica, process=process, main=main, pidfd=pidfd, pipe=reader, log=log, marks=needles, touched_ns=running_ns)
+        life = _Life(replica=replica, process=process, main=main, pidfd=pidfd, pipe=reader, log=log, marks=needles, brand=brand)
+        self._brand(life, births)
+        return life
+
+    def _brand(self, life: _Life, births: Births) -> None:
+        """Brand the main process, and what it may have forked before that; whoever is born later inherits the brand.
+
+        A main process that changes its user as it starts can't be branded; what it leaves is known by its other traces.
+        """
+        proctable.brand(life.main, life.brand)
+        kin = Kinship(marks=life.marks, leaders={life.main.pid: life.main.started}, since=life.main.started)
+        for _ in range(_BRAND_ROUNDS):
+            born = births.look()
+            table = proctable.scan() if born is None else Table(procs={proc.pid: proc for proc in born})
+            early = proctable.family(table, kin, never={os.getpid()})
+            if not [proc for proc in early.values() if table.brand(proc.pid) != life.brand and proctable.brand(proc, life.brand)]:
+                return
 
     def _take_hold(self, process: subprocess.Popen[bytes]) -> tuple[Proc, int]:
         """Put a new process on the run's list, for the watchdog, and open its pidfd."""
@@ -352,7 +364,6 @@ class ProcessEngine:
         status = _status(result)
         life.process.returncode = status  # so that Popen neither waits for a pid that is no longer its own nor warns
         life.exit = Exit(at_ns=at_ns, status=status)
-        life.touched_ns = at_ns
         self._logs.call(partial(self._announce, life))
 
     def _announce(self, life: _Life) -> None:
@@ -403,9 +414,8 @@ class ProcessEngine:
             self._look_after()
             return
         for proc in born:
-            with self._sorting:
-                life = self._family_of(proc)
-            if life is not None:
+            life = self._family_of(proc)
+            if life is not None and not proctable.is_thread(proc.pid):
                 self._remember(life, [proc])
 
     def _look_after(self) -> None:
@@ -414,7 +424,6 @@ class ProcessEngine:
             return
         over = {life.replica.name for life in self._unsettled_lives() if life.over.is_set()}
         table = proctable.scan()
-        self._sort(table)
         lives = self._unsettled_lives()
         for life in lives:
             if not self._members(life, table) and life.replica.name in over:
@@ -426,10 +435,10 @@ class ProcessEngine:
 
     def _members(self, life: _Life, table: Table) -> list[Proc]:
         """The replica's living processes other than its main one; adopted zombies are taken on the way."""
-        self._sort(table)
         with life.lock:
             leaders = {} if life.settled else {life.main.pid: life.main.started}
-            kin = Kinship(marks=life.marks, leaders=leaders, known=life.known, since=life.main.started)
+            brands = range(life.brand, life.brand + 1)
+            kin = Kinship(marks=life.marks, leaders=leaders, known=life.known, brands=brands, since=life.main.started)
             found = proctable.family(table, kin, never={os.getpid()})
         found.pop(life.main.pid, None)
         self._remember(life, found.values())
@@ -448,139 +457,33 @@ class ProcessEngine:
                 if proc.alive:
                     marks.record_process(self._context.scratch, proc)
 
-    # Strays and outsiders
-
     @contextmanager
-    def _in_spawn(self) -> Iterator[None]:
-        """Until a new main process is known as one, it could be taken for a stray or an outsider."""
+    def _in_spawn(self) -> Iterator[int]:
+        """Until a new main process is known as one, nobody can say who its children are. Yields the brand for it."""
         with self._lock:
             self._spawning += 1
             self._spawned += 1
+            brand = self._brands[self._spawned % len(self._brands)]
         try:
-            yield
+            yield brand
         finally:
             with self._lock:
                 self._spawning -= 1
 
     def _family_of(self, proc: Proc) -> _Life | None:
-        """The replica that a newborn belongs to, if any."""
-        if proc.parent == os.getpid():
-            return None if proctable.is_thread(proc.pid) else self._sort_child(Table(procs={proc.pid: proc}), proc)
-        for life in self._unsettled_lives():
-            started = life.main.started if proc.parent == life.main.pid else life.known.get(proc.parent)
-            if started is not None and _is_still(proc.parent, started):
-                return None if proctable.is_thread(proc.pid) else life
-        outsider = self._outsiders.get(proc.parent)
-        if outsider is not None and _is_still(outsider.pid, outsider.started):
-            self._outsiders[proc.pid] = proc
-        return None
-
-    def _sort(self, table: Table) -> None:
-        """Find the strays among the children of this process, and remember each as that of a replica."""
-        own = os.getpid()
-        with self._sorting:
+        """The replica that a newborn belongs to, if any; main processes belong to none."""
+        life = self._branded.get(proctable.brand_of(proc.pid)) or next(filter(partial(_is_child, proc), self._unsettled_lives()), None)
+        if life is None or proc.pid == life.main.pid:
+            return None
+        if life.settled:
+            life.settled = False
             with self._lock:
-                if self._spawning:
-                    return
-                mains = {life.main.pid: life.main.started for life in self._lives.values()}
-            outsiders = Kinship(known={pid: proc.started for pid, proc in self._outsiders.items()})
-            self._outsiders = proctable.family(table, outsiders, never={own, *mains})
-            for proc in table.procs.values():
-                if proc.parent == own and mains.get(proc.pid) != proc.started:
-                    life = self._sort_child(table, proc)
-                    if life is not None:
-                        self._remember(life, [proc])
-
-    def _sort_child(self, table: Table, proc: Proc) -> _Life | None:
-        """The replica that a child of this process belongs to; None for main processes and outsiders, and while it can't be told."""
-        lives = self._unsettled_lives()
-        if any(proc.pid == life.main.pid or life.known.get(proc.pid) == proc.started for life in lives):
-            return None
-        for life in lives:
-            if proc.session == life.main.pid or (proc.session != proc.pid and proc.session in life.known):
-                return life
-        is_stray = self._verdict(table, proc)
-        if is_stray is None:
-            return None
-        named = self._lives.get(marks.value_of(table.environment(proc.pid), marks.REPLICA)) if is_stray else None
-        found = named or (self._guess(proc) if is_stray else None)
-        if found is None:
-            self._outsiders[proc.pid] = proc
-            return None
-        if named is None:
-            self._guessed[proc.pid] = found
-        with self._lock:
-            self._unsettled[found.replica.name] = found
-        return found
-
-    def _verdict(self, table: Table, proc: Proc) -> bool | None:
-        """Whether a child of this process is a stray (True) or an outsider (False); None: it can't be told (yet).
-
-        1. What is in the session of this process, or of an outsider, is an outsider: a session can be left, but none can be entered.
-        2. A mark of this run and of a replica makes a stray, a mark of a run alone an outsider, such as the load.
-        3. Who neither leads its session nor has ours was not forked by this process, but left by a replica's descendant.
-        4. Who leads its session may be either. What this process starts has at least its environment; a stray has lost its own.
-        """
-        known = self._outsiders.get(proc.pid)
-        if known is not None and known.started == proc.started:
-            return False
-        if proc.session in {os.getsid(0), *(other.session for other in self._outsiders.values())}:
-            return False
-        environment = table.environment(proc.pid) if proc.alive else b""
-        run_id = marks.value_of(environment, marks.RUN)
-        if run_id:
-            return run_id == self._context.run_id and bool(marks.value_of(environment, marks.REPLICA))
-        return True if proc.session != proc.pid else self._verdict_on_leader(proc, environment)
-
-    def _verdict_on_leader(self, proc: Proc, environment: bytes) -> bool | None:
-        if not proc.alive:
-            return None
-        if environment == _NO_ENVIRONMENT:  # so it is for a moment in the middle of an exec, and at the end
-            self._context.clock.sleep(_EXEC_S)
-            now = proctable.look(proc.pid)
-            environment = Table(procs={}).environment(proc.pid)
-            if now is None or now.started != proc.started or not now.alive or environment != _NO_ENVIRONMENT:
-                return None
-        return not self._is_like_ours(environment)
-
-    def _is_like_ours(self, environment: bytes) -> bool:
-        """Whether it holds all that this process hands on, and was not made for a replica."""
-        if environment == Table(procs={}).environment(os.getpid()):
-            return True  # forked, not executed yet
-        handed_on = {os.fsencode(f"{name}={value}") for name, value in marks.unmarked_environment().items()}
-        made_for_replica = marks.needle("TMPDIR", str(self._context.scratch)) in environment
-        return bool(handed_on) and not made_for_replica and handed_on <= set(environment.split(b"\0"))
-
-    def _guess(self, proc: Proc) -> _Life | None:
-        """The replica that a stray most probably comes from: whose port it holds, else the one to which something happened last."""
-        lives = [life for life in self._unsettled_lives() if life.main.started <= proc.started] or [
-            life for life in list(self._lives.values()) if life.main.started <= proc.started
-        ]
-        inodes = socket_inodes(proc.pid) or frozenset()
-        ports = {listener.port for listener in self._table.listeners() or () if listener.inode in inodes} if inodes else set()
-        holding = [life for life in lives if life.replica.port in ports]
-        return max(holding or lives, key=lambda life: life.touched_ns, default=None)
+                self._unsettled[life.replica.name] = life
+        return life
 
     def _unsettled_lives(self) -> list[_Life]:
         with self._lock:
             return list(self._unsettled.values())
-
-    def _claim_stray(self, life: _Life, listener: Listener) -> bool:
-        """Whether a stray that was guessed to be another replica's holds this one's port; it is this one's from now on."""
-        for pid, other in list(self._guessed.items()):
-            proc = proctable.look(pid)
-            if proc is None or proc.started != other.known.get(pid):
-                self._guessed.pop(pid, None)
-                continue
-            if other.replica.port == life.replica.port or proc.started < life.main.started:
-                continue
-            if listener.inode in (socket_inodes(pid) or ()):
-                self._guessed[pid] = life
-                with other.lock:
-                    other.known.pop(pid, None)
-                self._remember(life, [proc])
-                return True
-        return False
 
     def _reap(self, zombie: Proc) -> None:
         """Wait for an adopted descendant, and for nobody else: the pid may have been waited for and used again meanwhile."""
@@ -652,7 +555,7 @@ class ProcessEngine:
         main = table.same(life.main.pid, life.main.started)
         if main is not None and main.alive:
             own.insert(0, main)
-        if any(_holds(proc, listener) for proc in own) or self._claim_stray(life, listener):
+        if any(_holds(proc, listener) for proc in own):
             life.own_sockets.add(listener.inode)
             return None
         life.strangers[listener.inode] = _Stranger(at_ns=now_ns, holder=_holder_of(listener))
@@ -665,7 +568,8 @@ class ProcessEngine:
         for life in list(self._lives.values()):
             self._signal_main(life, signals.SIGKILL, group=True)
         # A replica whose start was interrupted between fork and return is in no list, but it carries the mark.
-        unlisted = Kinship(marks=(marks.needle(marks.RUN, self._context.run_id), b"\0" + marks.REPLICA.encode() + b"="))
+        needles = (marks.needle(marks.RUN, self._context.run_id), b"\0" + marks.REPLICA.encode() + b"=")
+        unlisted = Kinship(marks=needles, brands=self._brands)
         quiet = 0
         while quiet < 2 and self._context.clock.now_ns() < deadline_ns:
             table = proctable.scan()
@@ -766,15 +670,11 @@ def _holds(proc: Proc, listener: Listener) -> bool:
     return now is not None and now.alive
 
 
-def _own_descendants() -> dict[int, Proc]:
-    table = proctable.scan()
-    found = proctable.family(table, Kinship(known={os.getpid(): table.procs[os.getpid()].started}))
-    return {proc.pid: proc for proc in found.values() if proc.pid != os.getpid()}
-
-
-def _is_still(pid: int, started: int) -> bool:
-    proc = proctable.look(pid)
-    return proc is not None and proc.started == started
+def _is_child(proc: Proc, life: _Life) -> bool:
+    """Whether the parent of ``proc`` is a process of the replica, still the one that was seen."""
+    started = life.main.started if proc.parent == life.main.pid else life.known.get(proc.parent)
+    parent = proctable.look(proc.parent) if started is not None else None
+    return parent is not None and parent.started == started
 
 
 def _holder_of(listener: Listener) -> str:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -302,31 +302,26 @@ def test_a_daemon_that_shed_every_trace_is_soon_on_the_list_of_the_watchdog(engi
     eventually(lambda: stray in marks.recorded(tmp_path / "one"))
 
 
-def test_a_stray_that_nobody_saw_come_goes_to_the_replica_to_which_something_happened_last(make: Make) -> None:
+def test_a_stray_that_nobody_saw_come_goes_to_its_own_replica(make: Make) -> None:
     engine = make()
-    engine._glance = lambda: None  # type: ignore[method-assign]  # as if the machine had been too busy
-    first, second = up(engine, "web.1"), up(engine, "web.2", "--leave", "leading")
-    stray = left_pid(engine, second, "leading")
-    assert [process.pid for process in engine.descendants(second)] == [stray]
-    assert engine.descendants(first) == ()
+    engine._glance = engine._look_after = lambda: None  # type: ignore[method-assign]  # as if the machine had been too busy
+    first, second = up(engine, "web.1", "--leave", "leading"), up(engine, "web.2")
+    stray = left_pid(engine, first, "leading")
+    engine.signal(second, "SIGKILL")  # what happens to others says nothing
+    assert [process.pid for process in engine.descendants(first)] == [stray]
+    assert engine.descendants(second) == ()
 
 
-def test_a_stray_that_holds_the_port_is_no_stranger_even_when_it_was_taken_for_anothers(make: Make) -> None:
+def test_a_stray_is_known_by_its_brand_alone_even_as_a_zombie_that_only_its_engine_waits_for(make: Make) -> None:
     engine = make()
-    engine._glance = lambda: None  # type: ignore[method-assign]  # as if the machine had been too busy
-    replica, other = up(engine, "web.1", "--leave", "holder"), up(engine, "web.2")
-    stray = left_pid(engine, replica, "holder")
-    engine._lives["web.1"].known.clear()
-    proc = proctable.look(stray)
-    assert proc is not None
-    engine._guessed[stray] = engine._lives["web.2"]
-    engine._remember(engine._lives["web.2"], [proc])
-    seen = engine.listening(replica)
-    assert seen is not None
-    assert seen.open
-    assert seen.taken_by == ""
-    assert [process.pid for process in engine.descendants(replica)] == [stray]
-    assert engine.descendants(other) == ()
+    replica = up(engine, "web.1", "--leave", "leading")
+    stray = left_pid(engine, replica, "leading")
+    brand = proctable.brand_of(replica.pid or 0)
+    assert brand in marks.brands(engine._context.run_id)
+    assert proctable.brand_of(stray) == brand
+    os.kill(stray, signal.SIGKILL)
+    eventually(lambda: not engine.descendants(replica))
+    eventually(lambda: proctable.look(stray) is None)
 
 
 def test_a_stray_that_holds_the_port_keeps_it_open_and_is_told_as_a_listening_survivor(engine: ProcessEngine) -> None:
@@ -344,6 +339,7 @@ def test_a_stray_that_holds_the_port_keeps_it_open_and_is_told_as_a_listening_su
 def test_what_the_program_around_the_engine_started_is_never_touched(make: Make, tmp_path: Path) -> None:
     run_id = f"test-{tmp_path.name}-one"
     plain = marks.unmarked_environment()
+    to_be_like_a_stray = plain | {"TMPDIR": str(tmp_path / "one")}
 
     def bystander(environment: dict[str, str], *, own_session: bool) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(["/bin/sleep", "60"], env=environment, start_new_session=own_session)
@@ -361,13 +357,89 @@ def test_what_the_program_around_the_engine_started_is_never_touched(make: Make,
             bystander(plain, own_session=True),
             bystander(plain | {"MORE": "1"}, own_session=True),
             bystander({}, own_session=False),
+            bystander({}, own_session=True),
+            bystander({"ONLY": "this"}, own_session=True),
+            bystander(to_be_like_a_stray, own_session=True),
         ]
         engine._look_after()
         assert [process.pid for process in engine.descendants(replica)] == [left_pid(engine, replica, "wiped")]
         engine.signal(replica, "SIGKILL", everything=True)
         engine.close()
-        assert [process.poll() for process in bystanders] == [None] * 5
+        assert [process.poll() for process in bystanders] == [None] * len(bystanders)
         assert not set(marks.recorded(tmp_path / "one")) & {process.pid for process in bystanders}
+
+
+def test_what_a_thread_starts_in_the_middle_of_a_run_survives_and_daemons_of_the_app_do_not(make: Make) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    daemons: list[int] = []
+    enough = threading.Event()
+
+    def fixture() -> None:
+        """What tests beside this one may do: services of their own, and a daemon that this process adopts."""
+        while not enough.is_set() and len(started) < 100:
+            started.append(subprocess.Popen(["/bin/sleep", "60"], env={}, start_new_session=True))
+            if len(started) % 10 == 0:
+                line = ["/bin/sh", "-c", "setsid env -i /bin/sleep 60 >/dev/null 2>&1 & echo $!"]
+                daemons.append(int(subprocess.run(line, capture_output=True, check=True, start_new_session=True).stdout))
+
+    thread = threading.Thread(target=fixture)
+    thread.start()
+    try:
+        engine = make()
+        strays = []
+        for number in range(1, 6):
+            replica = up(engine, f"web.{number}", "--leave", "leading", "--leave", "wiped")
+            strays += [left_pid(engine, replica, kind) for kind in ("leading", "wiped")]
+            engine.signal(replica, "SIGKILL", everything=True)
+        eventually(lambda: daemons)
+        engine.close()
+        enough.set()
+        thread.join()
+        assert not [pid for pid in strays if is_alive(pid)]
+        assert [process.poll() for process in started] == [None] * len(started)
+        assert [pid for pid in daemons if not is_alive(pid)] == []
+    finally:
+        enough.set()
+        thread.join()
+        for process in started:
+            process.kill()
+            process.wait()
+        for pid in daemons:
+            os.kill(pid, signal.SIGKILL)
+            with suppress(ChildProcessError):  # this process adopted it, or the first one did
+                os.waitpid(pid, 0)
+
+
+def test_a_daemon_of_somebody_else_that_ended_is_left_for_whoever_waits_for_it(make: Make) -> None:
+    engine = make()
+    replica = up(engine, "web.1")
+    with subprocess.Popen(["/bin/sh", "-c", "exit 7"], env={}, start_new_session=True) as other:
+        eventually(lambda: not is_alive(other.pid))
+        engine._look_after()
+        engine.descendants(replica)
+        engine.close()
+        assert other.wait() == 7
+
+
+@pytest.mark.parametrize("shell", ["setsid env -i /bin/sleep 60 & wait", "(setsid env -i /bin/sleep 60 &) ; sleep 60"])
+def test_what_a_fast_program_leaves_as_soon_as_it_runs_does_not_outlive_the_engine(make: Make, tmp_path: Path, shell: str) -> None:
+    engine = make()
+    for number in range(5):
+        said = ReplicaSpec(name=f"web.{number}", process="web", argv=("/bin/sh", "-c", shell), environment={}, working_dir=tmp_path)
+        replica = engine.start(said)
+        brand = proctable.brand_of(replica.pid or 0)
+
+        def branded(brand: int = brand) -> list[int]:
+            return [pid for pid in proctable.scan().procs if proctable.brand_of(pid) == brand and _is_sleep(pid)]
+
+        eventually(branded)
+    engine.close()
+    assert not [pid for pid in proctable.scan().procs if proctable.brand_of(pid) in engine._brands and is_alive(pid)]
+
+
+def _is_sleep(pid: int) -> bool:
+    proc = proctable.look(pid)
+    return proc is not None and proc.name == "sleep"
 
 
 def test_a_descendant_that_ended_is_none_and_no_zombie_of_it_stays(engine: ProcessEngine) -> None:
