@@ -21,7 +21,7 @@ LADDER: tuple[tuple[str, ...], ...] = (
     ("engines", "checks", "schema"),
     ("load",),
     ("stage",),
-    ("probes", "cleanup"),
+    ("probes", "connections", "cleanup"),
     ("fleet",),
     ("faults",),
     ("report",),
