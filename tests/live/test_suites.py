@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +12,11 @@ from harness.errors import ScenarioError
 from harness.run import check_scenarios, real_engines
 from harness.scenario import load_scenario
 from harness.schema import EXAMPLE
-from tests.live.processes import left_by, left_of, owner_label
+from tests.live.commands import ROOT, jetable, results
+from tests.live.processes import left_by, left_of
 
-ROOT = Path(__file__).parent.parent.parent
 KNOWN_GOOD = sorted(path for suite in ("quickstart", "faults", "docker") for path in (ROOT / "scenarios" / suite).glob("*.yaml"))
 KNOWN_BAD = sorted((ROOT / "scenarios/known-bad").glob("*.yaml"))
-BOUND_S = 120
 
 UNKNOWN = {"idle-victim", "rate-too-high"}
 """Scenarios that show why a run proves nothing."""
@@ -72,33 +66,6 @@ def on_every_engine(paths: list[Path]) -> list[Any]:
         for engine in real_engines()
         if can(engine, path)
     ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """How the command line ended: its exit code, all that it printed, what it said on stderr, and the label of what it had made."""
-
-    code: int
-    output: str
-    errors: str
-    owner: str
-
-
-def jetable(*arguments: str | Path) -> Ended:
-    environment = {**os.environ, "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "harness", *map(str, arguments)]
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        owner = owner_label(process.pid)
-        try:
-            output, errors = process.communicate(timeout=BOUND_S)
-        except BaseException:
-            process.kill()  # its watchdog removes the run
-            raise
-    return Ended(code=process.returncode, output=output + errors, errors=errors, owner=owner)
-
-
-def results(reports: Path) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in sorted(reports.glob("*/result.json")) if not path.parent.is_symlink()]
 
 
 def left(request: pytest.FixtureRequest, engine: str, run_id: str, owner: str) -> list[str]:
