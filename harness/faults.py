@@ -8,9 +8,11 @@ something away from one and give it back. Which replica is hit comes from the ru
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, Final, TypeVar
 
 from harness.clock import NS_PER_S, Dice
 from harness.engines import ENGINES
@@ -19,6 +21,9 @@ from harness.engines.fake import FakeEngine
 from harness.errors import JetableError, TargetError
 from harness.fleet import Disturbance, Fleet, StopOrder
 from harness.scenario import (
+    Aimed,
+    Chaos,
+    CrashLoop,
     CutNetwork,
     Disturb,
     Kill,
@@ -27,15 +32,27 @@ from harness.scenario import (
     RollingRestart,
     Scale,
     Scenario,
+    Signal,
     SqueezeMemory,
     Steady,
     Step,
+    Stop,
     Terminate,
+    TerminateAtStart,
+    Together,
+    nested,
 )
+from harness.scenario.choice import ALL, ANY, Choice, share_of
 from harness.stage import Stage
-from harness.units import bytes_text
+from harness.units import Duration, bytes_text
 
 LOOK_EVERY_S: Final = 0.1
+
+SCALE_WITHIN_S: Final = 120.0
+"""How long a step waits for replicas that another step holds at the same time."""
+
+JUST_BEFORE: Final = 0.9
+"""The share of the quickest start so far after which a replica is about to be ready."""
 
 LOAD_ENDED: Final = "the load ended before the steps did; logs/load.log in the run's folder says why"
 
@@ -53,48 +70,35 @@ def steady(stage: Stage, _fleet: Fleet, options: Steady) -> None:
     Raises:
         TargetError: The load has ended although nobody stopped it.
     """
-    end_ns = stage.clock.now_ns() + options.duration.ns
-    while (left_s := (end_ns - stage.clock.now_ns()) / NS_PER_S) > 0:
-        stage.clock.sleep(min(left_s, LOOK_EVERY_S))
-        stage.raise_if_lost()
-        if not stage.load.alive():
-            raise TargetError(LOAD_ENDED)
+    wait_until(stage, stage.clock.now_ns() + options.duration.ns)
 
 
 def terminate(stage: Stage, fleet: Fleet, options: Terminate) -> None:
     """Stop signal, grace, SIGKILL at its end; then a replacement on a port of its own."""
-    for victim in _victims(stage, fleet, options):
-        fleet.stop(victim, _graceful(stage.scenario, victim, options, purpose="terminate"))
-        fleet.start(victim.process, replaces=victim.name)
+    _stop_and_replace(stage, fleet, options, lambda victim: _graceful(stage.scenario, victim, options, purpose="terminate"))
 
 
 def restart(stage: Stage, fleet: Fleet, options: Restart) -> None:
-    """As terminate, but the replacement takes the same port, as a process manager on one machine does it."""
-    for victim in _victims(stage, fleet, options):
-        fleet.stop(victim, _graceful(stage.scenario, victim, options, purpose="terminate"))
-        fleet.start(victim.process, replaces=victim.name, again=victim)
+    """As terminate, or kill, but the replacement takes the same port, as a process manager on one machine does it."""
+
+    def order(victim: Replica) -> StopOrder:
+        if options.is_crash:
+            return _sudden(stage.scenario, options)
+        return _graceful(stage.scenario, victim, options, purpose="terminate")
+
+    _stop_and_replace(stage, fleet, options, order, in_place=True)
 
 
 def kill(stage: Stage, fleet: Fleet, options: Kill) -> None:
     """SIGKILL without a warning; then a replacement."""
-    for victim in _victims(stage, fleet, options):
-        order = StopOrder(
-            purpose="kill",
-            signal="SIGKILL",
-            grace_s=0.0,
-            lag_s=_lag_s(stage.scenario, options),
-            wants_busy=options.when == "in-flight",
-            busy_within_s=options.busy_within.s,
-            everything=options.scope == "all",
-        )
-        fleet.stop(victim, order)
-        fleet.start(victim.process, replaces=victim.name)
+    _stop_and_replace(stage, fleet, options, lambda _victim: _sudden(stage.scenario, options))
 
 
 def rolling_restart(stage: Stage, fleet: Fleet, options: RollingRestart) -> None:
-    """Replace every replica, one at a time, oldest first."""
+    """Replace every replica, so many at a time, oldest first."""
     process = stage.scenario.process_of(options)
-    for victim in fleet.up(process):
+
+    def renew(victim: Replica) -> None:
         order = _graceful(stage.scenario, victim, options, purpose="terminate")
         if options.order == "start-first":
             fleet.start(process, replaces=victim.name)
@@ -103,15 +107,153 @@ def rolling_restart(stage: Stage, fleet: Fleet, options: RollingRestart) -> None
             fleet.stop(victim, order)
             fleet.start(process, replaces=victim.name)
 
+    for group in batched(fleet.up(process), options.at_a_time):
+        _at_once(stage, renew, [victim for victim in group if fleet.take(victim, replaced=True)])
+
 
 def scale(stage: Stage, fleet: Fleet, options: Scale) -> None:
     """Start replicas at once, or stop the newest ones one after the other, until each process type has as many as wanted."""
     for process, wanted in options.counts.items():
-        missing = wanted - len(fleet.up(process))
+        missing = wanted - fleet.places(process)
         if missing > 0:
             fleet.start_many(process, missing)
-        for victim in reversed(fleet.up(process)[wanted:]):
-            fleet.stop(victim, _graceful(stage.scenario, victim, SCALE_DOWN, purpose="scale"))
+        deadline_ns = stage.clock.now_ns() + round(SCALE_WITHIN_S * NS_PER_S)
+        while fleet.places(process) > wanted:
+            victims = fleet.up(process)[-1:]
+            for victim in victims:
+                if fleet.take(victim, replaced=False):
+                    fleet.stop(victim, _graceful(stage.scenario, victim, SCALE_DOWN, purpose="scale"))
+            if not victims:  # another step at the same time holds them all, and will give their replacements back
+                if stage.clock.now_ns() > deadline_ns:
+                    raise StepProblemError(f"{process} still had {fleet.places(process)} replicas after {SCALE_WITHIN_S:.0f} s")
+                stage.clock.sleep(LOOK_EVERY_S)
+
+
+def signal(stage: Stage, fleet: Fleet, options: Signal) -> None:
+    """A signal that the replica should live through; a replacement only when it does not."""
+
+    def nudge(victim: Replica) -> None:
+        order = StopOrder(
+            purpose="signal",
+            signal=options.name,
+            when=options.when,
+            busy_within_s=options.busy_within.s,
+            everything=options.scope == "all",
+        )
+        if not fleet.nudge(victim, order, options.lasts.s):
+            fleet.start(victim.process, replaces=victim.name)
+
+    for group in _victims(stage, fleet, options):
+        _at_once(stage, nudge, group)
+
+
+def terminate_at_start(stage: Stage, fleet: Fleet, options: TerminateAtStart) -> None:
+    """Stop one more replica while it starts, show that it starts again where it was, and remove it."""
+    process = stage.scenario.process_of(options)
+    kind = stage.scenario.target[process]
+    order = StopOrder(
+        purpose="start",
+        signal=options.signal or kind.stop_signal or "SIGTERM",
+        grace_s=kind.stop_grace_period.s,
+        again_s=options.again.s if options.again else 0.0,
+    )
+    early = fleet.stop_while_starting(process, _life_s(stage, fleet, process, options.at), order)
+    fleet.prove_start(process, again=early)
+
+
+def crash_loop(stage: Stage, fleet: Fleet, options: CrashLoop) -> None:
+    """SIGKILL a replica, and at the same address each of its replacements but the last while it starts."""
+
+    def loop(victim: Replica) -> None:
+        fleet.stop(victim, StopOrder(purpose="kill", signal="SIGKILL", everything=True))
+        last = victim
+        for _ in range(options.times - 1):
+            order = StopOrder(purpose="start", signal="SIGKILL", everything=True)
+            last = fleet.stop_while_starting(victim.process, _life_s(stage, fleet, victim.process, options.after), order, again=last)
+        fleet.start(victim.process, replaces=victim.name, again=last)
+
+    for group in _victims(stage, fleet, options):
+        _at_once(stage, loop, [victim for victim in group if fleet.take(victim, replaced=True)])
+
+
+def together(stage: Stage, fleet: Fleet, options: Together) -> None:
+    """Several steps at the same time, each with a dice of its own, so that chance does not depend on who comes first."""
+
+    def do(part: tuple[int, Step]) -> None:
+        number, step = part
+        STEPS[step.kind](replace(stage, dice=stage.dice.fork(f"part {number}")), fleet, step.options)
+
+    stage.background.map(do, list(enumerate(options.steps)))
+
+
+def chaos(stage: Stage, _fleet: Fleet, options: Chaos) -> None:
+    """One step that the dice chose after the other, at fixed times, each with its own place in the history."""
+    began_ns = stage.clock.now_ns()
+    number = 0
+    while number * options.every.ns < options.lasts.ns:
+        wait_until(stage, began_ns + number * options.every.ns)
+        dice = stage.dice.fork(f"draw {number}")
+        stage.inner(draw(stage.scenario, options, dice), dice)
+        # A step that took long makes those wait that would have begun meanwhile, and the last ones never begin.
+        number = max(number + 1, -(-(stage.clock.now_ns() - began_ns) // options.every.ns))
+    wait_until(stage, began_ns + options.lasts.ns)
+
+
+def draw(scenario: Scenario, options: Chaos, dice: Dice) -> Step:
+    """One of the steps that ``options`` names; for ``scale`` alone how many replicas of the process type that takes the load."""
+    item = dice.choice(list(options.of))
+    if isinstance(item, Step):
+        return item
+    process = scenario.load_process
+    return Step(scale=Scale({process: dice.integer(1, 2 * max(1, scenario.target[process].replicas))}))
+
+
+def resolve(stage: Stage, fleet: Fleet, step: Step) -> Step:
+    """``step`` as it is done: what chance decides is decided, so that the same can be done again.
+
+    Raises:
+        StepProblemError: It needs a replica, and there is none.
+    """
+    options = step.options
+    match options:
+        case Together():
+            parts = tuple(
+                resolve(replace(stage, dice=stage.dice.fork(f"part {number}")), fleet, part) for number, part in enumerate(options.steps)
+            )
+            return step.model_copy(update={"together": Together(parts)})
+        case TerminateAtStart() if options.at == "any":
+            quickest_s = fleet.quickest_start_s(stage.scenario.process_of(options))
+            at = Duration(ns=round(stage.dice.uniform() * quickest_s * NS_PER_S))
+            return step.model_copy(update={step.kind: options.model_copy(update={"at": at})})
+        case Terminate() | Kill() | Restart() | Pause() | SqueezeMemory() | CutNetwork() | Signal() | CrashLoop():
+            chosen = choose(fleet.up(stage.scenario.process_of(options)), options, stage)
+            return step.model_copy(update={step.kind: options.model_copy(update={"replica": chosen})})
+        case _:
+            return step
+
+
+def choose(up: list[Replica], options: Aimed, stage: Stage) -> Choice:
+    """The choice of replicas with nothing left to chance: places in the row of those that are up, or a word that chance has no part in.
+
+    Raises:
+        StepProblemError: No replica is up, or not so many.
+    """
+    choice = options.replica
+    if not up:
+        raise StepProblemError(f"no replica of {stage.scenario.process_of(options)} was up")
+    places = [choice] if isinstance(choice, int) else list(choice) if isinstance(choice, tuple) else []
+    if places and max(places) > len(up):
+        raise StepProblemError(f"replica {max(places)} was named but only {len(up)} were up")
+    everybody = list(range(1, len(up) + 1))
+    if choice == ANY:
+        return stage.dice.choice(everybody)
+    if choice == ALL:
+        return tuple(everybody)
+    if share := share_of(choice):
+        for _ in range(len(up) - max(1, math.floor(share * len(up)))):
+            everybody.remove(stage.dice.choice(everybody))
+        return tuple(everybody)
+    return choice
 
 
 def pause(stage: Stage, fleet: Fleet, options: Pause) -> None:
@@ -119,8 +261,9 @@ def pause(stage: Stage, fleet: Fleet, options: Pause) -> None:
     engine = stage.engine
     if not isinstance(engine, Pauses):
         raise StepProblemError(_lacking("pause", engine.name))
-    for victim in _victims(stage, fleet, options):
-        fleet.disturb(victim, _disturbance(stage, options, what="pause", take=engine.pause, give_back=engine.resume))
+    order = _disturbance(stage, options, what="pause", take=engine.pause, give_back=engine.resume)
+    for group in _victims(stage, fleet, options):
+        _at_once(stage, lambda victim: fleet.disturb(victim, order), group)
 
 
 def squeeze_memory(stage: Stage, fleet: Fleet, options: SqueezeMemory) -> None:
@@ -132,9 +275,14 @@ def squeeze_memory(stage: Stage, fleet: Fleet, options: SqueezeMemory) -> None:
     def squeeze(victim: Replica) -> Sent:
         return engine.squeeze(victim, options.to)
 
-    for victim in _victims(stage, fleet, options):
-        if not fleet.disturb(victim, _disturbance(stage, options, what="memory", take=squeeze, give_back=engine.release)):
+    order = _disturbance(stage, options, what="memory", take=squeeze, give_back=engine.release)
+
+    def disturb(victim: Replica) -> None:
+        if not fleet.disturb(victim, order):
             fleet.start(victim.process, replaces=victim.name)
+
+    for group in _victims(stage, fleet, options):
+        _at_once(stage, disturb, group)
 
 
 def cut_network(stage: Stage, fleet: Fleet, options: CutNetwork) -> None:
@@ -142,8 +290,9 @@ def cut_network(stage: Stage, fleet: Fleet, options: CutNetwork) -> None:
     engine = stage.engine
     if not isinstance(engine, CutsNetwork):
         raise StepProblemError(_lacking("cut_network", engine.name))
-    for victim in _victims(stage, fleet, options):
-        fleet.disturb(victim, _disturbance(stage, options, what="network", take=engine.cut, give_back=engine.reconnect))
+    order = _disturbance(stage, options, what="network", take=engine.cut, give_back=engine.reconnect)
+    for group in _victims(stage, fleet, options):
+        _at_once(stage, lambda victim: fleet.disturb(victim, order), group)
 
 
 # Any: the options under a key are of that key's own type, which `Scenario` has checked
@@ -154,9 +303,14 @@ STEPS: Final[dict[str, Callable[[Stage, Fleet, Any], None]]] = {
     "restart": restart,
     "rolling_restart": rolling_restart,
     "scale": scale,
+    "signal": signal,
+    "terminate_at_start": terminate_at_start,
+    "crash_loop": crash_loop,
     "pause": pause,
     "squeeze_memory": squeeze_memory,
     "cut_network": cut_network,
+    "together": together,
+    "chaos": chaos,
 }
 """Every step that a scenario can name."""
 
@@ -177,6 +331,16 @@ ABILITIES: Final[dict[str, Ability]] = {
 """The steps that not every engine can do."""
 
 
+A = TypeVar("A")
+
+
+def batched(things: list[A], size: int) -> Iterator[list[A]]:
+    """``things`` in groups of ``size``, the last one smaller (``itertools.batched`` came with Python 3.12)."""
+    rest = iter(things)
+    while group := list(islice(rest, size)):
+        yield group
+
+
 def needs(step: Step) -> Ability | None:
     """What ``step`` asks of an engine beyond what all engines can do."""
     return ABILITIES.get(step.kind)
@@ -185,8 +349,9 @@ def needs(step: Step) -> Ability | None:
 def check_abilities(scenario: Scenario, engine: EngineClass) -> list[tuple[tuple[str | int, ...], str]]:
     """Every step that ``engine`` can't do: its path in the scenario, and a sentence that says what to do about it."""
     return [
-        (("steps", index, step.kind), _lacking(step.kind, engine.name))
-        for index, step in enumerate(scenario.steps)
+        (("steps", index, whole.kind), _lacking(step.kind, engine.name))
+        for index, whole in enumerate(scenario.steps)
+        for step in nested((whole,))
         if (ability := needs(step)) is not None and not _has(engine, ability)
     ]
 
@@ -203,33 +368,55 @@ def _lacking(kind: str, engine: str) -> str:
     return f"{kind} needs an engine that can {ability.words}; the {engine} engine can't; {cure}"
 
 
-def _victims(stage: Stage, fleet: Fleet, options: Terminate | Kill | Restart | Disturb) -> list[Replica]:
-    process = stage.scenario.process_of(options)
-    up = fleet.up(process)
-    if not up:
-        raise StepProblemError(f"no replica of {process} was up")
-    return choose(up, options.replica, stage.dice)
-
-
-def choose(up: list[Replica], choice: str | int, dice: Dice) -> list[Replica]:
-    """The replicas that ``choice`` means, of those that are up, oldest first.
-
-    Raises:
-        StepProblemError: A place in the row that is not taken.
-    """
-    match choice:
-        case "each":
-            return up
+def _victims(stage: Stage, fleet: Fleet, options: Aimed) -> list[list[Replica]]:
+    """The replicas that a step means, as groups that are hit at once, one group after the other."""
+    up = fleet.up(stage.scenario.process_of(options))
+    match choose(up, options, stage):
         case "oldest":
-            return up[:1]
+            return [up[:1]]
         case "newest":
-            return up[-1:]
-        case int():
-            if choice > len(up):
-                raise StepProblemError(f"replica {choice} was named but only {len(up)} were up")
-            return [up[choice - 1]]
+            return [up[-1:]]
+        case int() as place:
+            return [[up[place - 1]]]
+        case tuple() as places:
+            return [[up[place - 1] for place in places]]
         case _:
-            return [dice.choice(up)]
+            return [[victim] for victim in up]
+
+
+def _at_once(stage: Stage, work: Callable[[Replica], object], victims: list[Replica]) -> None:
+    """Do ``work`` on all of them at the same time."""
+    if len(victims) == 1:
+        work(victims[0])
+    else:
+        stage.background.map(work, victims)
+
+
+def _stop_and_replace(stage: Stage, fleet: Fleet, options: Stop, order: Callable[[Replica], StopOrder], *, in_place: bool = False) -> None:
+    """Stop each victim as ``order`` says, and start one in its place, ``in_place`` at the same address."""
+
+    def one(victim: Replica) -> None:
+        fleet.stop(victim, order(victim))
+        fleet.start(victim.process, replaces=victim.name, again=victim if in_place else None)
+
+    for group in _victims(stage, fleet, options):
+        _at_once(stage, one, [victim for victim in group if fleet.take(victim, replaced=True)])
+
+
+def _life_s(stage: Stage, fleet: Fleet, process: str, at: str | Duration) -> float:
+    """How long a replica lives that is not to become ready, in seconds from its order."""
+    if isinstance(at, Duration):
+        return at.s
+    return fleet.quickest_start_s(process) * (JUST_BEFORE if at == "ready" else JUST_BEFORE * stage.dice.uniform())
+
+
+def wait_until(stage: Stage, at_ns: int) -> None:
+    """Let the load run until ``at_ns``; raises as `steady`."""
+    while (left_s := (at_ns - stage.clock.now_ns()) / NS_PER_S) > 0:
+        stage.clock.sleep(min(left_s, LOOK_EVERY_S))
+        stage.raise_if_lost()
+        if not stage.load.alive():
+            raise TargetError(LOAD_ENDED)
 
 
 def _disturbance(
@@ -240,7 +427,7 @@ def _disturbance(
         what=what,
         detail=f"to {bytes_text(options.to)}" if isinstance(options, SqueezeMemory) else "",
         lasts_s=options.lasts.s,
-        wants_busy=options.when == "in-flight" and process == stage.scenario.load_process,
+        when=options.when if process == stage.scenario.load_process else "any",
         busy_within_s=options.busy_within.s,
         take=take,
         give_back=give_back,
@@ -251,12 +438,23 @@ def _graceful(scenario: Scenario, victim: Replica, options: Terminate | Restart 
     kind = scenario.target[victim.process]
     return StopOrder(
         purpose=purpose,
-        signal=kind.stop_signal or victim.stop_signal or "SIGTERM",
+        signal=options.signal or kind.stop_signal or victim.stop_signal or "SIGTERM",
         grace_s=kind.stop_grace_period.s,
         lag_s=_lag_s(scenario, options),
-        wants_busy=options.when == "in-flight" and victim.process == scenario.load_process,
+        when=options.when if victim.process == scenario.load_process else "any",
         busy_within_s=options.busy_within.s,
-        everything=False,
+        again_s=options.again.s if options.again else 0.0,
+    )
+
+
+def _sudden(scenario: Scenario, options: Kill | Restart) -> StopOrder:
+    return StopOrder(
+        purpose="kill",
+        signal="SIGKILL",
+        lag_s=_lag_s(scenario, options),
+        when=options.when,
+        busy_within_s=options.busy_within.s,
+        everything=options.scope == "all",
     )
 
 

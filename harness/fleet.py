@@ -17,15 +17,19 @@ router is told nothing, as nobody tells one that a process hangs.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from harness.clock import NS_PER_S
+from harness.connections import Holder, Holding
 from harness.engines.base import Exit, Replica, ReplicaSpec, Sent
 from harness.errors import KeyOfScenarioError, TargetError, UsageError
-from harness.history import Disturbed, Exited, PhaseReached, Process, Restored, Routed, Signalled, Spawned, StartFailed, Survived
+from harness.history import Disturbed, Exited, LetGo, PhaseReached, Process, Restored, Routed, Signalled, Spawned, StartFailed, Survived
+from harness.moment import Moment
 from harness.probes import NotHealthyError, knock_watch, listener_watch, wait_healthy
 from harness.scenario import Scenario
 from harness.stage import Stage, Watch
@@ -37,16 +41,16 @@ KILL_WAIT_S: Final = 10.0
 SETTLE_S: Final = 1.0
 """How long descendants may outlive their main process before they count as survivors."""
 
-ON_THE_WAY_S: Final = 0.25
-POLL_S: Final = 0.00002
-PATIENT_NS: Final = 250_000_000
+LET_GO_S: Final = 0.5
+"""How long a victim may take to end once nobody holds a connection to it, when its grace is over."""
+
 OOM_NEWS_S: Final = 1.0
 """An exit for want of memory so long after the end of a squeeze is still its doing: the kernel takes a while to end a large process."""
 
-SEVERAL: Final = 3
+PLAIN_WHENS: Final = ("any", "in-flight")
+"""Moments that the history tells by ``wants_busy`` alone."""
+
 _NEVER_NS: Final = 1 << 62
-LASTING_NS: Final = 5_000_000
-"""What has been in flight for so long will be for another few microseconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,22 +58,24 @@ class StopOrder:
     """How to stop one replica.
 
     Attributes:
-        purpose: A `Signalled` purpose: ``terminate``, ``kill`` or ``scale``.
+        purpose: A `Signalled` purpose: ``terminate``, ``kill``, ``scale``, ``start`` or ``signal``.
         signal: The first signal.
         grace_s: Time until SIGKILL; 0 sends nothing after the first signal.
         lag_s: The router learns of it so long after the signal; negative: before it.
-        wants_busy: Signal while a request is in flight on the victim.
+        when: What the victim must be doing at the signal, see `harness.moment`.
         busy_within_s: How long to wait for that.
         everything: Signal the descendants too.
+        again_s: Send the signal once more so long after the first; 0 for never.
     """
 
     purpose: str
     signal: str
-    grace_s: float
-    lag_s: float
-    wants_busy: bool
-    busy_within_s: float
-    everything: bool
+    grace_s: float = 0.0
+    lag_s: float = 0.0
+    when: str = "any"
+    busy_within_s: float = 0.0
+    everything: bool = False
+    again_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +86,7 @@ class Disturbance:
         what: As in `Disturbed`: ``pause``, ``network`` or ``memory``.
         detail: The same in more words, such as the new limit; may be empty.
         lasts_s: How long the replica goes without.
-        wants_busy: Begin while a request is in flight on the victim.
+        when: What the victim must be doing at the beginning, see `harness.moment`.
         busy_within_s: How long to wait for that.
         take: Takes it away.
         give_back: Gives it back.
@@ -89,7 +95,7 @@ class Disturbance:
     what: str
     detail: str
     lasts_s: float
-    wants_busy: bool
+    when: str
     busy_within_s: float
     take: Callable[[Replica], Sent]
     give_back: Callable[[Replica], Sent]
@@ -121,15 +127,42 @@ class Fleet:
         self._commanded: set[str] = set()
         self._gone: set[str] = set()
         self._squeezed: dict[str, tuple[int, int]] = {}
+        self._holder = Holder(stage)
+        self._holdings: dict[str, Holding] = {}
+        self._taken: set[str] = set()
+        self._promised: dict[str, str] = {}
+        self._nudged: set[str] = set()
+        self._quickest_ns: dict[str, int] = {}
         self._ending = False
         self._lock = threading.Lock()
         self.step = 0
 
     def up(self, process: str) -> list[Replica]:
-        """The replicas of a process type that are up, oldest first."""
+        """The replicas of a process type that are up and that no step has taken, oldest first."""
         with self._lock:
-            mine = [replica for replica in self._up.values() if replica.process == process]
+            mine = [replica for replica in self._up.values() if replica.process == process and replica.name not in self._taken]
         return sorted(mine, key=lambda replica: int(replica.name.rpartition(".")[2]))  # instants of a common start would be a race
+
+    def places(self, process: str) -> int:
+        """How many replicas of a process type there are once what has been taken is replaced, or gone."""
+        with self._lock:
+            promised = sum(of == process for of in self._promised.values())
+        return len(self.up(process)) + promised
+
+    def take(self, victim: Replica, *, replaced: bool) -> bool:
+        """Claim a replica for a step, which stops it and, if ``replaced``, starts another one; false when another step was first."""
+        with self._lock:
+            if victim.name in self._taken:
+                return False
+            self._taken.add(victim.name)
+            if replaced:
+                self._promised[victim.name] = victim.process
+            return True
+
+    def quickest_start_s(self, process: str) -> float:
+        """Seconds of the quickest start of a process type so far, from the order to *healthy*; 0 when there was none."""
+        with self._lock:
+            return self._quickest_ns.get(process, 0) / NS_PER_S
 
     def start_many(self, process: str, count: int) -> None:
         """Start ``count`` replicas at once and wait until all are healthy.
@@ -145,7 +178,35 @@ class Fleet:
 
         With ``again`` it takes the address of a replica that is gone.
         """
-        return self._start(process, self._next_name(process), again=again, replaces=replaces)
+        try:
+            return self._start(process, self._next_name(process), again=again, replaces=replaces)
+        finally:
+            with self._lock:
+                self._promised.pop(replaces, None)
+
+    def stop_while_starting(self, process: str, after_s: float, order: StopOrder, *, again: Replica | None = None) -> Replica:
+        """Start one replica and stop it as ``order`` says, ``after_s`` after it was asked for; it gets no load. Raises as `start`.
+
+        Returns:
+            What is left of it: its address, for the next start.
+        """
+        replica = self._launch(process, self._next_name(process), again=again, replaces=again.name if again else "")
+        self._await_health(replica, until_ns=replica.at_ns + round(after_s * NS_PER_S))
+        self._stage.engine.wait_exit(replica, (replica.at_ns - self._stage.clock.now_ns()) / NS_PER_S + after_s)
+        self._end(replica, order)
+        return replica
+
+    def prove_start(self, process: str, *, again: Replica) -> None:
+        """Start one replica at the address of ``again``, wait until it is healthy, and remove it; it gets no load. Raises as `start`."""
+        replica = self._launch(process, self._next_name(process), again=again, replaces=again.name)
+        self._await_health(replica)
+        self._end(replica, _order("teardown"))
+
+    def _end(self, replica: Replica, order: StopOrder) -> None:
+        """Stop a replica that never got load."""
+        sent = self._signal(replica, order, in_flight=-1)
+        gone, _ = self._await_exit(replica, order, sent)
+        self._bury(replica, self._settle(replica, gone, everything=order.everything))
 
     def _next_name(self, process: str) -> str:
         with self._lock:
@@ -153,6 +214,18 @@ class Fleet:
             return f"{process}.{self._count[process]}"
 
     def _start(self, process: str, name: str, *, again: Replica | None, replaces: str) -> Replica:
+        replica = self._launch(process, name, again=again, replaces=replaces)
+        self._await_health(replica)
+        with self._lock:
+            if name in self._gone:
+                raise TargetError(f"{name} ended right after it was healthy")
+            self._up[name] = replica
+        self._publish(replica)
+        self._tell()
+        return replica
+
+    def _launch(self, process: str, name: str, *, again: Replica | None, replaces: str) -> Replica:
+        """Have the engine start a replica, and record it."""
         stage = self._stage
         spec = spec_of(stage.scenario, process, name, again=again)
         try:
@@ -177,18 +250,20 @@ class Fleet:
         for phase, at_ns in (("created", replica.created_ns), ("started", replica.started_ns), ("running", replica.running_ns)):
             if at_ns:
                 stage.record(PhaseReached(at_ns=at_ns, replica=name, phase=phase))
+        return replica
+
+    def _await_health(self, replica: Replica, *, until_ns: int = 0) -> None:
+        """Wait until it is healthy, or until ``until_ns`` if that is given and comes first."""
+        stage = self._stage
         try:
-            wait_healthy(stage, replica, stage.scenario.healthcheck_of(process))
+            healthy = wait_healthy(stage, replica, stage.scenario.healthcheck_of(replica.process), until_ns=until_ns)
         except NotHealthyError as error:
             self._give_up(replica, error)
             raise
-        with self._lock:
-            if name in self._gone:
-                raise TargetError(f"{name} ended right after it was healthy")
-            self._up[name] = replica
-        self._publish(replica)
-        self._tell()
-        return replica
+        if healthy:
+            took_ns = stage.clock.now_ns() - replica.at_ns
+            with self._lock:
+                self._quickest_ns[replica.process] = min(took_ns, self._quickest_ns.get(replica.process, took_ns))
 
     def _give_up(self, replica: Replica, error: NotHealthyError) -> None:
         stage = self._stage
@@ -232,7 +307,7 @@ class Fleet:
             )
         )
         self._tell()
-        if squeezed or not commanded:
+        if squeezed or not commanded or replica.name in self._nudged:
             self._withdraw(replica)
         if not commanded:
             stage.note(f"{replica.name} ended by itself with status {gone.status}")
@@ -243,9 +318,12 @@ class Fleet:
         Raises:
             TargetError: It survived SIGKILL.
         """
-        sent = self._send(victim, order)
-        watches = self._watch(victim)
+        holding = self._holdings[victim.name] = self._holder.hold(victim, self.step)
+        watches: list[Watch] = [holding]
         try:
+            sent = self._send(victim, order)
+            holding.signalled(sent.at_ns)
+            watches += self._watch(victim)
             gone, told = self._await_exit(victim, order, sent)
             left = self._settle(victim, gone, everything=order.everything)
             if not told:  # the router learns of it when its lag is over, also of a replica that is gone already
@@ -254,7 +332,33 @@ class Fleet:
         finally:
             for watch in watches:
                 watch.end()
+            del self._holdings[victim.name]
         self._bury(victim, left)
+
+    def nudge(self, victim: Replica, order: StopOrder, watch_s: float) -> bool:
+        """Send a signal that the replica should live through, and watch it for ``watch_s``; the router is not told.
+
+        Returns:
+            False when it ended meanwhile: its place is free.
+        """
+        with self._lock:
+            self._nudged.add(victim.name)  # so that the router learns of its end, and not of the signal
+        if self._gets_load(victim):
+            with self._moment(victim, order.when, order.busy_within_s) as moment:
+                moment.wait_until_now()
+                sent = self._signal(victim, order, in_flight=moment.requests)
+        else:
+            sent = self._signal(victim, order, in_flight=-1)
+        gone = self._stage.engine.wait_exit(victim, watch_s)
+        self._stage.raise_if_lost()
+        with self._lock:
+            if gone is None or not sent.delivered:
+                self._nudged.discard(victim.name)
+                self._commanded.discard(victim.name)  # what happens to it from now on is not the signal's doing
+        if gone is None:
+            return True
+        self._bury(victim, self._settle(victim, gone, everything=order.everything))
+        return False
 
     def disturb(self, victim: Replica, order: Disturbance) -> bool:
         """Take something away from one replica for a while and give it back whatever happens; the router is not told.
@@ -262,13 +366,11 @@ class Fleet:
         Returns:
             False when the replica did not live through it because it lacked memory: its place is free.
         """
-        stage, deadline_ns = self._stage, self._stage.clock.now_ns() + round(order.busy_within_s * NS_PER_S) * order.wants_busy
-        in_flight = self._await_busy_until_now(victim, deadline_ns) if self._gets_load(victim) else -1
+        stage = self._stage
         if order.what == "memory":
             self._squeezed[victim.name] = stage.clock.now_ns(), _NEVER_NS
         try:
-            sent = order.take(victim)
-            self._record_disturbed(victim, order, sent, in_flight=in_flight)
+            sent = self._take_away(victim, order)
             if sent.delivered:
                 left_s = order.lasts_s - (stage.clock.now_ns() - sent.until_ns) / NS_PER_S
                 stage.engine.wait_exit(victim, max(0.0, left_s))
@@ -282,7 +384,14 @@ class Fleet:
         self._bury(victim, self._settle(victim, gone, everything=False))
         return False
 
-    def _record_disturbed(self, victim: Replica, order: Disturbance, sent: Sent, *, in_flight: int) -> None:
+    def _take_away(self, victim: Replica, order: Disturbance) -> Sent:
+        if self._gets_load(victim):
+            with self._moment(victim, order.when, order.busy_within_s) as moment:
+                moment.wait_until_now()
+                in_flight = moment.requests
+                sent = order.take(victim)
+        else:
+            in_flight, sent = -1, order.take(victim)
         self._stage.record(
             Disturbed(
                 at_ns=sent.at_ns,
@@ -291,11 +400,12 @@ class Fleet:
                 replica=victim.name,
                 what=order.what,
                 delivered=sent.delivered,
-                wants_busy=order.wants_busy,
+                wants_busy=order.when not in ("any", "idle") and in_flight >= 0,
                 in_flight=in_flight,
                 detail=order.detail,
             )
         )
+        return sent
 
     def _give_back(self, victim: Replica, order: Disturbance) -> None:
         """Give back what was taken; the history has it even when that fails."""
@@ -327,29 +437,42 @@ class Fleet:
         """Signal the victim at the right moment and leave the router as ``order.lag_s`` wants it."""
         if not self._gets_load(victim):
             return self._signal(victim, order, in_flight=-1)
-        load, clock = self._stage.load, self._stage.clock
-        deadline_ns = clock.now_ns() + round(order.busy_within_s * NS_PER_S) * order.wants_busy
-        if order.lag_s < 0:
-            in_flight = self._await_busy(victim, deadline_ns)
-            self._withdraw(victim)
-            self._stage.engine.wait_exit(victim, -order.lag_s)  # one that dies by itself while it drains need not be waited for
-            return self._signal(victim, order, in_flight=in_flight)
-        if order.lag_s > 0 or order.grace_s == 0:
-            in_flight = self._await_busy_until_now(victim, deadline_ns)
-            sent = self._signal(victim, order, in_flight=in_flight)
+        with self._moment(victim, order.when, order.busy_within_s) as moment:
+            if order.lag_s < 0:
+                moment.wait()
+                in_flight = moment.requests
+                self._withdraw(victim)
+                self._stage.engine.wait_exit(victim, -order.lag_s)  # one that dies by itself while it drains need not be waited for
+                return self._signal(victim, order, in_flight=in_flight)
+            if order.lag_s == 0 and (order.grace_s > 0 or order.when == "idle"):
+                return self._send_withdrawn(victim, order, moment)
+            moment.wait_until_now()
+            sent = self._signal(victim, order, in_flight=moment.requests)
             if order.lag_s == 0:
                 self._withdraw(victim)
             return sent
-        while True:  # the numbered steps at the head of this file
-            self._await_busy(victim, deadline_ns)
+
+    def _send_withdrawn(self, victim: Replica, order: StopOrder, moment: Moment) -> Sent:
+        """Signal at the very moment at which the router learns of it: the numbered steps at the head of this file.
+
+        Where the victim is to be idle it is so for good once it is withdrawn and has answered what it had.
+        """
+        load, idle = self._stage.load, order.when == "idle"
+        while True:
+            if not idle:
+                moment.wait()
             load.withdraw(victim.name)
-            self._await_none_on_the_way(victim)
-            in_flight = load.in_flight(victim.name)
-            if in_flight > 0 or clock.now_ns() >= deadline_ns or self._is_gone(victim):
-                sent = self._signal(victim, order, in_flight=in_flight)
+            moment.wait_none_on_the_way()
+            if idle:
+                moment.wait()
+            if moment.is_now or moment.is_over:
+                sent = self._signal(victim, order, in_flight=moment.requests)
                 self._stage.record(Routed(at_ns=sent.at_ns, replica=victim.name, open=False))
                 return sent
             load.publish(victim.name, victim.host, victim.port)
+
+    def _moment(self, victim: Replica, when: str, within_s: float) -> Moment:
+        return Moment(self._stage, victim.name, when=when, within_s=within_s, is_gone=lambda: self._is_gone(victim))
 
     def _signal(self, victim: Replica, order: StopOrder, *, in_flight: int) -> Sent:
         with self._lock:
@@ -375,50 +498,13 @@ class Fleet:
                 signal=order.signal,
                 purpose=order.purpose,
                 delivered=sent.delivered,
-                wants_busy=order.wants_busy,
+                wants_busy=order.when != "any" and in_flight >= 0,
+                when=order.when if order.when not in PLAIN_WHENS else "",
                 in_flight=in_flight,
                 grace_s=order.grace_s,
                 lag_s=order.lag_s,
             )
         )
-
-    def _await_busy(self, victim: Replica, deadline_ns: int) -> int:
-        """Wait until something is in flight on the victim, at most until ``deadline_ns``; returns how much is.
-
-        A request that is about to be answered would be gone before the signal arrives. So this waits for one that lasts: nothing new was
-        sent for a while, and more than one is in flight all the same, as any one may be just about to end; or for several at once. A load
-        that has neither for a quarter of a second has few users or short requests: then a single one must do, or one sent just now.
-        """
-        load, clock = self._stage.load, self._stage.clock
-        since_ns, before = clock.now_ns(), load.sent(victim.name)
-        patient_until_ns = since_ns + PATIENT_NS
-        while True:
-            in_flight, sent, now_ns = load.in_flight(victim.name), load.sent(victim.name), clock.now_ns()
-            fresh = sent > before and now_ns >= patient_until_ns
-            lasting = now_ns - since_ns > LASTING_NS and (in_flight > 1 or now_ns >= patient_until_ns)
-            if in_flight > 0 and (fresh or lasting or in_flight >= SEVERAL):
-                return in_flight
-            if now_ns >= deadline_ns or self._is_gone(victim):
-                return in_flight
-            if in_flight == 0 or sent > before:
-                since_ns = now_ns
-            before = sent
-            clock.sleep(POLL_S)
-
-    def _await_busy_until_now(self, victim: Replica, deadline_ns: int) -> int:
-        """As `_await_busy`, and asked again, since this thread may have had to wait for its turn."""
-        load, clock = self._stage.load, self._stage.clock
-        while True:
-            self._await_busy(victim, deadline_ns)
-            in_flight = load.in_flight(victim.name)
-            if in_flight > 0 or clock.now_ns() >= deadline_ns or self._is_gone(victim):
-                return in_flight
-
-    def _await_none_on_the_way(self, victim: Replica) -> None:
-        load, clock = self._stage.load, self._stage.clock
-        deadline_ns = clock.now_ns() + round(ON_THE_WAY_S * NS_PER_S)
-        while load.on_the_way(victim.name) > 0 and clock.now_ns() < deadline_ns:
-            clock.sleep(0)  # a request leaves within microseconds, so this loop is short
 
     def _watch(self, victim: Replica) -> list[Watch]:
         if not self._gets_load(victim):
@@ -447,7 +533,9 @@ class Fleet:
         last_ns = (grace_end_ns if order.grace_s > 0 else sent.until_ns) + round(KILL_WAIT_S * NS_PER_S)
         plan: list[tuple[int, Callable[[Replica], None]]] = [(last_ns, self._raise_unkillable)]
         if order.grace_s > 0:
-            plan.append((grace_end_ns, self._end_grace))
+            plan.append((grace_end_ns, partial(self._end_grace, told=order.lag_s <= order.grace_s)))
+        if 0 < order.again_s < order.grace_s:
+            plan.append((sent.at_ns + round(order.again_s * NS_PER_S), partial(self._signal_again, order=order)))
         if not told:
             plan.append((lag_end_ns, self._withdraw))
         for at_ns, act in sorted(plan, key=lambda entry: entry[0]):
@@ -460,9 +548,27 @@ class Fleet:
             told = told or act == self._withdraw
         raise AssertionError("the last act raises")
 
-    def _end_grace(self, victim: Replica) -> None:
+    def _signal_again(self, victim: Replica, *, order: StopOrder) -> None:
+        sent = self._stage.engine.signal(victim, order.signal)
+        self._record_signal(victim, StopOrder(purpose="again", signal=order.signal), sent, in_flight=-1)
+
+    def _end_grace(self, victim: Replica, *, told: bool) -> None:
+        if told and self._let_go(victim):
+            return
         sent = self._stage.engine.signal(victim, "SIGKILL", everything=True)
         self._record_signal(victim, _order("grace-over"), sent, in_flight=-1)
+
+    def _let_go(self, victim: Replica) -> bool:
+        """Close all connections to a victim that has nothing left to answer; returns whether its end had waited for that."""
+        stage, holding = self._stage, self._holdings.get(victim.name)
+        if holding is None or not self._gets_load(victim) or not (holding.open or stage.scenario.load.keep_alive):
+            return False
+        if holding.in_flight or stage.load.in_flight(victim.name) or stage.load.answering(victim.name):
+            return False
+        stage.record(LetGo(at_ns=stage.clock.now_ns(), step=self.step, replica=victim.name, held=holding.open))
+        holding.let_go()
+        stage.load.forget(victim.name)
+        return stage.engine.wait_exit(victim, LET_GO_S) is not None
 
     def _raise_unkillable(self, victim: Replica) -> None:
         raise TargetError(f"{victim.name} (pid {victim.pid}) is still there {KILL_WAIT_S:.0f} s after SIGKILL; look at its state with ps")
@@ -493,12 +599,16 @@ class Fleet:
             stage.load.forget(victim.name)
 
     def _tell(self) -> None:
-        counts = [f"{process} {len(self.up(process))} up" for process in self._stage.scenario.target]
+        with self._lock:
+            up = Counter(replica.process for replica in self._up.values())
+        counts = [f"{process} {up[process]} up" for process in self._stage.scenario.target]
         self._stage.tell(", ".join(counts))
 
     def tear_down(self) -> None:
         """The run is over: kill what is still up. Nobody is judged by how it ends here."""
-        for replica in [replica for process in self._stage.scenario.target for replica in self.up(process)]:
+        with self._lock:
+            left = list(self._up.values())
+        for replica in left:
             self._stage.engine.wait_exit(replica, 0)  # what died by itself until now did not die of this
         with self._lock:
             left = list(self._up.values())
@@ -523,4 +633,4 @@ class Fleet:
 
 def _order(purpose: str) -> StopOrder:
     """The order behind a SIGKILL that no step asked for."""
-    return StopOrder(purpose=purpose, signal="SIGKILL", grace_s=0, lag_s=0, wants_busy=False, busy_within_s=0, everything=True)
+    return StopOrder(purpose=purpose, signal="SIGKILL", everything=True)

@@ -62,12 +62,24 @@ class Header(Line, frozen=True, tag="header"):
 
 
 class StepBegan(Line, frozen=True, tag="step-began"):
-    """Step number ``step`` began; step 0 is the start of the target. ``name`` is the step's key, ``text`` says it in words."""
+    """Step number ``step`` began; step 0 is the start of the target. ``name`` is the step's key, ``text`` says it in words.
+
+    ``of`` is the number of the step that has drawn it, 0 when it stands in the scenario.
+    """
 
     at_ns: int
     step: int
     name: str
     text: str
+    of: int = 0
+
+
+class Planned(Line, frozen=True, tag="planned"):
+    """Step number ``step`` as it is really done, with nothing left to chance; ``plan`` is a `harness.scenario.Step` as JSON text."""
+
+    at_ns: int
+    step: int
+    plan: str
 
 
 class StepEnded(Line, frozen=True, tag="step-ended"):
@@ -297,6 +309,24 @@ class OomKilled(Line, frozen=True, tag="oom-killed"):
     limit_bytes: int = 0
 
 
+class Import(msgspec.Struct, frozen=True, kw_only=True):
+    """A Python package that was imported: what its ``modules`` modules took by themselves, and which of them took longest."""
+
+    name: str
+    self_ns: int
+    modules: int = 1
+    slowest: str = ""
+
+
+class Imported(Line, frozen=True, tag="imported"):
+    """What a replica imported while it started, as Python itself told it (``PYTHONPROFILEIMPORTTIME=1``), the longest first."""
+
+    at_ns: int
+    replica: str
+    total_ns: int
+    top: tuple[Import, ...]
+
+
 class Disturbed(Line, frozen=True, tag="disturbed"):
     """The harness took something away from a replica: its time (``pause``), its ``network`` or its ``memory``.
 
@@ -489,6 +519,7 @@ class LoadEnded(Line, frozen=True, tag="load-ended"):
 
 Event: TypeAlias = (
     StepBegan
+    | Planned
     | StepEnded
     | Spawned
     | PhaseReached
@@ -505,6 +536,7 @@ Event: TypeAlias = (
     | CutOff
     | Wrote
     | OomKilled
+    | Imported
     | Disturbed
     | Restored
     | EngineLost

@@ -54,8 +54,10 @@ class _Asked:
     why: str
 
 
-def wait_healthy(stage: Stage, replica: Replica, healthcheck: Healthcheck) -> None:
+def wait_healthy(stage: Stage, replica: Replica, healthcheck: Healthcheck, *, until_ns: int = 0) -> bool:
     """Record *listening* and *healthy* of a replica that was just started, and return when it is healthy.
+
+    With ``until_ns`` it returns at that instant at the latest, with false when the replica is not healthy by then.
 
     Raises:
         NotHealthyError: It exited, somebody else holds its port, or its start period passed.
@@ -77,8 +79,10 @@ def wait_healthy(stage: Stage, replica: Replica, healthcheck: Healthcheck) -> No
             last = _ask(stage, replica, healthcheck)
             if last.healthy:
                 stage.record(PhaseReached(at_ns=stage.clock.now_ns(), replica=replica.name, phase="healthy"))
-                return
+                return True
             next_ask_ns = now_ns + healthcheck.ask_every.ns
+        if until_ns and now_ns >= until_ns:
+            return False
         if now_ns >= deadline_ns:
             raise NotHealthyError("never-healthy", f"{_why_not(stage, replica, last)} (waited {Duration(ns=round(patience_s * NS_PER_S))})")
         stage.clock.sleep(LOOK_EVERY_S)

@@ -9,6 +9,7 @@ the disk alone, so `judge_folder` gives the same answer for a run that ended lon
 from __future__ import annotations
 
 import datetime
+import math
 import os
 import platform
 import shlex
@@ -17,7 +18,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -33,7 +34,7 @@ from harness.engines import ENGINES
 from harness.engines.base import Engine, EngineContext, Exit, Prepares, Replica
 from harness.engines.fake import FakeEngine, FakeScript
 from harness.errors import JetableError, KeyOfScenarioError, MachineError, ScenarioError, StoppedError, TargetError, UsageError
-from harness.faults import LOAD_ENDED, STEPS, StepProblemError, check_abilities
+from harness.faults import LOAD_ENDED, STEPS, StepProblemError, check_abilities, resolve, wait_until
 from harness.fleet import Fleet, spec_of
 from harness.history import (
     EVENTS_FILE,
@@ -44,6 +45,7 @@ from harness.history import (
     History,
     Lagged,
     Note,
+    Planned,
     RunEnded,
     StepBegan,
     StepEnded,
@@ -57,6 +59,9 @@ from harness.report import update_latest, write_all
 from harness.report.model import RunReport
 from harness.report.progress import Progress, SilentProgress
 from harness.scenario import (
+    Aimed,
+    Chaos,
+    CrashLoop,
     CutNetwork,
     Kill,
     Pause,
@@ -64,10 +69,13 @@ from harness.scenario import (
     RollingRestart,
     Scale,
     Scenario,
+    Signal,
     SqueezeMemory,
     Steady,
     Step,
     Terminate,
+    TerminateAtStart,
+    Together,
     problem_at,
 )
 from harness.stage import Inline, Stage, Threads
@@ -206,6 +214,7 @@ def rehearse(scenario: Scenario, path: Path, options: RunOptions, script: FakeSc
         background=Inline(),
         tell=lambda _text: None,
         note=lambda _text: None,
+        inner=_no_inner,
     )
     fleet = Fleet(stage)
     perform(stage, fleet, SilentProgress())
@@ -236,13 +245,16 @@ def perform(stage: Stage, fleet: Fleet, progress: Progress) -> None:
 
 def play(stage: Stage, fleet: Fleet, progress: Progress) -> None:
     """The story: start the target, put load on it, do one step after the other."""
-    with _step(stage, fleet, progress, 0, "start", "start the target"):
+    teller = _Teller(stage, fleet, progress)
+    with teller.frame("start", "start the target"):
         for process in stage.scenario.start_order():
             fleet.start_many(process, stage.scenario.target[process].replicas)
         stage.load.start()
-    for number, step in enumerate(plan(stage.scenario), start=1):
-        with _step(stage, fleet, progress, number, step.kind, step.text):
-            STEPS[step.kind](stage, fleet, step.options)
+    began_ns = stage.clock.now_ns()
+    for place, step in enumerate(plan(stage.scenario), start=1):
+        if step.at is not None:
+            wait_until(stage, began_ns + step.at.ns)
+        teller.do(step, place)
         if not stage.load.alive():
             raise TargetError(LOAD_ENDED)
 
@@ -264,20 +276,44 @@ def planned_s(scenario: Scenario) -> float:
     seconds = START_GUESS_S
     up = {process: kind.replicas for process, kind in scenario.target.items()}
     for step in plan(scenario):
-        match step.options:
-            case Steady() as steady:
-                seconds += steady.duration.s
-            case Scale() as scale:
-                for process, count in scale.counts.items():
-                    seconds += START_GUESS_S if count > up[process] else STOP_GUESS_S * (up[process] - count)
-                    up[process] = count
-            case Terminate() | Kill() | Restart() | RollingRestart() as stop:
-                all_of_them = isinstance(stop, RollingRestart) or stop.replica == "each"
-                seconds += (START_GUESS_S + STOP_GUESS_S) * (up[scenario.process_of(stop)] if all_of_them else 1)
-            case Pause() | SqueezeMemory() | CutNetwork() as disturb:
-                each_s = disturb.lasts.s + START_GUESS_S * isinstance(disturb, SqueezeMemory)
-                seconds += each_s * (up[scenario.process_of(disturb)] if disturb.replica == "each" else 1)
+        begins_s = max(seconds, START_GUESS_S + step.at.s) if step.at is not None else seconds
+        seconds = begins_s + _step_s(scenario, step, up)
     return seconds
+
+
+def _step_s(scenario: Scenario, step: Step, up: dict[str, int]) -> float:  # noqa: PLR0911  one line a kind
+    """About how long a step takes, in seconds; ``up`` is how many replicas there are, and is kept true."""
+    cycle_s = START_GUESS_S + STOP_GUESS_S
+    match step.options:
+        case Steady() as steady:
+            return steady.duration.s
+        case Scale() as scale:
+            seconds = 0.0
+            for process, count in scale.counts.items():
+                seconds += START_GUESS_S if count > up[process] else STOP_GUESS_S * (up[process] - count)
+                up[process] = count
+            return seconds
+        case RollingRestart() as rolling:
+            return cycle_s * math.ceil(up[scenario.process_of(rolling)] / rolling.at_a_time)
+        case TerminateAtStart():
+            return cycle_s + START_GUESS_S
+        case CrashLoop() as loop:
+            return cycle_s * loop.times * _rounds(scenario, loop, up)
+        case Together() as together:
+            return max(_step_s(scenario, part, up) for part in together.steps)
+        case Chaos() as chaos:
+            return chaos.lasts.s
+        case Pause() | SqueezeMemory() | CutNetwork() as disturb:
+            each_s = disturb.lasts.s + START_GUESS_S * isinstance(disturb, SqueezeMemory)
+            return each_s * _rounds(scenario, disturb, up)
+        case Signal() as signal:
+            return signal.lasts.s * _rounds(scenario, signal, up)
+        case Terminate() | Kill() | Restart() as stop:
+            return cycle_s * _rounds(scenario, stop, up)
+
+
+def _rounds(scenario: Scenario, options: Aimed, up: dict[str, int]) -> int:
+    return up[scenario.process_of(options)] if options.replica == "each" else 1
 
 
 def plan(scenario: Scenario) -> list[Step]:
@@ -285,22 +321,53 @@ def plan(scenario: Scenario) -> list[Step]:
     return [step.model_copy(update={"repeat": 1}) for step in scenario.steps for _ in range(step.repeat)]
 
 
-@contextmanager
-def _step(stage: Stage, fleet: Fleet, progress: Progress, number: int, name: str, text: str) -> Iterator[None]:
-    """Frame one step in the history, in the ledger and on the screen."""
-    problem = "it did not come to its end"
-    fleet.step = number
-    stage.load.set_step(number)
-    stage.record(StepBegan(at_ns=stage.clock.now_ns(), step=number, name=name, text=text))
-    progress.step_began(number, text)
-    try:
-        yield
-        problem = ""
-    except StepProblemError as error:
-        problem = str(error)
-    finally:
-        stage.record(StepEnded(at_ns=stage.clock.now_ns(), step=number, problem=problem))
-        progress.step_ended(number, problem)
+class _Teller:
+    """Does steps and frames them in the history, in the ledger and on the screen; counts them, those that others draw included."""
+
+    def __init__(self, stage: Stage, fleet: Fleet, progress: Progress) -> None:
+        self._stage = stage
+        self._fleet = fleet
+        self._progress = progress
+        self._next = 0
+
+    def do(self, step: Step, place: int, *, of: int = 0, dice: Dice | None = None) -> None:
+        """Do one step, of which the person at the screen knows that it is number ``place`` of the plan."""
+        number = self._next
+        stage = replace(
+            self._stage,
+            dice=dice or self._stage.dice.fork(f"step {number}"),
+            inner=lambda drawn, dice: self.do(drawn, place, of=number, dice=dice),
+        )
+        with self.frame(step.kind, step.text, place, of=of):
+            concrete = resolve(stage, self._fleet, step)
+            stage.record(Planned(at_ns=stage.clock.now_ns(), step=number, plan=concrete.model_dump_json()))
+            STEPS[step.kind](stage, self._fleet, concrete.options)
+
+    @contextmanager
+    def frame(self, name: str, text: str, place: int = 0, *, of: int = 0) -> Iterator[None]:
+        """Tell that a step began, and how it ended."""
+        stage, before = self._stage, self._fleet.step
+        number, self._next = self._next, self._next + 1
+        problem = "it did not come to its end"
+        self._fleet.step = number
+        stage.load.set_step(number)
+        stage.record(StepBegan(at_ns=stage.clock.now_ns(), step=number, name=name, text=text, of=of))
+        self._progress.step_began(place, text)
+        try:
+            yield
+            problem = ""
+        except StepProblemError as error:
+            problem = str(error)
+        finally:
+            stage.record(StepEnded(at_ns=stage.clock.now_ns(), step=number, problem=problem))
+            self._progress.step_ended(place, problem)
+            self._fleet.step = before if of else number
+            if of:
+                stage.load.set_step(before)
+
+
+def _no_inner(step: Step, _dice: Dice) -> None:
+    raise AssertionError(f"nobody frames {step.kind} here")
 
 
 @contextmanager
@@ -340,6 +407,7 @@ def _real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventW
             background=Threads(),
             tell=progress.replica,
             note=progress.note,
+            inner=_no_inner,
         )
         fleet = Fleet(stage)
         beat = stage.background.watch(_beat(stage))

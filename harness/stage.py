@@ -17,7 +17,7 @@ from harness.engines.base import CanBeLost, Engine
 from harness.errors import EngineLostError, JetableError
 from harness.history import Event
 from harness.load.base import Load
-from harness.scenario import Scenario
+from harness.scenario import Scenario, Step
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -151,6 +151,7 @@ class Stage:
         background: How work is done at the same time.
         tell: Shows how many replicas are up; replaces what was told before.
         note: Says a line to the person who watches.
+        inner: Does a step that another one has drawn, with that dice; it gets a number and a place in the history of its own.
     """
 
     scenario: Scenario
@@ -162,6 +163,7 @@ class Stage:
     background: Background
     tell: Callable[[str], None]
     note: Callable[[str], None]
+    inner: Callable[[Step, Dice], None]
 
     def raise_if_lost(self) -> None:
         """Raise `EngineLostError` when the engine has gone away: nothing that is seen from then on says anything of the app."""

@@ -36,24 +36,27 @@ from harness.history import (
     Event,
     Exited,
     History,
+    Imported,
     Knocked,
     Lagged,
     LoadBegan,
     LoadEnded,
     OomKilled,
     PhaseReached,
+    Planned,
     Restored,
     Routed,
     RunEnded,
     Signalled,
     Spawned,
     StartFailed,
+    StepBegan,
     Survived,
     Wrote,
     Zombies,
 )
 from harness.outcome import OWN_TROUBLE, Outcome, Reached
-from harness.scenario import Scenario
+from harness.scenario import Kill, Restart, Scenario, Step, nested
 
 E = TypeVar("E")
 
@@ -105,6 +108,7 @@ OF_A_REPLICA: Final = (
     CutOff,
     Wrote,
     OomKilled,
+    Imported,
 )
 """Events that tell something of a `Life`."""
 
@@ -129,6 +133,7 @@ class Life:
         cut_off: Processes that the end of process 1 killed.
         wrote: What it changed in its own filesystem.
         oom_kills: Each time that the kernel killed a process of it for want of memory.
+        imported: What it imported while it started.
     """
 
     replica: str
@@ -155,6 +160,7 @@ class Life:
     cut_off: CutOff | None = None
     wrote: Wrote | None = None
     oom_kills: tuple[OomKilled, ...] = ()
+    imported: Imported | None = None
 
     @property
     def app_began_ns(self) -> int:
@@ -387,6 +393,24 @@ class Facts:
         """The run's own last word."""
         return next(iter(self.events(RunEnded)), None)
 
+    @cached_property
+    def steps(self) -> dict[int, Step]:
+        """The steps of the run by their numbers, as they were really done, and those that are still to come as they are written."""
+        written = [step for step in self.scenario.steps for _ in range(step.repeat)]
+        steps = dict(enumerate(written, start=1))
+        drawn = self.planned - len(written)
+        if drawn:  # what a step draws takes the numbers that follow its own
+            began = [event.step for event in self.events(StepBegan) if event.step > 0 and not event.of]
+            later = range(max([*began, 0]) + 1, self.planned + 1)
+            numbers = [*began, *later][: len(written)]
+            steps = dict(zip(numbers, written, strict=False))
+        return steps | {event.step: Step.model_validate_json(event.plan) for event in self.events(Planned)}
+
+    @cached_property
+    def planned(self) -> int:
+        """How many steps the run had to do, those included that others have drawn so far."""
+        return sum(step.repeat for step in self.scenario.steps) + sum(event.of > 0 for event in self.events(StepBegan))
+
     @property
     def finished(self) -> bool:
         """The run came to its end as planned."""
@@ -562,14 +586,44 @@ class Facts:
     @cached_property
     def answered(self) -> Mask:
         """Ops that were answered as expected, at once or elsewhere or after a permitted retry."""
-        kept = [CODE[outcome] for outcome in (Outcome.OK, Outcome.REDIRECTED, Outcome.RETRIED)]
+        kept = [CODE[outcome] for outcome in (Outcome.OK, Outcome.REDIRECTED, Outcome.RETRIED, Outcome.RESUMED)]
         return self.closed & np.isin(self.history.ops.outcome, kept)
+
+    @cached_property
+    def streaming(self) -> Mask:
+        """Attempts that are a connection of a stream, which lasts as long as its client wants."""
+        requests = [number for number, request in enumerate(self.scenario.load.requests) if request.stream is not None]
+        mask: Mask = np.isin(self.history.attempts.request, requests)
+        return mask
+
+    @cached_property
+    def answer_ns(self) -> Rows:
+        """The instants of all answers, in order; of a stream, those of the first and the last event of each of its connections."""
+        ops, attempts = self.history.ops, self.history.attempts
+        whole = ops.done_ns[self.answered & ~self.streaming[ops.first]] if len(attempts) else NO_ROWS
+        told = [at_ns for each in self.history.streamed for at_ns in (each.first_event_ns, each.last_event_ns) if at_ns]
+        return np.sort(np.concatenate((whole, np.array(told, dtype=np.int64))))
 
     @cached_property
     def outcomes(self) -> dict[Outcome, int]:
         """How many ops had each outcome; those without an end count as unfinished."""
         counts = np.bincount(self.history.ops.outcome, minlength=len(OUTCOMES))
         return {outcome: int(counts[code]) for code, outcome in enumerate(OUTCOMES)}
+
+    @cached_property
+    def outcomes_of_requests(self) -> Rows:
+        """How many ops of each request of the scenario (rows) had each outcome (columns)."""
+        ops, kinds = self.history.ops, len(self.scenario.load.requests)
+        request = np.clip(self.history.attempts.request[ops.first], 0, max(0, kinds - 1))
+        counts: Rows = np.bincount(request * len(OUTCOMES) + ops.outcome, minlength=kinds * len(OUTCOMES)).reshape(-1, len(OUTCOMES))
+        return counts
+
+    def answered_of(self, replica: str, requests: Rows) -> Rows:
+        """When ``replica`` answered those requests of the scenario as expected, in no order."""
+        attempts, rows = self.history.attempts, self.by_replica.get(replica, NO_ROWS)
+        rows = rows[(attempts.outcome[rows] == CODE[Outcome.OK]) & np.isin(attempts.request[rows], requests)]
+        done: Rows = attempts.done_ns[rows]
+        return done
 
     @cached_property
     def outages(self) -> tuple[tuple[int, int], ...]:
@@ -647,12 +701,15 @@ class Facts:
             cut_off=_first(events, CutOff),
             wrote=_first(events, Wrote),
             oom_kills=tuple(event for event in events if isinstance(event, OomKilled)),
+            imported=_first(events, Imported),
         )
 
     def _first_answer_ns(self, replica: str) -> int:
         attempts = self.history.attempts
         rows = self.by_replica.get(replica, NO_ROWS)
-        done = attempts.done_ns[rows[attempts.outcome[rows] == CODE[Outcome.OK]]]
+        plain = rows[(attempts.outcome[rows] == CODE[Outcome.OK]) & ~self.streaming[rows]]
+        open_streams = rows[self.streaming[rows] & (attempts.reached[rows] >= Reached.BODY) & (attempts.first_ns[rows] > 0)]
+        done = np.concatenate((attempts.done_ns[plain], attempts.first_ns[open_streams]))
         return int(done.min()) if len(done) else 0
 
     @cached_property
@@ -660,6 +717,14 @@ class Facts:
         """Every stop that a step ordered, in order."""
         signals = [event for event in self.events(Signalled) if event.purpose in FAULT_PURPOSES]
         return tuple(self._fault(number, signal) for number, signal in enumerate(signals))
+
+    def predecessor(self, life: Life) -> Life | None:
+        """The replica whose place ``life`` took, or else the last one of its process type that had ended before it was asked for."""
+        if life.replaces:
+            return self.lives.get(life.replaces)
+        ended = [other for other in self.lives.values() if other.process == life.process and other is not life and other.exited]
+        before = [other for other in ended if other.exited and other.exited.at_ns < life.spawned_ns]
+        return max(before, key=lambda other: other.exited.at_ns if other.exited else 0, default=None)
 
     @cached_property
     def disturbances(self) -> tuple[Disturbance, ...]:
@@ -796,9 +861,10 @@ class Facts:
 
     def _to_everything(self, signal: Signalled) -> bool:
         """Whether a kill went to the descendants too; where only the main process was killed, workers may go on answering."""
-        steps = [step for step in self.scenario.steps for _ in range(step.repeat)]
-        step = steps[signal.step - 1] if 0 < signal.step <= len(steps) else None
-        return not self.life(signal.replica).survived and (step is None or step.kill is None or step.kill.scope == "all")
+        step = self.steps.get(signal.step)
+        kills = [each.options for each in nested((step,)) if isinstance(each.options, Kill | Restart)] if step else []
+        to_main = any(kill.scope == "main" for kill in kills)
+        return not to_main and not self.life(signal.replica).survived
 
     @cached_property
     def unproven(self) -> Rows:

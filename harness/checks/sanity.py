@@ -16,6 +16,7 @@ from harness.checks.facts import AFTERMATH_NS, SAME_MOMENT_S, STEP_OF, Disturban
 from harness.checks.wording import count, grouped, listed, percent, some, span, tally
 from harness.clock import NS_PER_S
 from harness.history import History, LoadBegan, LoadEnded, StepBegan, StepEnded
+from harness.scenario import nested
 from harness.verdict import Finding, Verdict
 
 CHECK: Final = "sanity"
@@ -89,7 +90,7 @@ def _ill(name: str, title: str, evidence: Sequence[str] = (), *, cure: str = "",
 
 def _course(facts: Facts) -> list[Finding]:
     began, ended = facts.events(StepBegan), facts.events(StepEnded)
-    planned = sum(step.repeat for step in facts.scenario.steps)
+    planned = facts.planned
     findings = [
         _ill("step-problem", f"step {step.step} ({_step_words(began, step.step)}): {step.problem}", step=step.step)
         for step in (ended if facts.finished else ended[:-1])  # the last step of a cut run is told by `run-incomplete`
@@ -127,7 +128,7 @@ def _load(facts: Facts) -> list[Finding]:
         if not facts.finished and not facts.events(LoadBegan):
             return []  # the run ended before the load could begin, which `run-incomplete` tells
         return [_ill("no-load", "not one request was sent", cure=NO_LOAD_CURE)]
-    answers = np.sort(facts.history.ops.done_ns[facts.answered])
+    answers = facts.answer_ns
     if not facts.harms:
         title = f"{count(len(answers), 'request')} answered, no fault"
         return [_well("load-was-there", title, count=len(answers)) if len(answers) else _gap(["at any time"], [title])]
@@ -233,10 +234,14 @@ def _faults(facts: Facts) -> list[Finding]:
     return findings or [_landed(faults)]
 
 
+HARMLESS: Final = ("steady", "scale", "together")
+"""Steps that need not harm anybody."""
+
+
 def _steps_without_victim(facts: Facts) -> list[StepBegan]:
     """Steps that had to harm a replica, came to their end without a problem, and yet harmed none."""
-    planned = [step for step in facts.scenario.steps for _ in range(step.repeat)]
-    harmful = {number for number, step in enumerate(planned, start=1) if step.kind not in ("steady", "scale")}
+    harmful = {number for number, step in facts.steps.items() if any(part.kind not in HARMLESS for part in nested((step,)))}
+    harmful -= {number for number, step in facts.steps.items() if step.kind == "chaos"}  # what it drew has numbers of its own
     ended = {event.step for event in facts.events(StepEnded) if not event.problem}
     struck = {harm.order.step for harm in facts.harms}
     return [event for event in facts.events(StepBegan) if event.step in (harmful & ended) - struck]

@@ -156,7 +156,7 @@ def summarise(history: History) -> Summary:
         response_p95_s=p95_s,
         response_p99_s=p99_s,
         response_max_s=max_s,
-        steps=sum(step.repeat for step in facts.scenario.steps),
+        steps=facts.planned,
         steps_done=len({step.step for step in facts.events(StepEnded) if step.step > 0 and not step.problem}),
         faults=_fault_rows(facts, drops.faults),
         drops=tuple(_drop_row(group) for group in drops.groups),
@@ -182,7 +182,7 @@ def _one(facts: Facts, metric: str) -> float | None:
 def _response_times(facts: Facts) -> tuple[float | None, float | None, float | None, float | None]:
     """Median, p95, p99 and maximum."""
     attempts = facts.history.attempts
-    rows = np.flatnonzero((attempts.outcome == CODE[Outcome.OK]) & (attempts.sent_ns > 0))
+    rows = np.flatnonzero((attempts.outcome == CODE[Outcome.OK]) & (attempts.sent_ns > 0) & ~facts.streaming)
     if not len(rows):
         return None, None, None, None
     median_s, p95_s, p99_s, max_s = (np.percentile(attempts.done_ns[rows] - attempts.sent_ns[rows], [50, 95, 99, 100]) / NS_PER_S).tolist()

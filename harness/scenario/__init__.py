@@ -9,36 +9,39 @@ JSON (`Scenario.model_dump_json`) reads back as the same scenario, which is how 
 from harness.scenario.container import Build, ContainerKeys, Port, Volume
 from harness.scenario.files import find_scenarios, load_scenario, problem_at
 from harness.scenario.load import Expectation, Load, Request
-from harness.scenario.steps import (
-    STEP_KINDS,
+from harness.scenario.options import (
+    CrashLoop,
     CutNetwork,
-    Disturb,
     Kill,
-    Options,
     Pause,
     Restart,
     RollingRestart,
     Routing,
     Scale,
+    Signal,
     SqueezeMemory,
     Steady,
-    Step,
-    Stop,
     Terminate,
+    TerminateAtStart,
 )
+from harness.scenario.steps import STEP_KINDS, Aimed, Chaos, Disturb, OfOneProcess, Options, Step, Stop, Together, nested
 from harness.scenario.target import Healthcheck, ProcessType, WorkingDir
 from harness.scenario.whole import Scenario
 
 __all__ = [
     "STEP_KINDS",
+    "Aimed",
     "Build",
+    "Chaos",
     "ContainerKeys",
+    "CrashLoop",
     "CutNetwork",
     "Disturb",
     "Expectation",
     "Healthcheck",
     "Kill",
     "Load",
+    "OfOneProcess",
     "Options",
     "Pause",
     "Port",
@@ -49,14 +52,18 @@ __all__ = [
     "Routing",
     "Scale",
     "Scenario",
+    "Signal",
     "SqueezeMemory",
     "Steady",
     "Step",
     "Stop",
     "Terminate",
+    "TerminateAtStart",
+    "Together",
     "Volume",
     "WorkingDir",
     "find_scenarios",
     "load_scenario",
+    "nested",
     "problem_at",
 ]

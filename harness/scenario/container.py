@@ -17,7 +17,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 
-from harness.scenario.steps import LEAST_BYTES
+from harness.scenario.options import LEAST_BYTES
 from harness.scenario.values import TEXTS, moved, no_nul
 from harness.strict_model import AsTuple, Complaint, Part, complain
 from harness.units import BYTES_PATTERN, MOST_BYTES, bytes_text, parse_bytes

@@ -1,260 +1,39 @@
-"""What happens to the target, step by step, and when the router learns of it."""
+"""What happens to the target, step by step: the kinds of steps, and steps that are made of steps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 from pydantic import (
+    BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
-    PlainValidator,
     RootModel,
     SerializerFunctionWrapHandler,
     WithJsonSchema,
     model_serializer,
 )
 
-from harness.scenario.values import MAX_REPLICAS, ZERO, Count, PositiveDuration, is_long, moved
-from harness.strict_model import Complaint, Part
-from harness.units import BYTES_PATTERN, Duration, bytes_text, parse_bytes
-from harness.words import MistakeError, all_of, did_you_mean, shown
-
-REPLICA_WORDS: Final = ("each", "any", "oldest", "newest")
-VICTIM_STEPS: Final = ("terminate", "kill", "restart", "rolling_restart", "pause", "squeeze_memory", "cut_network")
-"""The steps with victims."""
-
-LEAST_BYTES: Final = 6 << 20
-"""Docker takes no lower limit of memory (its reference of ``docker run``, on ``--memory``)."""
-
-
-class Routing(Part):
-    """When the router learns that a replica is to stop: at the signal, unless one of these says otherwise."""
-
-    endpoint_lag: Duration = Field(
-        default=ZERO,
-        description="the router learns of it so long after the signal, as on Kubernetes; new requests keep coming until then",
-        examples=["2s"],
-    )
-    drain: Duration = Field(
-        default=ZERO, description="the router learns of it so long before the signal, as with a preStop sleep", examples=["2s"]
-    )
-
-    @classmethod
-    def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
-        """Before or after, not both."""
-        yield from _both_ways(long)
-
-
-def _both_ways(long: Mapping[str, Any]) -> Iterator[Complaint]:
-    if is_long(long.get("endpoint_lag")) and is_long(long.get("drain")):
-        yield Complaint(("drain",), "the router can learn of a stop before the signal (drain) or after it (endpoint_lag), not both", "key")
-
-
-def _replica(written: object) -> str | int:
-    if written in REPLICA_WORDS:
-        return str(written)
-    if isinstance(written, int) and not isinstance(written, bool):
-        if not 1 <= written <= MAX_REPLICAS:
-            raise MistakeError(f"replicas are counted from 1 to {MAX_REPLICAS}; there is no number {written}")
-        return written
-    near = did_you_mean(written, REPLICA_WORDS) if isinstance(written, str) else ""
-    raise MistakeError(f"must be {', '.join(REPLICA_WORDS)} or a number from 1, not {shown(written)}{near}")
-
-
-ReplicaChoice = Annotated[
-    str | int,
-    PlainValidator(_replica),
-    WithJsonSchema({"anyOf": [{"enum": list(REPLICA_WORDS)}, {"type": "integer", "minimum": 1, "maximum": MAX_REPLICAS}]}),
-]
-
-
-def _limit(written: object) -> int:
-    count = parse_bytes(written)
-    if count < LEAST_BYTES:
-        raise MistakeError(f"must be at least {bytes_text(LEAST_BYTES)}, the lowest limit that container engines take, not {written}")
-    return count
-
-
-Limit = Annotated[
-    int,
-    PlainValidator(_limit),
-    PlainSerializer(bytes_text, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": BYTES_PATTERN}),
-]
-
-
-class _Lagging(Part):
-    """The keys of a step that stops replicas in front of a router."""
-
-    endpoint_lag: Duration | None = Field(
-        default=None,
-        description="as in routing, for this step",
-        examples=["2s"],
-        json_schema_extra={"default_words": "as in routing"},
-    )
-    drain: Duration | None = Field(
-        default=None, description="as in routing, for this step", examples=["2s"], json_schema_extra={"default_words": "as in routing"}
-    )
-
-    @classmethod
-    def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
-        """Before or after, not both."""
-        yield from _both_ways(long)
-
-
-class _Aimed(Part):
-    """The keys that every step with a victim has."""
-
-    process: str | None = Field(
-        default=None,
-        description="the process type concerned",
-        examples=["worker"],
-        json_schema_extra={"default_words": "the one that takes the load"},
-    )
-    when: Literal["in-flight", "any"] = Field(
-        default="in-flight",
-        description="in-flight: only while at least one request is in flight on the victim; any: at once",
-        examples=["any"],
-    )
-    busy_within: PositiveDuration = Field(
-        default=Duration.parse("5s"),
-        description="how long to wait for that; then the step says that it hit an idle replica",
-        examples=["1s"],
-    )
-
-
-class _Choosing(Part):
-    """A step that chooses a replica; its short form is the choice alone."""
-
-    replica: ReplicaChoice = Field(
-        default="any",
-        description="each: one after the other; any: one by the dice; oldest; newest; or a number, 1 being the oldest",
-        examples=["each"],
-        json_schema_extra={"type_words": "each, any, oldest, newest, or a number"},
-    )
-
-    @classmethod
-    def long_form(cls, written: object) -> object:
-        """The choice alone, or nothing at all, as a mapping."""
-        if written is None:
-            return {}
-        return written if isinstance(written, Mapping | list) else {"replica": written}
-
-
-_SHORT: Final = ConfigDict(
-    json_schema_extra=lambda schema: schema.update(
-        anyOf=[
-            {"enum": list(REPLICA_WORDS)},
-            {"type": "integer", "minimum": 1, "maximum": MAX_REPLICAS},
-            {"type": "null"},
-            moved(schema),
-        ]
-    )
+from harness.scenario.choice import words_of
+from harness.scenario.options import (
+    CrashLoop,
+    CutNetwork,
+    Kill,
+    Pause,
+    Restart,
+    RollingRestart,
+    Scale,
+    Signal,
+    SqueezeMemory,
+    Steady,
+    Terminate,
+    TerminateAtStart,
 )
-"""The JSON Schema of a step that may be the choice of a replica alone."""
-
-
-class _Stopping(_Choosing, _Aimed, _Lagging):
-    """A step that stops the replica that it chooses."""
-
-    model_config = _SHORT
-
-
-class Terminate(_Stopping):
-    """Send the stop signal, wait for the grace, send SIGKILL at its end; then start a replacement. Short form: the replica alone."""
-
-
-class Kill(_Stopping):
-    """Send SIGKILL at once; then start a replacement. Short form: the replica alone."""
-
-    scope: Literal["all", "main"] = Field(
-        default="all",
-        description="all: the replica with all its descendants, as when its container dies; main: its main process only",
-        examples=["main"],
-    )
-
-
-class Restart(_Stopping):
-    """Stop in order as terminate does, and start again on the same port once it has ended. Short form: the replica alone."""
-
-
-class RollingRestart(_Aimed, _Lagging):
-    """Replace all replicas of a process type one after the other, each only when the one before it is healthy again."""
-
-    model_config = ConfigDict(json_schema_extra=lambda schema: schema.update(anyOf=[{"type": "null"}, moved(schema)]))
-
-    order: Literal["stop-first", "start-first"] = Field(
-        default="stop-first", description="whether the old replica stops before or after the new one is healthy", examples=["start-first"]
-    )
-
-    @classmethod
-    def long_form(cls, written: object) -> object:
-        """Nothing at all as an empty mapping."""
-        return {} if written is None else written
-
-
-class _Disturbing(_Choosing, _Aimed):
-    """A step that takes something away from the replica that it chooses, and gives it back."""
-
-    lasts: PositiveDuration = Field(default=Duration.parse("2s"), alias="for", description="how long", examples=["5s"])
-
-    @model_serializer(mode="wrap")
-    def _spelled(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        long: dict[str, Any] = handler(self)
-        return {"for": long.pop("lasts"), **long}
-
-
-class Pause(_Disturbing):
-    """Freeze the replica with all its descendants, and let it go on; the router is not told. Short form: the replica alone."""
-
-    model_config = _SHORT
-
-
-class CutNetwork(_Disturbing):
-    """Take the replica off the network, and put it back at the same address; the router is not told. Short form: the replica alone."""
-
-    model_config = _SHORT
-
-
-class SqueezeMemory(_Disturbing):
-    """Lower how much memory the replica may have, so that the kernel kills in it, and give it back.
-
-    When its main process is killed, a replacement is started; when only a worker is, the replica goes on. The router learns of the one when
-    it happens and of the other not at all.
-    """
-
-    to: Limit = Field(
-        description="how much it may have, from 6m, in the units of Compose: k, m or g",
-        examples=["32m"],
-        json_schema_extra={"type_words": "size"},
-    )
-
-
-class Scale(RootModel[dict[str, Count]]):
-    """Start or stop replicas until each process type named has so many; the newest stop first."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
-    root: Annotated[dict[str, Count], Field(min_length=1)] = Field(description="how many replicas of each process type there are then")
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many replicas of each process type there are then."""
-        return self.root
-
-
-class Steady(RootModel[Duration]):
-    """Let the load run for a while and do nothing else."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
-    root: PositiveDuration = Field(description="how long")
-
-    @property
-    def duration(self) -> Duration:
-        """How long."""
-        return self.root
-
+from harness.scenario.values import PositiveDuration
+from harness.strict_model import AsTuple, Complaint, Part
+from harness.units import Duration, bytes_text
+from harness.words import MistakeError, all_of, did_you_mean, quoted, shown
 
 Stop: TypeAlias = Terminate | Kill | Restart
 """Options of the steps that choose a replica and stop it."""
@@ -262,12 +41,106 @@ Stop: TypeAlias = Terminate | Kill | Restart
 Disturb: TypeAlias = Pause | SqueezeMemory | CutNetwork
 """Options of the steps that choose a replica, take something away from it and give it back."""
 
-Options: TypeAlias = Steady | Stop | RollingRestart | Scale | Disturb
+Aimed: TypeAlias = Stop | Disturb | Signal | CrashLoop
+"""Options of the steps that choose a replica."""
+
+OfOneProcess: TypeAlias = Aimed | RollingRestart | TerminateAtStart
+"""Options of the steps that concern one process type."""
+
+VICTIM_STEPS: Final = (
+    "terminate",
+    "kill",
+    "restart",
+    "rolling_restart",
+    "signal",
+    "terminate_at_start",
+    "crash_loop",
+    "pause",
+    "squeeze_memory",
+    "cut_network",
+)
+"""The steps that concern one process type, most of them with a choice of replicas."""
+
+WITHOUT_MOMENT: Final = ("terminate_at_start", "crash_loop")
+"""Those of them that take what they find, without a word on what the victim is doing."""
+
+BARE: Final = (*VICTIM_STEPS, "scale")
+"""What a chaos step may name by its word alone."""
+
+MOST_DRAWS: Final = 10_000
+
+
+class Together(RootModel[tuple["Step", ...]]):
+    """Do several steps at the same time; the step is over when all of them are."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+    root: Annotated[tuple[Step, ...], Field(min_length=2, max_length=20), AsTuple] = Field(description="the steps")
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps."""
+        return self.root
+
+
+def _item(written: object) -> object:
+    """A step's word alone as that step with all defaults; ``scale`` stays a word, as its numbers are drawn."""
+    if written == "scale" or not isinstance(written, str):
+        return written
+    if written in BARE:
+        return {written: {}}
+    raise MistakeError(f"{quoted(written)} is no step that can be drawn{did_you_mean(written, BARE)}; there are {all_of(BARE)}")
+
+
+def _drawn(written: object) -> object:
+    if written == "scale":
+        return written
+    return Step.model_validate(_item(written))
+
+
+class Chaos(Part):
+    """Do steps that the dice choose, at fixed times, one after the other; the same seed draws the same.
+
+    A step that takes longer than ``every`` delays the next one. What was really done is in the run's plan.yaml, which --replay repeats.
+    """
+
+    lasts: PositiveDuration = Field(alias="for", description="no step begins later than that", examples=["60s"])
+    every: PositiveDuration = Field(description="how long from the beginning of one step to that of the next", examples=["500ms"])
+    of: Annotated[tuple[Item, ...], Field(min_length=1, max_length=50), AsTuple] = Field(
+        description="what is drawn from, each as likely as the others: words for steps with all defaults, or whole steps; scale alone "
+        "draws a number from 1 to twice the replicas that the target has",
+        examples=[["terminate", "kill", "scale"]],
+        json_schema_extra={"type_words": "list of steps, or of their words"},
+    )
+
+    @classmethod
+    def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
+        """Bounded, and with no steps that have a time of their own."""
+        try:
+            draws = Duration.parse(long.get("for")).ns / Duration.parse(long.get("every")).ns
+        except (ValueError, ZeroDivisionError):
+            return
+        if draws > MOST_DRAWS:
+            yield Complaint(("every",), f"more than {MOST_DRAWS} steps would be drawn; draw less often")
+        items = long.get("of")
+        for index, item in enumerate(items if isinstance(items, list | tuple) else []):
+            for key in ("chaos", "repeat", "at"):
+                if isinstance(item, Mapping) and key in item:
+                    yield Complaint(("of", index, key), f"{key} has no meaning in a step that is drawn", "key")
+
+    @model_serializer(mode="wrap")
+    def _spelled(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        long: dict[str, Any] = handler(self)
+        return {"for": long.pop("lasts"), **long}
+
+
+Options: TypeAlias = Steady | OfOneProcess | Scale | Together | Chaos
 """What a step's one key holds."""
+
+_BESIDE: Final = ("repeat", "at")
 
 
 class Step(Part):
-    """One step: exactly one of these keys, and repeat beside it."""
+    """One step: exactly one of these keys, with repeat or at beside it."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 2})
 
@@ -294,7 +167,7 @@ class Step(Part):
     )
     rolling_restart: RollingRestart | None = Field(
         default=None,
-        description="replace all replicas, one after the other",
+        description="replace all replicas, one or a few at a time",
         examples=[{"order": "start-first"}],
         json_schema_extra={"type_words": "mapping"},
     )
@@ -303,6 +176,24 @@ class Step(Part):
         description="start or stop replicas until there are so many of each process type named, from 0 to 200",
         examples=[{"web": 5}],
         json_schema_extra={"type_words": "mapping of process types to replicas", "unit": "replicas"},
+    )
+    signal: Signal | None = Field(
+        default=None,
+        description="send a signal that the app should live through",
+        examples=["SIGHUP"],
+        json_schema_extra={"type_words": "signal, or mapping"},
+    )
+    terminate_at_start: TerminateAtStart | None = Field(
+        default=None,
+        description="stop a new replica while it starts, and start it again",
+        examples=["100ms"],
+        json_schema_extra={"type_words": "duration, ready or any, or mapping"},
+    )
+    crash_loop: CrashLoop | None = Field(
+        default=None,
+        description="kill a replica again and again while it starts",
+        examples=[{"times": 5}],
+        json_schema_extra={"type_words": "a replica, or mapping"},
     )
     pause: Pause | None = Field(
         default=None,
@@ -322,8 +213,26 @@ class Step(Part):
         examples=["newest"],
         json_schema_extra={"type_words": "a replica, or mapping"},
     )
+    together: Together | None = Field(
+        default=None,
+        description="do several steps at the same time",
+        examples=[[{"rolling_restart": {}}, {"scale": {"web": 5}}]],
+        json_schema_extra={"type_words": "list of steps"},
+    )
+    chaos: Chaos | None = Field(
+        default=None,
+        description="do steps that the dice choose",
+        examples=[{"for": "60s", "every": "500ms", "of": ["terminate", "kill", "scale"]}],
+        json_schema_extra={"type_words": "mapping"},
+    )
     repeat: int = Field(
         default=1, ge=1, le=1000, description="how often the step is done", examples=[5], json_schema_extra={"unit": "times"}
+    )
+    at: Duration | None = Field(
+        default=None,
+        description="the step does not begin before so long after the load began",
+        examples=["12s"],
+        json_schema_extra={"default_words": "as soon as the step before it is over"},
     )
 
     @classmethod
@@ -333,7 +242,7 @@ class Step(Part):
             raise MistakeError(f"must be a mapping such as steady: 2s, not {shown(written)}; there are {all_of(STEP_KINDS)}")
         if not isinstance(written, Mapping):
             return written
-        if set(written) <= {*STEP_KINDS, "repeat"} and len(set(written) & set(STEP_KINDS)) == 1:
+        if set(written) <= {*STEP_KINDS, *_BESIDE} and len(set(written) & set(STEP_KINDS)) == 1:
             return {key: {} if value is None and key in VICTIM_STEPS else value for key, value in written.items()}
         return written
 
@@ -341,7 +250,7 @@ class Step(Part):
     def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
         """Exactly one kind of step."""
         given = [kind for kind in STEP_KINDS if long.get(kind) is not None]
-        unknown = set(long) - {*STEP_KINDS, "repeat"}
+        unknown = set(long) - {*STEP_KINDS, *_BESIDE}
         if len(given) > 1:
             yield Complaint(
                 (given[1],), f"a step does one thing, and {given[0]} stands here already; begin each step with its own -", "key"
@@ -350,10 +259,14 @@ class Step(Part):
             empty = next((kind for kind in STEP_KINDS if kind in long), None)
             what = f"{empty} needs a value" if empty else f"which step? There are {all_of(STEP_KINDS)}"
             yield Complaint((empty,) if empty else (), what, "key")
+        repeat = long.get("repeat", 1)
+        if long.get("at") is not None and isinstance(repeat, int) and repeat > 1:
+            yield Complaint(("at",), "a step that is repeated has no one time at which it begins; write the step several times", "key")
 
     @model_serializer
     def _spelled(self) -> dict[str, Any]:
-        return {self.kind: self.options.model_dump(mode="json"), "repeat": self.repeat}
+        beside: dict[str, Any] = {"repeat": self.repeat} if self.repeat > 1 else {"at": str(self.at)} if self.at is not None else {}
+        return {self.kind: self.options.model_dump(mode="json"), **beside}
 
     @property
     def kind(self) -> str:
@@ -369,29 +282,83 @@ class Step(Part):
     @property
     def text(self) -> str:
         """The step in words, as reports show it: ``kill any of worker, 5 times``."""
-        match self.options:
-            case Steady() as steady:
-                words = f"steady for {steady.duration}"
-            case Scale() as scale:
-                words = "scale " + ", ".join(f"{process} to {count}" for process, count in scale.counts.items())
-            case RollingRestart() as rolling:
-                words = "rolling restart" + (f" of {rolling.process}" if rolling.process else "") + f", {rolling.order}"
-            case Pause() as pause:
-                words = f"pause {_victim_words(pause)} for {pause.lasts}"
-            case SqueezeMemory() as squeeze:
-                words = f"squeeze memory of {_victim_words(squeeze)} to {bytes_text(squeeze.to)} for {squeeze.lasts}"
-            case CutNetwork() as cut:
-                words = f"cut network of {_victim_words(cut)} for {cut.lasts}"
-            case Terminate() | Kill() | Restart() as stop:
-                words = f"{self.kind} {_victim_words(stop)}"
+        words = _words(self.kind, self.options)
+        words += f", not before {self.at} of load" if self.at is not None else ""
         return words + (f", {self.repeat} times" if self.repeat > 1 else "")
 
 
-def _victim_words(chosen: Stop | Disturb) -> str:
-    """``oldest of worker``."""
-    victim = f"replica {chosen.replica}" if isinstance(chosen.replica, int) else chosen.replica
-    return victim + (f" of {chosen.process}" if chosen.process else "")
+Item = Annotated[
+    str | Step,
+    BeforeValidator(_drawn),
+    WithJsonSchema({"anyOf": [{"enum": list(BARE)}, {"$ref": "#/definitions/Step"}]}),
+]
 
-
-STEP_KINDS: Final = tuple(name for name in Step.model_fields if name != "repeat")
+STEP_KINDS: Final = tuple(name for name in Step.model_fields if name not in _BESIDE)
 """The names of all steps."""
+
+Chaos.model_rebuild()
+Together.model_rebuild()
+Step.model_rebuild()
+
+
+def _words(kind: str, options: Options) -> str:  # noqa: PLR0911  one line a kind
+    match options:
+        case Steady() as steady:
+            return f"steady for {steady.duration}"
+        case Scale() as scale:
+            return "scale " + ", ".join(f"{process} to {count}" for process, count in scale.counts.items())
+        case RollingRestart() as rolling:
+            by = f", {rolling.at_a_time} at a time" if rolling.at_a_time > 1 else ""
+            return "rolling restart" + _of(rolling) + f", {rolling.order}{by}" + _moment(rolling)
+        case TerminateAtStart() as early:
+            return f"terminate a new replica{_of(early)} {_when_starting(early.at)}"
+        case CrashLoop() as loop:
+            return f"crash loop of {_victim_words(loop)}, {loop.times} kills, each {_when_starting(loop.after)}"
+        case Signal() as signal:
+            return f"signal {signal.name} to {_victim_words(signal)}" + _moment(signal)
+        case Together() as together:
+            return "together: " + "; ".join(step.text for step in together.steps)
+        case Chaos() as chaos:
+            names = ", ".join(item if isinstance(item, str) else item.text for item in chaos.of)
+            return f"chaos for {chaos.lasts}, every {chaos.every}: {names}"
+        case Pause() | SqueezeMemory() | CutNetwork() as disturb:
+            to = f" to {bytes_text(disturb.to)}" if isinstance(disturb, SqueezeMemory) else ""
+            return f"{kind.replace('_', ' ')} {'' if kind == 'pause' else 'of '}{_victim_words(disturb)}{to} for {disturb.lasts}" + _moment(
+                disturb
+            )
+        case Terminate() | Kill() | Restart() as stop:
+            crash = " by SIGKILL" if isinstance(stop, Restart) and stop.is_crash else ""
+            return f"{kind} {_victim_words(stop)}{crash}" + _moment(stop)
+
+
+def _of(options: RollingRestart | TerminateAtStart | Aimed) -> str:
+    return f" of {options.process}" if options.process else ""
+
+
+def _moment(options: RollingRestart | Stop | Disturb | Signal) -> str:
+    """What is out of the common in how it is done; empty where nothing is."""
+    words = "" if options.when in ("in-flight", "any") else f", {options.when}"
+    if isinstance(options, RollingRestart | Terminate | Restart):
+        words += f", with {options.signal}" if options.signal not in (None, "SIGKILL") else ""
+        words += f", again after {options.again}" if options.again else ""
+    return words
+
+
+def _when_starting(at: str | Duration) -> str:
+    return {"ready": "just before it is ready", "any": "while it starts"}[at] if isinstance(at, str) else f"{at} after it was asked for"
+
+
+def _victim_words(chosen: Aimed) -> str:
+    """``oldest of worker``."""
+    return words_of(chosen.replica) + _of(chosen)
+
+
+def nested(steps: tuple[Step, ...]) -> Iterator[Step]:
+    """All steps, and those that they are made of."""
+    for step in steps:
+        yield step
+        match step.options:
+            case Together() as together:
+                yield from nested(together.steps)
+            case Chaos() as chaos:
+                yield from nested(tuple(item for item in chaos.of if isinstance(item, Step)))

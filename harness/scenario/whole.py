@@ -9,9 +9,10 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema
 
 from harness.scenario.load import Load
-from harness.scenario.steps import VICTIM_STEPS, Disturb, RollingRestart, Routing, Step, Stop
+from harness.scenario.options import RollingRestart, Routing
+from harness.scenario.steps import VICTIM_STEPS, WITHOUT_MOMENT, OfOneProcess, Step, Stop
 from harness.scenario.target import Healthcheck, ProcessType
-from harness.scenario.values import ZERO, FindingName, Line, ProcessName
+from harness.scenario.values import MAX_REPLICAS, ZERO, FindingName, Line, ProcessName
 from harness.strict_model import AsTuple, Complaint, Part, Place
 from harness.threshold import Threshold, parse_threshold
 from harness.words import MistakeError, all_of, did_you_mean, one_of, quoted, shown
@@ -112,7 +113,7 @@ class Scenario(Part):
         assert name is not None  # noqa: S101  contradictions() refuses a scenario without one
         return name
 
-    def process_of(self, options: Stop | RollingRestart | Disturb) -> str:
+    def process_of(self, options: OfOneProcess) -> str:
         """The process type that a step is about."""
         return options.process or self.load_process
 
@@ -162,6 +163,22 @@ def _mappings(value: object) -> list[Mapping[str, Any]]:
     return [item if isinstance(item, Mapping) else {} for item in value] if isinstance(value, list) else []
 
 
+def _steps(long: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], Mapping[str, Any]]]:
+    """All steps with their places, and those that they are made of."""
+    for index, step in enumerate(_mappings(long.get("steps"))):
+        yield ("steps", index), step
+        chaos = step.get("chaos")
+        for key, inner in (("together", step.get("together")), ("chaos", chaos.get("of") if isinstance(chaos, Mapping) else None)):
+            path = ("steps", index, key) if key == "together" else ("steps", index, key, "of")
+            yield from (((*path, place), item) for place, item in enumerate(_mappings(inner)))
+
+
+def _places(replica: object) -> list[int]:
+    """The places in the row that a choice of replicas names."""
+    named = replica if isinstance(replica, list) else [replica]
+    return [place for place in named if isinstance(place, int) and not isinstance(place, bool)]
+
+
 def _names(long: Mapping[str, Any], target: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str, Place]]:
     """Every place of a scenario that names a process type."""
     for name, process in target.items():
@@ -171,12 +188,12 @@ def _names(long: Mapping[str, Any], target: Mapping[str, Any]) -> Iterator[tuple
     load = long.get("load")
     if isinstance(load, Mapping):
         yield ("load", "process"), load.get("process", ""), "value"
-    for index, step in enumerate(_mappings(long.get("steps"))):
+    for path, step in _steps(long):
         for kind, options in step.items():
             if kind == "scale" and isinstance(options, Mapping):
-                yield from ((("steps", index, kind, name), name, "key") for name in options)
+                yield from (((*path, kind, name), name, "key") for name in options)
             elif kind in VICTIM_STEPS and isinstance(options, Mapping):
-                yield ("steps", index, kind, "process"), options.get("process", ""), "value"
+                yield (*path, kind, "process"), options.get("process", ""), "value"
     expect = long.get("expect")
     for index, text in enumerate(expect if isinstance(expect, list) else []):
         prefix = re.match(r"\s*([\w-]+)\.\w", text) if isinstance(text, str) else None
@@ -224,22 +241,24 @@ def _load_complaints(long: Mapping[str, Any], target: Mapping[str, Any]) -> Iter
     if loaded is None:
         yield Complaint(("load",), f"which process type takes the load? Write process: with {one_of(target)}", "key")
         return
-    for index, step in enumerate(_mappings(long.get("steps"))):
+    for path, step in _steps(long):
         for kind in VICTIM_STEPS:
             options = step.get(kind)
             options = options if isinstance(options, Mapping) else {"replica": options}
             process = options.get("process") or loaded
-            if process in target and process != loaded and options.get("when", "in-flight") == "in-flight":
+            if process in target and process != loaded and kind not in WITHOUT_MOMENT and options.get("when", "in-flight") != "any":
                 what = f"{process} takes no load, so no request is ever in flight on it; write when: any beside it"
-                yield Complaint(("steps", index, kind, "process"), what)
-            most = _most_replicas(long, target, process)
-            if kind in step and isinstance(options.get("replica"), int) and 0 < most < options["replica"]:
-                yield Complaint(("steps", index, kind, "replica"), f"there are never more than {most} replicas of {process}")
+                yield Complaint((*path, kind, "process"), what)
+            most, named = _most_replicas(long, target, process), _places(options.get("replica"))
+            if kind in step and 0 < most < max(named, default=0):
+                yield Complaint((*path, kind, "replica"), f"there are never more than {most} replicas of {process}")
 
 
 def _most_replicas(long: Mapping[str, Any], target: Mapping[str, Any], process: object) -> int:
     """The largest number of replicas that ``process`` ever has; 0 when the file does not say it rightly."""
     described = target.get(process) if isinstance(process, str) else None
     counts = [described.get("replicas", 1) if isinstance(described, Mapping) else 0]
-    counts += [step["scale"].get(process, 0) for step in _mappings(long.get("steps")) if isinstance(step.get("scale"), Mapping)]
+    steps = [step for _, step in _steps(long)]
+    counts += [step["scale"].get(process, 0) for step in steps if isinstance(step.get("scale"), Mapping)]
+    counts += [MAX_REPLICAS for step in steps if isinstance(step.get("chaos"), Mapping)]  # it may scale, too
     return max((count for count in counts if isinstance(count, int)), default=0)

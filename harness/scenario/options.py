@@ -1,0 +1,433 @@
+"""What stands under the key of one step: whom it hits, when, and how; and when the router learns of a stop."""
+
+from __future__ import annotations
+
+import signal as signals
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import (
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    RootModel,
+    SerializerFunctionWrapHandler,
+    WithJsonSchema,
+    model_serializer,
+)
+
+from harness.scenario.choice import CHOICE_SCHEMAS, ReplicaChoice
+from harness.scenario.values import MAX_REPLICAS, ZERO, Count, PositiveDuration, is_long, moved
+from harness.strict_model import Complaint, Part
+from harness.units import BYTES_PATTERN, DURATION_PATTERN, Duration, bytes_text, parse_bytes
+from harness.words import MistakeError, did_you_mean, quoted, shown
+
+LEAST_BYTES: Final = 6 << 20
+"""Docker takes no lower limit of memory (its reference of ``docker run``, on ``--memory``)."""
+
+
+class Routing(Part):
+    """When the router learns that a replica is to stop: at the signal, unless one of these says otherwise."""
+
+    endpoint_lag: Duration = Field(
+        default=ZERO,
+        description="the router learns of it so long after the signal, as on Kubernetes; new requests keep coming until then",
+        examples=["2s"],
+    )
+    drain: Duration = Field(
+        default=ZERO, description="the router learns of it so long before the signal, as with a preStop sleep", examples=["2s"]
+    )
+
+    @classmethod
+    def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
+        """Before or after, not both."""
+        yield from _both_ways(long)
+
+
+def _both_ways(long: Mapping[str, Any]) -> Iterator[Complaint]:
+    if is_long(long.get("endpoint_lag")) and is_long(long.get("drain")):
+        yield Complaint(("drain",), "the router can learn of a stop before the signal (drain) or after it (endpoint_lag), not both", "key")
+
+
+def _limit(written: object) -> int:
+    count = parse_bytes(written)
+    if count < LEAST_BYTES:
+        raise MistakeError(f"must be at least {bytes_text(LEAST_BYTES)}, the lowest limit that container engines take, not {written}")
+    return count
+
+
+Limit = Annotated[
+    int,
+    PlainValidator(_limit),
+    PlainSerializer(bytes_text, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": BYTES_PATTERN}),
+]
+
+
+def _signal_name(written: object) -> str:
+    if not isinstance(written, str):
+        raise MistakeError(f"must be a signal such as SIGINT, not {shown(written)}")
+    name = written.upper() if written.upper().startswith("SIG") else f"SIG{written.upper()}"
+    known = [each.name for each in signals.Signals]
+    if name not in known:
+        raise MistakeError(f"unknown signal {quoted(written)}{did_you_mean(name, known)}")
+    return name
+
+
+SignalName = Annotated[str, PlainValidator(_signal_name), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9]+$"})]
+
+
+def _is_uncatchable(written: object) -> bool:
+    return isinstance(written, str) and written.upper().removeprefix("SIG") in ("KILL", "STOP")
+
+
+START_MOMENTS: Final = ("ready", "any")
+
+
+def _start_moment(written: object) -> str | Duration:
+    if isinstance(written, Duration):
+        return written
+    if written in START_MOMENTS:
+        return str(written)
+    try:
+        return Duration.parse(written)
+    except MistakeError as error:
+        if isinstance(written, str) and (near := did_you_mean(written, START_MOMENTS)):
+            raise MistakeError(f"must be a duration, ready or any, not {shown(written)}{near}") from None
+        raise error from None
+
+
+class _Lagging(Part):
+    """The keys of a step that stops replicas in front of a router."""
+
+    endpoint_lag: Duration | None = Field(
+        default=None,
+        description="as in routing, for this step",
+        examples=["2s"],
+        json_schema_extra={"default_words": "as in routing"},
+    )
+    drain: Duration | None = Field(
+        default=None, description="as in routing, for this step", examples=["2s"], json_schema_extra={"default_words": "as in routing"}
+    )
+
+    @classmethod
+    def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
+        """Before or after, not both."""
+        yield from _both_ways(long)
+
+
+class _Aimed(Part):
+    """The keys that every step with a victim has."""
+
+    process: str | None = Field(
+        default=None,
+        description="the process type concerned",
+        examples=["worker"],
+        json_schema_extra={"default_words": "the one that takes the load"},
+    )
+    when: Literal["in-flight", "mid-response", "just-accepted", "idle", "any"] = Field(
+        default="in-flight",
+        description="in-flight: only while at least one request awaits its answer from the victim; mid-response: while an answer has begun "
+        "and is not over; just-accepted: while a new connection has not brought its request yet; idle: when nothing is under way there; "
+        "any: at once",
+        examples=["mid-response"],
+    )
+    busy_within: PositiveDuration = Field(
+        default=Duration.parse("5s"),
+        description="how long to wait for that; then the fault comes all the same, and the report says that it came at another moment",
+        examples=["1s"],
+    )
+
+
+class _Choosing(Part):
+    """A step that chooses a replica; its short form is the choice alone."""
+
+    replica: ReplicaChoice = Field(
+        default="any",
+        description="each: one after the other; any: one by the dice; half, all, or a share such as 30%: so many by the dice, all at once; "
+        "oldest; newest; a number, 1 being the oldest; or a list of numbers, all at once",
+        examples=["half"],
+        json_schema_extra={"type_words": "each, any, half, all, oldest, newest, a share, a number, or a list of numbers"},
+    )
+
+    @classmethod
+    def long_form(cls, written: object) -> object:
+        """The choice alone, or nothing at all, as a mapping."""
+        if written is None:
+            return {}
+        return written if isinstance(written, Mapping) else {"replica": written}
+
+
+_SHORT: Final = ConfigDict(
+    json_schema_extra=lambda schema: schema.update(
+        anyOf=[*CHOICE_SCHEMAS, {"type": "array", "items": CHOICE_SCHEMAS[-1], "minItems": 1}, {"type": "null"}, moved(schema)]
+    )
+)
+"""The JSON Schema of a step that may be the choice of a replica alone."""
+
+
+class _Stopping(_Choosing, _Aimed, _Lagging):
+    """A step that stops the replica that it chooses."""
+
+    model_config = _SHORT
+
+
+class _Ordered(Part):
+    """The keys of a step that stops in order: with a signal that can be handled, and a grace."""
+
+    signal: SignalName | None = Field(
+        default=None,
+        description="the signal that asks it to stop, with or without SIG",
+        examples=["SIGINT"],
+        json_schema_extra={"default_words": "stop_signal of the process type"},
+    )
+    again: PositiveDuration | None = Field(
+        default=None,
+        description="the same signal comes once more so long after the first, as from somebody who presses Ctrl-C twice",
+        examples=["300ms"],
+        json_schema_extra={"default_words": "never"},
+    )
+
+
+class Terminate(_Stopping, _Ordered):
+    """Send the stop signal, wait for the grace, send SIGKILL at its end; then start a replacement. Short form: the replica alone."""
+
+    model_config = _SHORT
+
+    @classmethod
+    def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
+        """A signal that nothing can handle is no order."""
+        yield from super().contradictions(long)
+        if _is_uncatchable(long.get("signal")):
+            yield Complaint(("signal",), f"{long['signal']} can't be caught, so nothing stops in order on it; use the step kill")
+
+
+class Kill(_Stopping):
+    """Send SIGKILL at once; then start a replacement. Short form: the replica alone."""
+
+    scope: Literal["all", "main"] = Field(
+        default="all",
+        description="all: the replica with all its descendants, as when its container dies; main: its main process only",
+        examples=["main"],
+    )
+
+
+class Restart(_Stopping, _Ordered):
+    """Stop in order as terminate does, or with SIGKILL, and start again on the same port. Short form: the replica alone."""
+
+    model_config = _SHORT
+
+    scope: Literal["all", "main"] = Field(
+        default="all",
+        description="what SIGKILL hits, as in kill; other signals go to the main process",
+        examples=["main"],
+    )
+
+    @classmethod
+    def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
+        """SIGKILL comes once, and SIGSTOP stops nothing."""
+        yield from super().contradictions(long)
+        signal = str(long.get("signal", "")).upper().removeprefix("SIG")
+        if signal == "STOP":
+            yield Complaint(("signal",), "SIGSTOP freezes and does not end; use the step pause")
+        if signal == "KILL" and long.get("again") is not None:
+            yield Complaint(("again",), "has no meaning with SIGKILL, which nothing lives through", "key")
+
+    @property
+    def is_crash(self) -> bool:
+        """It is SIGKILL that ends it."""
+        return self.signal == "SIGKILL"
+
+
+class RollingRestart(_Aimed, _Lagging, _Ordered):
+    """Replace all replicas of a process type, so many at a time, the next only when those before are healthy again."""
+
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.update(anyOf=[{"type": "null"}, moved(schema)]))
+
+    order: Literal["stop-first", "start-first"] = Field(
+        default="stop-first", description="whether the old replica stops before or after the new one is healthy", examples=["start-first"]
+    )
+    at_a_time: int = Field(
+        default=1,
+        ge=1,
+        le=MAX_REPLICAS,
+        description="how many are replaced at the same time",
+        examples=[2],
+        json_schema_extra={"unit": "replicas"},
+    )
+
+    @classmethod
+    def long_form(cls, written: object) -> object:
+        """Nothing at all as an empty mapping."""
+        return {} if written is None else written
+
+    @classmethod
+    def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
+        """As for terminate."""
+        yield from super().contradictions(long)
+        if _is_uncatchable(long.get("signal")):
+            yield Complaint(("signal",), f"{long['signal']} can't be caught, so nothing stops in order on it; use the step kill")
+
+
+class Signal(_Choosing, _Aimed):
+    """Send any signal that the app should live through, such as SIGHUP, and watch it for a while. Short form: the signal alone.
+
+    The router is not told. A replica that ends by it is a failure, and is replaced; a signal that should end it belongs to terminate.
+    """
+
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.update(anyOf=[{"type": "string"}, moved(schema)]))
+
+    name: SignalName = Field(description="the signal, with or without SIG", examples=["SIGHUP"])
+    lasts: PositiveDuration = Field(
+        default=Duration.parse("2s"), alias="for", description="how long it is watched before the next step", examples=["500ms"]
+    )
+    scope: Literal["all", "main"] = Field(
+        default="main",
+        description="main: its main process only, as an operator sends it; all: its descendants too, as a terminal sends it",
+        examples=["all"],
+    )
+
+    @classmethod
+    def long_form(cls, written: object) -> object:
+        """The signal alone as a mapping."""
+        return {"name": written} if isinstance(written, str) else written
+
+    @classmethod
+    def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
+        """Two signals have steps of their own."""
+        for name, step in (("KILL", "kill"), ("STOP", "pause")):
+            if str(long.get("name", "")).upper().removeprefix("SIG") == name:
+                yield Complaint(("name",), f"nothing lives through SIG{name} by its own doing; use the step {step}")
+
+    @model_serializer(mode="wrap")
+    def _spelled(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        long: dict[str, Any] = handler(self)
+        return {"for": long.pop("lasts"), **long}
+
+
+StartMoment = Annotated[
+    str | Duration,
+    PlainValidator(_start_moment),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"anyOf": [{"enum": list(START_MOMENTS)}, {"type": "string", "pattern": DURATION_PATTERN}]}),
+]
+
+
+class TerminateAtStart(_Ordered):
+    """Start one more replica, stop it before it is ready, and start it again at the same address. Short form: the moment alone.
+
+    There it must become healthy. It gets no load, and is gone at the end of the step.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra=lambda schema: schema.update(
+            anyOf=[{"enum": list(START_MOMENTS)}, {"type": "string", "pattern": DURATION_PATTERN}, {"type": "null"}, moved(schema)]
+        )
+    )
+
+    process: str | None = Field(
+        default=None,
+        description="the process type concerned",
+        examples=["worker"],
+        json_schema_extra={"default_words": "the one that takes the load"},
+    )
+    at: StartMoment = Field(
+        default="ready",
+        description="when the signal comes: so long after the replica was asked for; ready: just before it would be ready, by the quickest "
+        "start so far; any: at an instant until then, by the dice",
+        examples=["100ms"],
+        json_schema_extra={"type_words": "duration, ready or any"},
+    )
+
+    @classmethod
+    def long_form(cls, written: object) -> object:
+        """The moment alone, or nothing, as a mapping."""
+        if written is None:
+            return {}
+        return written if isinstance(written, Mapping) else {"at": written}
+
+
+class CrashLoop(_Choosing):
+    """Kill a replica and start it again at the same address, again and again while it starts. Short form: the replica alone.
+
+    The last time it must become healthy, and gets its load again.
+    """
+
+    model_config = _SHORT
+
+    process: str | None = Field(
+        default=None,
+        description="the process type concerned",
+        examples=["worker"],
+        json_schema_extra={"default_words": "the one that takes the load"},
+    )
+    times: int = Field(default=5, ge=1, le=1000, description="how often it is killed", examples=[10], json_schema_extra={"unit": "times"})
+    after: StartMoment = Field(
+        default="any",
+        description="how long it lives each time: a duration; ready: until just before it would be ready; any: until an instant before "
+        "that, by the dice",
+        examples=["200ms"],
+        json_schema_extra={"type_words": "duration, ready or any"},
+    )
+
+
+class _Disturbing(_Choosing, _Aimed):
+    """A step that takes something away from the replica that it chooses, and gives it back."""
+
+    lasts: PositiveDuration = Field(default=Duration.parse("2s"), alias="for", description="how long", examples=["5s"])
+
+    @model_serializer(mode="wrap")
+    def _spelled(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        long: dict[str, Any] = handler(self)
+        return {"for": long.pop("lasts"), **long}
+
+
+class Pause(_Disturbing):
+    """Freeze the replica with all its descendants, and let it go on; the router is not told. Short form: the replica alone."""
+
+    model_config = _SHORT
+
+
+class CutNetwork(_Disturbing):
+    """Take the replica off the network, and put it back at the same address; the router is not told. Short form: the replica alone."""
+
+    model_config = _SHORT
+
+
+class SqueezeMemory(_Disturbing):
+    """Lower how much memory the replica may have, so that the kernel kills in it, and give it back.
+
+    When its main process is killed, a replacement is started; when only a worker is, the replica goes on. The router learns of the one when
+    it happens and of the other not at all.
+    """
+
+    to: Limit = Field(
+        description="how much it may have, from 6m, in the units of Compose: k, m or g",
+        examples=["32m"],
+        json_schema_extra={"type_words": "size"},
+    )
+
+
+class Scale(RootModel[dict[str, Count]]):
+    """Start or stop replicas until each process type named has so many; the newest stop first."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+    root: Annotated[dict[str, Count], Field(min_length=1)] = Field(description="how many replicas of each process type there are then")
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many replicas of each process type there are then."""
+        return self.root
+
+
+class Steady(RootModel[Duration]):
+    """Let the load run for a while and do nothing else."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+    root: PositiveDuration = Field(description="how long")
+
+    @property
+    def duration(self) -> Duration:
+        """How long."""
+        return self.root
