@@ -15,7 +15,7 @@ OURS = HARNESS + sorted((ROOT / "sample_apps").rglob("*.py"))
 
 LADDER: tuple[tuple[str, ...], ...] = (
     ("errors", "clock", "words"),
-    ("units", "outcome", "strict_yaml", "proctable", "procevents", "loop", "keptlog", "sockets", "dockerd"),
+    ("units", "outcome", "strict_yaml", "proctable", "procevents", "loop", "keptlog", "sockets", "tls", "dockerd"),
     ("history", "verdict", "threshold", "template", "command", "strict_model", "marks"),
     ("scenario",),
     ("engines", "checks", "schema"),

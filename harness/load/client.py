@@ -2,7 +2,8 @@
 
 `Client.exchange` makes one attempt at one replica and reports what the operating system told about it: how far it got, how it ended,
 and when each stage was reached. It decides nothing about a second attempt. A connection that was used before is looked at before a
-byte leaves, so that one that the peer has closed meanwhile is told apart from one that broke under a request.
+byte leaves, so that one that the peer has closed meanwhile is told apart from one that broke under a request. To an app that speaks TLS
+a connection is made when the handshake is over: who ends in the middle of it has refused, and surely executed nothing.
 
 It runs in a greenlet and waits on the event loop's watchers directly; one wait costs less than a microsecond, which is why one process
 can put enough load on a target and still write down every request. A client belongs to one greenlet and makes one attempt at a time.
@@ -22,13 +23,16 @@ from gevent import get_hub, getcurrent
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from harness.clock import NS_PER_S
+from harness.errors import TargetError
 from harness.load.table import HELD_AT_ONCE, HOLD_S
+from harness.load.tls import TlsError, TlsSocket, TlsWatcher
 from harness.outcome import OWN_TROUBLE, Ending, Reached
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from harness.load.table import Route
+    from harness.tls import Tls
 
 _now_ns = time.monotonic_ns
 
@@ -173,13 +177,16 @@ class _Connection:
         "sock",
         "status",
         "surplus",
+        "tls",
         "whole",
     )
 
-    def __init__(self, sock: _socket.socket, port: int) -> None:
+    def __init__(self, sock: _socket.socket | TlsSocket, port: int) -> None:
         self.sock = sock
+        self.tls = sock if isinstance(sock, TlsSocket) else None
         self.port = port
-        self.io = get_hub().loop.io(sock.fileno(), _READ)
+        loop = get_hub().loop
+        self.io: Any = loop.io(sock.fileno(), _READ) if self.tls is None else TlsWatcher(loop, self.tls)
         self._parser: Any = None
         self.surplus = False
 
@@ -270,12 +277,22 @@ class _Connection:
         self.sock.close()
 
 
+class Security:
+    """How a load's clients speak TLS; ``proven`` once a handshake was done, since until then a failure is the scenario's or the app's."""
+
+    def __init__(self, tls: Tls) -> None:
+        self.tls = tls
+        self.proven = False
+
+
 class Client:
     """One user's connections, of which it keeps at most one to each replica."""
 
-    def __init__(self, *, timeout_s: float, keep_alive: bool) -> None:
+    def __init__(self, *, timeout_s: float, keep_alive: bool, security: Security | None = None) -> None:
+        """``security`` is shared by the clients of a load whose target speaks TLS."""
         hub = get_hub()
         self._keep_alive = keep_alive
+        self._security = security
         self._connections: dict[Route, _Connection] = {}
         self._hub_switch = hub.switch
         self._loop = hub.loop
@@ -285,10 +302,13 @@ class Client:
         self._ended: _Woken | None = None
 
     def exchange(self, route: Route, request: bytes, expect: Expect, seen: Exchange) -> None:
-        """Send ``request`` to ``route``, on which it was reserved, and write into ``seen`` what happened; never raises an `OSError`.
+        """Send ``request`` to ``route``, on which it was reserved, and write into ``seen`` what happened.
 
         The reservation turns into one *in flight* when the whole request has left, and that into one *answering* when the first byte of
         the answer comes; nothing is left of them when this returns.
+
+        Raises:
+            TargetError: No handshake of this load was ever done, and this one can't be; never an `OSError`.
         """
         words, under_way = route.words, route.way
         connection: _Connection | None = None
@@ -312,7 +332,7 @@ class Client:
             seen.ending = Ending.ANSWERED
         except OSError as error:
             seen.ending = _ending_of(error)
-            seen.error = errno.errorcode.get(error.errno or 0, type(error).__name__)
+            seen.error = error.label if isinstance(error, TlsError) else errno.errorcode.get(error.errno or 0, type(error).__name__)
         except _EarlyEndError as early:
             seen.ending = early.ending
             seen.error = early.label
@@ -367,7 +387,7 @@ class Client:
         if route.vanished:
             raise OSError(errno.EHOSTUNREACH, "connect")
         address = route.address
-        sock = _socket.socket(_socket.AF_INET6 if ":" in address[0] else _socket.AF_INET, _socket.SOCK_STREAM)
+        sock: _socket.socket = _socket.socket(_socket.AF_INET6 if ":" in address[0] else _socket.AF_INET, _socket.SOCK_STREAM)
         try:
             sock.settimeout(0)
             sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
@@ -380,7 +400,7 @@ class Client:
             if problem in (0, errno.EISCONN):
                 port = sock.getsockname()[1]
                 if port != address[1] or sock.getsockname() != sock.getpeername():
-                    return _Connection(sock, port)
+                    return _Connection(sock if self._security is None else self._secure(sock, route, self._security), port)
                 # A port that nobody listens on, which the kernel chose as our own by chance: TCP has connected it to itself.
                 problem = errno.ECONNREFUSED
         except BaseException:
@@ -388,6 +408,19 @@ class Client:
             raise
         sock.close()
         raise OSError(problem, "connect")
+
+    def _secure(self, sock: _socket.socket, route: Route, security: Security) -> TlsSocket:
+        """The connection after its handshake."""
+        secure = TlsSocket(sock, security.tls, route.address[0])
+        try:
+            while events := secure.shake_hands():
+                self._wait_once(sock, events)
+        except TlsError as error:
+            if error.words and not security.proven:
+                raise TargetError(f"{route.name}: {error.words}") from error
+            raise
+        security.proven = True
+        return secure
 
     def _hold(self, route: Route, connection: _Connection) -> None:
         """Wait with the new connection until the hold is over; raises when its peer has closed it meanwhile, or the load ends.
@@ -444,7 +477,7 @@ class Client:
         return None
 
     def _receive(self, route: Route, connection: _Connection, seen: Exchange, broken: OSError | None) -> None:
-        sock, io = connection.sock, connection.io
+        sock, io, tls = connection.sock, connection.io, connection.tls
         problem: Exception | None = broken
         looks = _LAST_LOOKS
         while not connection.whole:
@@ -464,7 +497,7 @@ class Client:
             if not data:
                 self._end_of_stream(connection, broken)
                 connection.keep = False
-                seen.eof = True
+                seen.eof = tls is None or not tls.notified
                 break
             if not seen.rx:
                 seen.first_ns = _now_ns()
@@ -483,8 +516,9 @@ class Client:
         seen.reached = Reached.ANSWERED
 
     def _end_of_stream(self, connection: _Connection, broken: OSError | None) -> None:
-        """The peer has closed; raises unless that is the end of the answer."""
-        if connection.headers_whole and broken is None and not _Framing(connection.head).told:
+        """The peer has closed; raises unless that is the end of the answer, which with TLS takes an alert (RFC 9112, section 9.8)."""
+        complete = connection.tls is None or connection.tls.notified
+        if connection.headers_whole and broken is None and complete and not _Framing(connection.head).told:
             return
         raise broken or _EarlyEndError(Ending.CLOSED, "FIN")
 
@@ -512,7 +546,7 @@ class Client:
         finally:
             look.close()
 
-    def _wait_once(self, sock: _socket.socket, events: int) -> None:
+    def _wait_once(self, sock: _socket.socket | TlsSocket, events: int) -> None:
         io = self._loop.io(sock.fileno(), events)
         try:
             self._wait(io)

@@ -5,24 +5,30 @@ from __future__ import annotations
 import re
 import selectors
 import socket
+import ssl
 import struct
 import threading
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 REQUEST_ID = re.compile(rb"X-Request-Id: (\d+)-(\d+)\r\n")
 
+CERTIFICATE = Path(__file__).resolve().parents[2] / "sample_apps" / "web" / "tls" / "cert.pem"
+"""Self-signed, for localhost and 127.0.0.1; its key lies beside it."""
+
 Behaviour = Callable[[socket.socket], None]
 
 
 class Server:
-    """Hands each connection to ``behave`` on a thread of its own, and closes it when that returns."""
+    """Hands each connection, with ``tls`` after its handshake, to ``behave`` on a thread of its own, and closes it when that returns."""
 
-    def __init__(self, behave: Behaviour) -> None:
+    def __init__(self, behave: Behaviour, *, tls: ssl.SSLContext | None = None) -> None:
         self.behave = behave
+        self.tls = tls
         self.requests: list[bytes] = []
         self.accepted = 0
         self._open: list[socket.socket] = []
@@ -82,13 +88,26 @@ class Server:
 
     def _handle(self, connection: socket.socket) -> None:
         try:
+            if self.tls is not None:
+                connection = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+                self._open.append(connection)
             with connection:
+                if isinstance(connection, ssl.SSLSocket):
+                    connection.do_handshake()
                 self.behave(connection)
         except OSError:
             return  # the client was first
 
 
-def answering(*answers: bytes, then: Behaviour | None = None) -> Server:
+def server_context(newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
+    """A server's side of TLS with the self-signed certificate, of no version after ``newest``."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE, CERTIFICATE.with_name("key.pem"))
+    context.maximum_version = newest
+    return context
+
+
+def answering(*answers: bytes, then: Behaviour | None = None, tls: ssl.SSLContext | None = None) -> Server:
     """A server that gives ``answers`` to the requests of each connection, the last one again and again, or does ``then`` and closes."""
 
     def behave(connection: socket.socket) -> None:
@@ -100,13 +119,32 @@ def answering(*answers: bytes, then: Behaviour | None = None) -> Server:
                 then(connection)
                 return
 
-    server = Server(behave)
+    server = Server(behave, tls=tls)
     return server
 
 
 def close(connection: socket.socket) -> None:
     """Send FIN."""
     connection.close()
+
+
+def close_with_alert(connection: socket.socket) -> None:
+    """Send TLS's closure alert, and then FIN."""
+    assert isinstance(connection, ssl.SSLSocket)
+    say_the_end(connection)
+    connection.close()
+
+
+def say_the_end(connection: socket.socket) -> None:
+    """Send TLS's closure alert, and leave the connection open."""
+    assert isinstance(connection, ssl.SSLSocket)
+    connection.settimeout(0)
+    try:
+        connection.unwrap()
+    except ssl.SSLWantReadError:
+        return  # the peer's own alert, for which nobody waits
+    except ValueError:
+        return  # the test is over, and its server was closed
 
 
 def reset(connection: socket.socket) -> None:
