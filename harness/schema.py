@@ -37,6 +37,7 @@ from harness.scenario import (
     Scenario,
     SqueezeMemory,
     Step,
+    Tls,
     Volume,
     WorkingDir,
 )
@@ -241,7 +242,17 @@ container.
 Whatever is asked, and however often, a start has failed when `start_period` is over, and only then. A `test` runs inside the container,
 so it needs `image` or `build`; it is asked by the container engine, which goes on with it every `interval` after the start, as in Compose.
 Where the file says nothing, an image's own HEALTHCHECK decides; `http`, `tcp`, `log`, `running` and `disable` are asked
-instead of it."""
+instead of it.
+
+### tls
+
+{_law(Tls)}
+
+{_keys(Tls)}
+
+With `true` the connection is encrypted and nobody looks at the certificate: a run shows how the app behaves, and not who it is. A
+connection counts as made when the handshake is over, so one that ends in the middle of it is a refusal, and surely nothing was executed.
+With the health check kind `tcp` the port must take a connection and finish the handshake."""
 
 
 def _container_docs() -> str:

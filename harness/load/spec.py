@@ -62,6 +62,13 @@ class RequestSpec(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class TlsSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked of the app's certificate: the file of its authority, empty for nothing, and the name that it is made out to."""
+
+    ca: str = ""
+    server_name: str = ""
+
+
 class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The whole load.
 
@@ -74,6 +81,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
         timeout_s: What one attempt may take, from connecting to the last byte of its answer.
         keep_alive: Use a connection for more than one request.
         retries: How often an idempotent op may be sent again when nobody knows whether it was executed.
+        tls: How TLS is spoken to the app; None where it speaks plain HTTP.
         longest_s: The load process ends by itself after so long.
     """
 
@@ -85,12 +93,14 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = 10.0
     keep_alive: bool = True
     retries: int = 0
+    tls: TlsSpec | None = None
     longest_s: float = LONGEST_S
 
     @classmethod
     def of(cls, scenario: Scenario, *, seed: int) -> Self:
         """The load of ``scenario``, drawn from ``seed``."""
         load = scenario.load
+        tls = scenario.target[scenario.load_process].tls
         return cls(
             seed=seed,
             requests=tuple(RequestSpec.of(request) for request in load.requests),
@@ -100,6 +110,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
             timeout_s=load.timeout.s,
             keep_alive=load.keep_alive,
             retries=load.retries,
+            tls=TlsSpec(ca=tls.ca or "", server_name=tls.server_name or "") if tls is not None else None,
         )
 
 

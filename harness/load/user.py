@@ -25,9 +25,10 @@ from gevent import get_hub, getcurrent
 from harness.clock import NS_PER_S, Dice
 from harness.history import AnyLine, Close, Invoke
 from harness.load import table
-from harness.load.client import Client, Exchange, Expect
+from harness.load.client import Client, Exchange, Expect, Security
 from harness.outcome import Ending, Executed, Outcome, Reached, Row, Wire, classify, may_send_again
 from harness.template import Template, compile_json, compile_template, draw
+from harness.tls import tls_with
 
 if TYPE_CHECKING:
     from harness.load.spec import LoadSpec, RequestSpec
@@ -128,12 +129,13 @@ class Crowd:
         self._sendings = [Sending(index, request, keep_alive=spec.keep_alive) for index, request in enumerate(spec.requests)]
         self._weights = list(accumulate(request.weight for request in spec.requests))
         self._dice = Dice(spec.seed).fork("load")
+        self._security = Security(tls_with(spec.tls.ca, spec.tls.server_name)) if spec.tls is not None else None
         self._idle: list[User] = []
         self._overdue: deque[tuple[int, bool]] = deque()
 
     def new_user(self) -> User:
         """A user with connections of its own, for the greenlet that calls this."""
-        client = Client(timeout_s=self.spec.timeout_s, keep_alive=self.spec.keep_alive)
+        client = Client(timeout_s=self.spec.timeout_s, keep_alive=self.spec.keep_alive, security=self._security)
         self.clients.append(client)
         number = len(self.clients)
         return User(self, number, client, self._dice.fork(f"user {number}"))

@@ -25,7 +25,7 @@ from harness.scenario.options import (
     TerminateAtStart,
 )
 from harness.scenario.steps import STEP_KINDS, Aimed, Chaos, Disturb, OfOneProcess, Options, Step, Stop, Together, nested
-from harness.scenario.target import Healthcheck, ProcessType, WorkingDir
+from harness.scenario.target import Healthcheck, ProcessType, Tls, WorkingDir
 from harness.scenario.whole import Scenario
 
 __all__ = [
@@ -59,6 +59,7 @@ __all__ = [
     "Stop",
     "Terminate",
     "TerminateAtStart",
+    "Tls",
     "Together",
     "Volume",
     "WorkingDir",

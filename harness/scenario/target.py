@@ -21,6 +21,7 @@ from pydantic import (
     model_serializer,
 )
 
+from harness import tls as spoken
 from harness.command import needs_shell, split
 from harness.scenario.container import (
     ASSIGNMENTS_JSON,
@@ -33,10 +34,14 @@ from harness.scenario.container import (
 )
 from harness.scenario.values import MAX_REPLICAS, PATH_CHARACTERS, TEXTS, PositiveDuration, moved, no_nul
 from harness.strict_model import Complaint, Part, complain
+from harness.tls import ca_problem, tls_with
 from harness.units import Duration
 from harness.words import MistakeError, all_of, did_you_mean, quoted, shown
 
 _UNCATCHABLE: Final = ("SIGKILL", "SIGSTOP")
+_LONGEST_NAME: Final = 253
+_SERVER_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+"""A host's name, or an address with colons (RFC 1123, RFC 4291)."""
 
 
 def _command(written: object) -> str | tuple[str, ...]:
@@ -168,6 +173,53 @@ def _test(written: object) -> tuple[str, ...]:
 
 HealthKind: TypeAlias = Literal["http", "tcp", "log", "running", "test"]
 HEALTH_KINDS: Final[tuple[HealthKind, ...]] = ("http", "tcp", "log", "running", "test")
+
+
+def _ca(written: str, info: ValidationInfo) -> str:
+    """The file with the authority's certificates, absolute when the scenario comes from a file."""
+    folder = folder_of(info)
+    if folder is None:
+        return no_nul(written)
+    path = str(Path(folder, no_nul(written)))
+    problem = ca_problem(path)
+    if problem:
+        raise MistakeError(problem)
+    return path
+
+
+def _server_name(written: str) -> str:
+    if len(written) > _LONGEST_NAME or not _SERVER_NAME.fullmatch(written):
+        raise MistakeError(f"must be a host's name such as shop.example, or an address, not {quoted(written)}")
+    return written
+
+
+class Tls(Part):
+    """The app speaks TLS on its port: health checks of the kinds http and tcp, knocks and the load do so, too. Short form: ``true``."""
+
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.update(anyOf=[{"type": "boolean"}, moved(schema)]))
+
+    ca: Annotated[str, AfterValidator(_ca), Field(min_length=1)] | None = Field(
+        default=None,
+        description="a file of certificates in PEM form, one of which must have signed the app's own (a self-signed one is its own "
+        "authority); a relative path begins at the scenario file's folder",
+        examples=["certs/ca.pem"],
+        json_schema_extra={"type_words": "file", "default_words": "no certificate is looked at"},
+    )
+    server_name: Annotated[str, AfterValidator(_server_name), Field(min_length=1)] | None = Field(
+        default=None,
+        description="the name that the app is asked for (SNI), and that its certificate must be made out to where it is looked at",
+        examples=["localhost"],
+        json_schema_extra={"type_words": "name", "default_words": "none; the certificate must be made out to the replica's address"},
+    )
+
+    @classmethod
+    def long_form(cls, written: object) -> object:
+        """``true`` as a mapping that asks for nothing."""
+        if written is True:
+            return {}
+        if not isinstance(written, Mapping):
+            raise MistakeError(f"must be true, false, or a mapping with ca and server_name, not {shown(written)}")
+        return written
 
 
 class Healthcheck(Part):
@@ -359,6 +411,12 @@ class ProcessType(ContainerKeys):
             "type_words": "text, or mapping (see below)",
         },
     )
+    tls: Annotated[Tls | None, BeforeValidator(lambda written: None if written is False else written)] = Field(
+        default=None,
+        description="the app speaks TLS on its port, so it is asked with TLS; with true its certificate is not looked at",
+        examples=[True],
+        json_schema_extra={"type_words": "true, or mapping (see below)", "default_words": "plain HTTP"},
+    )
     stop_signal: Annotated[str, AfterValidator(_stop_signal)] | None = Field(
         default=None,
         description="the signal that asks it to stop, with or without SIG",
@@ -390,6 +448,11 @@ class ProcessType(ContainerKeys):
         fields = type(self).model_fields
         unsaid = {name for name in ContainerKeys.model_fields if getattr(self, name) == fields[name].default}
         return {fields[name].alias or name: value for name, value in dumped.items() if name not in unsaid}
+
+    @property
+    def spoken_tls(self) -> spoken.Tls | None:
+        """How TLS is spoken to it; None for not at all. Raises `TargetError` when the authority's file can't be read any more."""
+        return tls_with(self.tls.ca or "", self.tls.server_name or "") if self.tls is not None else None
 
     @property
     def shell(self) -> bool:
