@@ -51,6 +51,9 @@ LOOK_EVERY_S: Final = 0.1
 SCALE_WITHIN_S: Final = 120.0
 """How long a step waits for replicas that another step holds at the same time."""
 
+MORE_TRIES: Final = 3
+"""How often a fault is done again that came at another moment than its step demands."""
+
 JUST_BEFORE: Final = 0.9
 """The share of the quickest start so far after which a replica is about to be ready."""
 
@@ -396,8 +399,13 @@ def _stop_and_replace(stage: Stage, fleet: Fleet, options: Stop, order: Callable
     """Stop each victim as ``order`` says, and start one in its place, ``in_place`` at the same address."""
 
     def one(victim: Replica) -> None:
-        fleet.stop(victim, order(victim))
-        fleet.start(victim.process, replaces=victim.name, again=victim if in_place else None)
+        for left in range(MORE_TRIES, -1, -1):
+            met = fleet.stop(victim, order(victim))
+            fresh = fleet.start(victim.process, replaces=victim.name, again=victim if in_place else None)
+            if met or not left or not fleet.take(fresh, replaced=True):
+                return
+            fleet.repeat(victim, fresh)
+            victim = fresh
 
     for group in _victims(stage, fleet, options):
         _at_once(stage, one, [victim for victim in group if fleet.take(victim, replaced=True)])

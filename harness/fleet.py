@@ -28,7 +28,21 @@ from harness.clock import NS_PER_S
 from harness.connections import Holder, Holding
 from harness.engines.base import Exit, Replica, ReplicaSpec, Sent
 from harness.errors import KeyOfScenarioError, TargetError, UsageError
-from harness.history import Disturbed, Exited, LetGo, PhaseReached, Process, Restored, Routed, Signalled, Spawned, StartFailed, Survived
+from harness.history import (
+    Disturbed,
+    Exited,
+    LetGo,
+    PhaseReached,
+    Process,
+    Repeated,
+    Restored,
+    Routed,
+    Signalled,
+    Spawned,
+    StartFailed,
+    Survived,
+)
+from harness.load.tail import Demand
 from harness.moment import Moment
 from harness.probes import NotHealthyError, knock_watch, listener_watch, wait_healthy
 from harness.scenario import Scenario
@@ -41,7 +55,7 @@ KILL_WAIT_S: Final = 10.0
 SETTLE_S: Final = 1.0
 """How long descendants may outlive their main process before they count as survivors."""
 
-LET_GO_S: Final = 0.5
+LET_GO_S: Final = 1.0
 """How long a victim may take to end once nobody holds a connection to it, when its grace is over."""
 
 OOM_NEWS_S: Final = 1.0
@@ -158,6 +172,12 @@ class Fleet:
             if replaced:
                 self._promised[victim.name] = victim.process
             return True
+
+    def repeat(self, victim: Replica, again: Replica) -> None:
+        """Write down that the last fault on ``victim`` came at the wrong moment and is done again on ``again``."""
+        stage = self._stage
+        stage.record(Repeated(at_ns=stage.clock.now_ns(), step=self.step, replica=victim.name, again=again.name))
+        stage.note(f"the fault on {victim.name} came at another moment than its step demands; it is done again on {again.name}")
 
     def quickest_start_s(self, process: str) -> float:
         """Seconds of the quickest start of a process type so far, from the order to *healthy*; 0 when there was none."""
@@ -312,8 +332,11 @@ class Fleet:
         if not commanded:
             stage.note(f"{replica.name} ended by itself with status {gone.status}")
 
-    def stop(self, victim: Replica, order: StopOrder) -> None:
+    def stop(self, victim: Replica, order: StopOrder) -> bool:
         """Stop one replica as ``order`` says and return when it, and all that it left behind, is gone.
+
+        Returns:
+            False when the signal came at another moment than ``order.when``.
 
         Raises:
             TargetError: It survived SIGKILL.
@@ -321,7 +344,7 @@ class Fleet:
         holding = self._holdings[victim.name] = self._holder.hold(victim, self.step)
         watches: list[Watch] = [holding]
         try:
-            sent = self._send(victim, order)
+            sent, told_ns = self._send(victim, order)
             holding.signalled(sent.at_ns)
             watches += self._watch(victim)
             gone, told = self._await_exit(victim, order, sent)
@@ -333,7 +356,9 @@ class Fleet:
             for watch in watches:
                 watch.end()
             del self._holdings[victim.name]
+        met = self._was_met(victim, order, sent, told_ns)
         self._bury(victim, left)
+        return met
 
     def nudge(self, victim: Replica, order: StopOrder, watch_s: float) -> bool:
         """Send a signal that the replica should live through, and watch it for ``watch_s``; the router is not told.
@@ -433,24 +458,39 @@ class Fleet:
         begin_ns, end_ns = self._squeezed.get(replica.name, (_NEVER_NS, 0))
         return begin_ns <= at_ns <= end_ns
 
-    def _send(self, victim: Replica, order: StopOrder) -> Sent:
-        """Signal the victim at the right moment and leave the router as ``order.lag_s`` wants it."""
+    def _was_met(self, victim: Replica, order: StopOrder, sent: Sent, told_ns: int) -> bool:
+        """The victim was as demanded, as far as the ledger knows by now."""
+        if order.when == "any" or not sent.delivered or not self._gets_load(victim):
+            return True
+        sudden = order.purpose == "kill" and order.everything
+        until_ns = sent.until_ns if told_ns == sent.at_ns else told_ns
+        return self._stage.load.met(Demand(replica=victim.name, when=order.when, at_ns=told_ns, until_ns=until_ns, sudden=sudden))
+
+    def _send(self, victim: Replica, order: StopOrder) -> tuple[Sent, int]:
+        """Signal the victim at the right moment and leave the router as ``order.lag_s`` wants it.
+
+        Returns:
+            The signal, and the instant at which the victim had to be as demanded: the signal's, or when the router was told before it.
+        """
         if not self._gets_load(victim):
-            return self._signal(victim, order, in_flight=-1)
+            sent = self._signal(victim, order, in_flight=-1)
+            return sent, sent.at_ns
         with self._moment(victim, order.when, order.busy_within_s) as moment:
             if order.lag_s < 0:
                 moment.wait()
                 in_flight = moment.requests
                 self._withdraw(victim)
+                told_ns = self._stage.clock.now_ns()
                 self._stage.engine.wait_exit(victim, -order.lag_s)  # one that dies by itself while it drains need not be waited for
-                return self._signal(victim, order, in_flight=in_flight)
+                return self._signal(victim, order, in_flight=in_flight), told_ns
             if order.lag_s == 0 and (order.grace_s > 0 or order.when == "idle"):
-                return self._send_withdrawn(victim, order, moment)
+                sent = self._send_withdrawn(victim, order, moment)
+                return sent, sent.at_ns
             moment.wait_until_now()
             sent = self._signal(victim, order, in_flight=moment.requests)
             if order.lag_s == 0:
                 self._withdraw(victim)
-            return sent
+            return sent, sent.at_ns
 
     def _send_withdrawn(self, victim: Replica, order: StopOrder, moment: Moment) -> Sent:
         """Signal at the very moment at which the router learns of it: the numbered steps at the head of this file.

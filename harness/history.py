@@ -244,6 +244,15 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     listening: bool = False
 
 
+class Repeated(Line, frozen=True, tag="repeated"):
+    """The last fault on ``replica`` came at another moment than step ``step`` demands, so it is done again, on ``again``."""
+
+    at_ns: int
+    step: int
+    replica: str
+    again: str
+
+
 class Survived(Line, frozen=True, tag="survived"):
     """Descendants that still ran ``after_ns`` after the replica's main process had ended (by itself or by the stop)."""
 
@@ -446,6 +455,7 @@ class Streamed(Line, frozen=True, tag="streamed"):
         last_id: The last number.
         missing: Numbers that the first event left out, counted from the last one of the connections before.
         skipped: Numbers that later events left out.
+        holes: How many events left some out so.
         late: Numbers that came after all, out of order.
         twice: Numbers that did not come for the first time.
         resumed: A connection of the same op had been open before.
@@ -467,6 +477,7 @@ class Streamed(Line, frozen=True, tag="streamed"):
     last_id: int = -1
     missing: int = 0
     skipped: int = 0
+    holes: int = 0
     late: int = 0
     twice: int = 0
     resumed: bool = False
@@ -530,6 +541,7 @@ Event: TypeAlias = (
     | Held
     | LetGo
     | Exited
+    | Repeated
     | Survived
     | Contained
     | Zombies

@@ -15,7 +15,7 @@ import numpy as np
 from harness.checks.facts import AFTERMATH_NS, SAME_MOMENT_S, STEP_OF, Disturbance, Facts, Fault, Harm, is_timeout
 from harness.checks.wording import count, grouped, listed, percent, some, span, tally
 from harness.clock import NS_PER_S
-from harness.history import History, LoadBegan, LoadEnded, StepBegan, StepEnded
+from harness.history import History, LoadBegan, LoadEnded, Repeated, StepBegan, StepEnded
 from harness.scenario import nested
 from harness.verdict import Finding, Verdict
 
@@ -215,7 +215,10 @@ def _faults(facts: Facts) -> list[Finding]:
         squeezes = [harm for harm in missed if harm.kind == "squeeze_memory" and harm.order.delivered]
         cure = SQUEEZE_CURE if len(squeezes) == len(missed) else ""
         findings.append(_ill("fault-not-landed", title, [_missed_words(fault) for fault in missed], cure=cure, count=len(missed)))
-    missed_moment = [fault for fault in faults if fault.landed and not fault.met]
+    repeated = {(event.step, event.replica) for event in facts.events(Repeated)}
+    missed_moment = [
+        fault for fault in faults if fault.landed and not fault.met and (fault.order.step, fault.victim.replica) not in repeated
+    ]
     idle = [fault for fault in missed_moment if _when(fault) == "in-flight"]
     other = [fault for fault in missed_moment if _when(fault) != "in-flight"]
     if other:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from harness.load.tail import Demand
+
 
 class Load(Protocol):
     """What users do to the target while the run goes on."""
@@ -56,6 +58,10 @@ class Load(Protocol):
 
     def held(self, replica: str) -> int:
         """Requests that have a connection to ``replica`` on which no byte has left, because of a hold."""
+        ...
+
+    def met(self, demand: Demand) -> bool:
+        """Whether the victim was as demanded when the signal came, by the instants in the ledger; for when it is gone."""
         ...
 
     def sent(self, replica: str) -> int:

@@ -17,6 +17,7 @@ import msgspec
 from harness.clock import NS_PER_S, Clock
 from harness.history import AnyLine, Close, Control, Generator, Invoke, LoadBegan, LoadEnded
 from harness.load.table import HELD_AT_ONCE, HOLD_S
+from harness.load.tail import Demand
 from harness.outcome import Outcome, Reached
 
 _CONTROL_NS = 100_000_000
@@ -151,6 +152,10 @@ class FakeLoad:
     def _sent_ns(self, arrival: _Arrival, replica: str) -> int:
         hold = self._holds.get(arrival.number)
         return hold.until_ns if hold is not None and hold.replica == replica else arrival.at_ns
+
+    def met(self, demand: Demand) -> bool:  # noqa: ARG002  nothing happens between a look and a signal
+        """Always true."""
+        return True
 
     def sent(self, replica: str) -> int:
         """Ops that ``replica`` has had so far, by what was known when each arrived."""

@@ -23,6 +23,7 @@ from harness.history import OPS_FILE
 from harness.load import table
 from harness.load.spec import LoadSpec, Orders
 from harness.load.table import Publisher, Table, anonymous_file
+from harness.load.tail import Demand, was_met
 
 START_S: Final = 30.0
 """How long the load process may take to be ready."""
@@ -133,6 +134,13 @@ class ProcessLoad:
     def answering(self, replica: str) -> int:
         """Requests that ``replica`` has begun to answer, and whose answer is not over."""
         return self._publisher.answering(replica)
+
+    def met(self, demand: Demand) -> bool:
+        """Whether the victim was as demanded; true when the ledger can't be read, as the checks will tell that."""
+        try:
+            return was_met(self._ledger, demand)
+        except (OSError, msgspec.MsgspecError):
+            return True
 
     def sent(self, replica: str) -> int:
         """Requests that have left for ``replica`` so far."""
