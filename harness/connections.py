@@ -31,6 +31,7 @@ from harness.history import Held
 from harness.scenario import Request
 from harness.stage import Stage, Watch
 from harness.template import compile_template, draw
+from harness.tls import Tls
 
 PIPELINED: Final = 3
 UNDER_WAY: Final = ("http/1.0", "pipelined")
@@ -38,6 +39,9 @@ UNDER_WAY: Final = ("http/1.0", "pipelined")
 
 OPEN_S: Final = 1.0
 """How long a stop waits for its connections to be made; an app that serves one at a time may never come to them."""
+
+READ_S: Final = 0.025
+"""How long a request may take until the app has read it, which it must have done before the signal to owe an answer."""
 
 CONNECT_S: Final = 1.0
 MEASURE_S: Final = 2.0
@@ -63,6 +67,27 @@ class _Ask:
     def head(self, replica: Replica, version: str) -> bytes:
         """The request without the empty line that ends it."""
         return f"GET {self.path} HTTP/{version}\r\nHost: {replica.host}:{replica.port}\r\n{self.headers}".encode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Way:
+    """How a replica is reached; ``tls`` where it speaks that."""
+
+    replica: Replica
+    tls: Tls | None
+
+    def connect(self, *, bare: bool = False) -> socket.socket:
+        """A connection on which reads wait for ever, without TLS if ``bare``; raises `OSError`."""
+        host = self.replica.host
+        sock = socket.create_connection((host, self.replica.port), timeout=CONNECT_S)
+        try:
+            if self.tls is not None and not bare:
+                sock = self.tls.context.wrap_socket(sock, server_hostname=self.tls.name_at(host))
+            sock.settimeout(None)
+        except OSError:
+            sock.close()
+            raise
+        return sock
 
 
 @dataclass(slots=True, kw_only=True)
@@ -153,12 +178,12 @@ class _Line:
         ended: The last one has ended.
     """
 
-    def __init__(self, clock: Clock, replica: Replica, what: str, ask: _Ask) -> None:
+    def __init__(self, clock: Clock, way: _Way, what: str, ask: _Ask) -> None:
         self.what = what
         self.ready = threading.Event()
         self.ended = threading.Event()
         self._clock = clock
-        self._replica = replica
+        self._way = way
         self._ask = ask
         self._lock = threading.Lock()
         self._sock: socket.socket | None = None
@@ -200,7 +225,7 @@ class _Line:
     def _make(self, seen: _Round) -> None:
         """One connection from its beginning to its end."""
         try:
-            sock = socket.create_connection((self._replica.host, self._replica.port), timeout=CONNECT_S)
+            sock = self._way.connect(bare=self.what == "silent")
         except OSError:
             return
         try:
@@ -209,7 +234,6 @@ class _Line:
                 if self._released or sock.getsockname() == sock.getpeername():  # connected to itself: nobody listens
                     return
             seen.connected_ns, seen.end = self._clock.now_ns(), "open"
-            sock.settimeout(None)
             end = self._use(sock, seen)
             seen.end = "open" if self._released and end != "done" else end
         finally:
@@ -220,7 +244,7 @@ class _Line:
     def _use(self, sock: socket.socket, seen: _Round) -> str:
         """Send what its kind sends and read until its end; returns how it ended."""
         wanted = {"idle": 1, "http/1.0": 1, "pipelined": PIPELINED}.get(self.what, 0)
-        head = self._ask.head(self._replica, "1.0" if self.what == "http/1.0" else "1.1")
+        head = self._ask.head(self._way.replica, "1.0" if self.what == "http/1.0" else "1.1")
         answers = Answers(sock)
         try:
             if self.what != "silent":
@@ -283,6 +307,8 @@ class Holding:
         self._at_ns = 0
         self._watches: list[Watch] = [stage.background.watch(line.run) for line in lines]
         self._wait(lambda line: line.ready.is_set(), OPEN_S)
+        if self.in_flight:
+            stage.clock.sleep(READ_S)
 
     @property
     def open(self) -> int:
@@ -330,7 +356,9 @@ class Holder:
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self._asks: tuple[_Ask, ...] = tuple(_ask(request) for request in stage.scenario.load.requests if request.method == "GET")
+        self._asks: tuple[_Ask, ...] = tuple(
+            _ask(request) for request in stage.scenario.load.requests if request.method == "GET" and request.stream is None
+        )
         self._slowest: _Ask | None = None
         self._lock = threading.Lock()
 
@@ -342,26 +370,26 @@ class Holder:
         scenario = self._stage.scenario
         kinds = scenario.load.connections if replica.process == scenario.load_process else ()
         plain = next(iter(self._asks), _Ask(path="/"))
-        slowest = self._find_slowest(replica) if set(kinds) & set(UNDER_WAY) else plain
-        lines = [_Line(self._stage.clock, replica, kind, slowest if kind in UNDER_WAY else plain) for kind in kinds]
+        way = _Way(replica=replica, tls=scenario.target[replica.process].spoken_tls if kinds else None)
+        slowest = self._find_slowest(way) if set(kinds) & set(UNDER_WAY) else plain
+        lines = [_Line(self._stage.clock, way, kind, slowest if kind in UNDER_WAY else plain) for kind in kinds]
         return Holding(self._stage, replica, step, lines)
 
-    def _find_slowest(self, replica: Replica) -> _Ask:
+    def _find_slowest(self, way: _Way) -> _Ask:
         """The GET of the load that takes longest, but for those that take longer than `MEASURE_S` and may never end."""
         with self._lock:
             if self._slowest is None:
-                took_ns = {ask: self._measure(replica, ask) for ask in dict.fromkeys(self._asks)}
+                took_ns = {ask: self._measure(way, ask) for ask in dict.fromkeys(self._asks)}
                 self._slowest = max(took_ns, key=lambda ask: took_ns[ask], default=_Ask(path="/"))
             return self._slowest
 
-    def _measure(self, replica: Replica, ask: _Ask) -> int:
+    def _measure(self, way: _Way, ask: _Ask) -> int:
         """Nanoseconds until its answer was whole; 0 when it was not in time."""
         clock = self._stage.clock
         at_ns = clock.now_ns()
         try:
-            with socket.create_connection((replica.host, replica.port), timeout=CONNECT_S) as sock:
-                sock.sendall(ask.head(replica, "1.1") + b"Connection: close\r\n\r\n")
-                sock.settimeout(None)
+            with way.connect() as sock:
+                sock.sendall(ask.head(way.replica, "1.1") + b"Connection: close\r\n\r\n")
                 with _ending_after(sock, MEASURE_S), closing(Answers(sock)) as answers:
                     answers.read()
         except (OSError, http.client.HTTPException):

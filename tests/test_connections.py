@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -28,12 +29,12 @@ BOUND_S = 5.0
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe"
 
 
-def scenario(kinds: list[str], *requests: str, process: str = "web") -> Scenario:
+def scenario(kinds: list[str], *requests: str, process: str = "web", tls: bool = False) -> Scenario:
     return Scenario.model_validate(
         {
             "jetable": 1,
             "name": "x",
-            "target": {"web": {"command": "app"}, "worker": {"command": "work"}},
+            "target": {"web": {"command": "app", "tls": tls}, "worker": {"command": "work"}},
             "load": {"process": process, "requests": list(requests) or ["GET /items/{id}"], "connections": kinds},
             "steps": [{"steady": "1s"}],
         }
@@ -49,13 +50,13 @@ def short_last_look(monkeypatch: pytest.MonkeyPatch) -> None:
 class Play:
     """A stage on which only connections are real, and what they told the history."""
 
-    def __init__(self, port: int, kinds: list[str], *requests: str, process: str = "web") -> None:
+    def __init__(self, port: int, kinds: list[str], *requests: str, process: str = "web", tls: bool = False) -> None:
         self.events: list[Event] = []
         self.lines: list[AnyLine] = []
         clock = MonotonicClock()
         context = EngineContext(run_id="x", clock=FakeClock(), scratch=Path(), logs=Path(), on_exit=lambda _replica, _gone: None)
         self.stage = Stage(
-            scenario=scenario(kinds, *requests, process=process),
+            scenario=scenario(kinds, *requests, process=process, tls=tls),
             clock=clock,
             dice=Dice(1),
             engine=FakeEngine(context, FakeScript()),
@@ -64,6 +65,7 @@ class Play:
             background=Threads(),
             tell=lambda _text: None,
             note=lambda _text: None,
+            inner=lambda _step, _dice: None,
         )
         self.replica = Replica(name="web.1", process="web", host="127.0.0.1", port=port, pid=1, at_ns=clock.now_ns(), running_ns=0)
         self.holder = Holder(self.stage)
@@ -93,9 +95,9 @@ def keeps_open(server: Server, connection: socket.socket) -> None:
         connection.sendall(OK)
 
 
-def serving(behave: Callable[[Server, socket.socket], None]) -> Server:
+def serving(behave: Callable[[Server, socket.socket], None], tls: ssl.SSLContext | None = None) -> Server:
     made: list[Server] = []
-    server = Server(lambda connection: behave(made[0], connection))
+    server = Server(lambda connection: behave(made[0], connection), tls=tls)
     made.append(server)
     return server
 
@@ -313,3 +315,26 @@ def test_an_answer_of_which_nothing_tells_the_end_ends_with_its_connection() -> 
         assert answers.read()
         with pytest.raises(http.client.RemoteDisconnected):
             answers.read()
+
+
+@pytest.mark.parametrize("kind", ["idle", "half-open", "http/1.0", "silent"])
+def test_where_the_app_speaks_tls_so_does_the_harness(kind: str) -> None:
+    go_on = threading.Event()
+
+    def behave(server: Server, connection: socket.socket) -> None:
+        if b"HTTP/1.0" in server.read(connection):
+            assert go_on.wait(BOUND_S)
+        connection.sendall(OK)
+        while server.read(connection):
+            pass
+
+    with serving(behave, tls=servers.server_context()) as server:
+        play = Play(server.port, [kind], tls=True)
+        holding = play.hold()
+        play.signal(holding)
+        go_on.set()
+        until(lambda: not holding.in_flight)
+        holding.end()
+    (held,) = play.told()
+    assert (held.what, held.end) == (kind, "done" if kind == "http/1.0" else "open")
+    assert bool(held.answered_ns) == (kind in ("idle", "http/1.0"))
