@@ -15,9 +15,9 @@ OURS = HARNESS + sorted((ROOT / "sample_apps").rglob("*.py"))
 
 LADDER: tuple[tuple[str, ...], ...] = (
     ("errors", "clock", "words"),
-    ("units", "outcome", "strict_yaml", "proctable", "procevents", "loop", "keptlog", "sockets", "tls", "dockerd"),
+    ("units", "outcome", "strict_yaml", "proctable", "procevents", "loop", "keptlog", "sockets", "tls", "dockerd", "stopping"),
     ("history", "verdict", "threshold", "template", "command", "strict_model", "marks"),
-    ("scenario",),
+    ("scenario", "imports"),
     ("engines", "checks", "schema"),
     ("load",),
     ("stage",),
@@ -26,7 +26,7 @@ LADDER: tuple[tuple[str, ...], ...] = (
     ("faults",),
     ("report",),
     ("run", "doctor"),
-    ("cli",),
+    ("cli", "pytest_plugin"),
     ("__main__",),
 )
 """Each part may import itself and parts of the rungs above it; parts of one rung never import each other."""

@@ -1,162 +1,101 @@
-"""Why requests were dropped and what to change: one visible table, in which every row names the evidence that it needs.
+"""Why something failed and what to change: one visible table, in which every row names the evidence that it needs.
 
-`explain` tries the rows of a name from top to bottom; the first whose evidence is there gives cause and cure. When none fits, nothing is
-said: a guess costs its reader more time than silence.
+The functions here try the rows of a finding's name from top to bottom; the first whose evidence is there gives cause and cure. When none
+fits, nothing is said: a guess costs its reader more time than silence. The evidence itself is in `harness.checks.evidence`;
+docs/causes.md is this table for people.
 """
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from harness.checks import drops as names
+from harness.checks import evidence
 from harness.checks.drops import Drops
-from harness.checks.facts import SAME_MOMENT_S
-from harness.checks.wording import count, span
-from harness.clock import NS_PER_S
+from harness.checks.evidence import (
+    Start,
+    Stop,
+    alone_on_the_way,
+    backlog_words,
+    before_exit,
+    behind_reloader,
+    by_second_signal,
+    died,
+    early_words,
+    ended_by_signal,
+    exit_words,
+    gave_up,
+    grace_words,
+    in_backlog,
+    killed_after_grace,
+    lasted_words,
+    left_descendants,
+    listener_words,
+    looked_well,
+    never_else_words,
+    no_handler,
+    oom_words,
+    second_words,
+    signal_of,
+    status_of,
+    still_took_connections,
+    survived_words,
+    too_early,
+    with_exit,
+)
+from harness.checks.shells import main_of, manager_of
 from harness.outcome import Outcome
 
-AT_ONCE_S: Final = 0.25
-"""A main process that is gone so soon after the signal, with that signal's own status, did not handle it."""
+E = TypeVar("E")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cause:
-    """One row.
+class Cause(Generic[E]):
+    """One row; ``E`` is what it speaks of: `Drops`, a `Stop` or a `Start`.
 
     Attributes:
         name: The finding's name.
         needs: The evidence, in words.
-        fits: Whether these drops have it.
-        cause: Says why, with their numbers.
+        fits: Whether it is there.
+        cause: Says why, with numbers.
         cure: What to change.
     """
 
     name: str
     needs: str
-    fits: Callable[[Drops], bool]
-    cause: Callable[[Drops], str]
+    fits: Callable[[E], bool]
+    cause: Callable[[E], str]
     cure: str
 
 
 def explain(drops: Drops) -> tuple[str, str]:
     """Cause and cure of ``drops``, both empty when the evidence says neither."""
-    for row in CAUSES:
-        if row.name == drops.name and row.fits(drops):
-            return row.cause(drops), row.cure
+    return _first(OF_DROPS, drops.name, drops)
+
+
+def explain_stop(name: str, stop: Stop) -> tuple[str, str]:
+    """The same of what was found of a stop."""
+    return _first(OF_STOPS, name, stop)
+
+
+def explain_start(name: str, start: Start) -> tuple[str, str]:
+    """The same of what was found of a start."""
+    return _first(OF_STARTS, name, start)
+
+
+def _first(rows: Sequence[Cause[E]], name: str, subject: E) -> tuple[str, str]:
+    for row in rows:
+        if row.name == name and row.fits(subject):
+            return row.cause(subject), row.cure
     return "", ""
 
 
-# --- evidence ---------------------------------------------------------------------------------------------------------------
-
-
-def _killed_after_grace(drops: Drops) -> bool:
-    return drops.fault is not None and drops.fault.killed is not None and drops.ended_ns[0] >= drops.fault.killed.at_ns
-
-
-def _left_descendants(drops: Drops) -> bool:
-    exited = drops.life.exited
-    return bool(drops.life.survived) and exited is not None and drops.ended_ns[1] > exited.at_ns + SAME_MOMENT_S * NS_PER_S
-
-
-def _in_backlog(drops: Drops) -> bool:
-    """Never answered on connections of their own, while the listener was closed with connections still waiting to be accepted."""
-    closed = drops.life.closed
-    return closed is not None and closed.backlog > 0 and drops.reused == 0 and drops.only(Outcome.CLOSED)
-
-
-def _no_handler(drops: Drops) -> bool:
-    fault, exited = drops.fault, drops.life.exited
-    if fault is None or exited is None or fault.exit_s is None:
-        return False
-    return exited.status == 128 + _number(fault.signal.signal) and fault.exit_s <= AT_ONCE_S
-
-
-def _number(name: str) -> int:
-    return int(signal.Signals[name]) if name in signal.Signals.__members__ else -1
-
-
-def _with_exit(drops: Drops) -> bool:
-    """They ended with the process, or after it."""
-    exited = drops.life.exited
-    return exited is not None and drops.ended_ns[0] >= exited.at_ns - SAME_MOMENT_S * NS_PER_S
-
-
-def _before_exit(drops: Drops) -> bool:
-    exited = drops.life.exited
-    return exited is not None and drops.ended_ns[1] < exited.at_ns - SAME_MOMENT_S * NS_PER_S
-
-
-def _still_took_connections(drops: Drops) -> bool:
-    knocks = drops.life.knocks
-    return drops.new > 0 and any(knock.result != "refused" for knock in knocks)
-
-
-def _died(drops: Drops) -> bool:
-    return drops.life.died_by_itself and _with_exit(drops)
-
-
-def _alone_on_the_way(drops: Drops) -> bool:
-    """Closed on reused connections, while nothing was done to a replica that went on."""
-    return drops.new == 0 and drops.only(Outcome.CLOSED) and not drops.life.died_by_itself
-
-
-def _gave_up(drops: Drops) -> bool:
-    """Nothing came back: no answer in time, or no connection."""
-    silent = {Outcome.TIMEOUT.value, Outcome.UNAVAILABLE.value}
-    return drops.disturbance is not None and {name for name, _ in drops.outcomes} <= silent
-
-
-# --- words ------------------------------------------------------------------------------------------------------------------
-
-
-def _signal(drops: Drops) -> str:
-    return drops.fault.signal.signal if drops.fault else "the signal"
-
-
-def _exit_words(drops: Drops) -> str:
-    """``exited with status 0, 12 ms after SIGTERM``."""
-    status = drops.life.exited.status if drops.life.exited else -1
-    words = f"exited with status {status}" if status >= 0 else "exited"
-    after_s = drops.fault.exit_s if drops.fault else None
-    return words if after_s is None else f"{words}, {span(after_s)} after {_signal(drops)}"
-
-
-def _grace_words(drops: Drops) -> str:
-    grace_s = drops.fault.signal.grace_s if drops.fault else 0.0
-    return f"They were still under way at the end of the grace of {span(grace_s)}, when SIGKILL came."
-
-
-def _listener_words(drops: Drops) -> str:
-    """``The listener still took new connections 412 ms after SIGTERM``."""
-    taken = [knock.done_ns for knock in drops.life.knocks if knock.result != "refused"]
-    after = f"{span(drops.fault.after_s(taken[-1]))} after" if drops.fault and taken else "after"
-    return f"The listener still took new connections {after} {_signal(drops)}"
-
-
-def _backlog_words(drops: Drops) -> str:
-    backlog = drops.life.closed.backlog if drops.life.closed else 0
-    return f"They waited in the accept queue ({count(backlog, 'connection')}) when the listener was closed; the kernel reset them."
-
-
-def _survived_words(drops: Drops) -> str:
-    left = sum(len(event.processes) for event in drops.life.survived)
-    return f"The main process {_exit_words(drops)}, but {count(left, 'descendant')} went on serving without it and had to be killed."
-
-
-def _lasted_words(drops: Drops) -> str:
-    return span(drops.disturbance.lasted_s) if drops.disturbance else "a while"
-
-
-def _oom_words(drops: Drops) -> str:
-    exited, disturbance = drops.life.exited, drops.disturbance
-    main = exited is not None and exited.oom and disturbance is not None and exited.at_ns <= disturbance.end_ns
-    whom = "its main process" if main else "a process of it"
-    detail = disturbance.taken.detail if disturbance else ""
-    return f"Squeezed {detail}, the replica lacked memory: the kernel killed {whom}, and what was in flight there was lost for its client."
-
+NO_MANAGER: Final = (
+    "Start the server itself as the main process (exec form, exec): reloaders and process managers are for development, or need to be told "
+    "to hand the signal on and wait."
+)
 
 _WAIT: Final = (
     "Handle the signal: close the listener, let what is in flight be answered, then exit. Servers call this their graceful mode; "
@@ -172,7 +111,9 @@ LISTENER_CURE: Final = (
     "as the signal comes, so that new connections are refused and go elsewhere."
 )
 
-CAUSES: Final[tuple[Cause, ...]] = (
+_NOT_LISTENING: Final = "Nothing listens: bind the port that is handed in as PORT and {{port}}, {where}, or raise start_period."
+
+OF_DROPS: Final[tuple[Cause[Drops], ...]] = (
     *(
         Cause(
             name=name,
@@ -186,86 +127,124 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         name=names.DROPPED_IN_FLIGHT,
         needs="SIGKILL was sent at the end of the grace, and all of them ended after it",
-        fits=_killed_after_grace,
-        cause=_grace_words,
+        fits=killed_after_grace,
+        cause=grace_words,
         cure="Raise stop_grace_period above the slowest request, or bound how long a request may take while stopping.",
     ),
     Cause(
         name=names.DROPPED_IN_FLIGHT,
+        needs="the stop signal came a second time, and all of them ended after that",
+        fits=by_second_signal,
+        cause=second_words,
+        cure="Let a second signal change nothing while the first one's work is under way: ignore it once the handler runs.",
+    ),
+    Cause(
+        name=names.DROPPED_IN_FLIGHT,
         needs="descendants outlived the main process, and some of these requests did too",
-        fits=_left_descendants,
-        cause=_survived_words,
+        fits=left_descendants,
+        cause=survived_words,
         cure="Make the main process the server (exec in the shell), or let it pass the signal on and wait for its children.",
     ),
     Cause(
         name=names.DROPPED_IN_FLIGHT,
+        needs="the main process is a reloader or a process manager by its command line, and they ended with it",
+        fits=behind_reloader,
+        cause=lambda drops: (
+            f"The main process is {manager_of(main_of(drops.life))}, which got {signal_of(drops)} in place of the app and ended it as "
+            f"well: it {exit_words(drops)}."
+        ),
+        cure=NO_MANAGER,
+    ),
+    Cause(
+        name=names.DROPPED_IN_FLIGHT,
         needs="the exit status is 128 plus the signal's number, and the process was gone at once",
-        fits=_no_handler,
-        cause=lambda drops: f"Nothing handles {_signal(drops)}, so it ended the process at once: it {_exit_words(drops)}.",
+        fits=no_handler,
+        cause=lambda drops: f"Nothing handles {signal_of(drops)}, so it ended the process at once: it {exit_words(drops)}.",
         cure=_WAIT,
     ),
     Cause(
         name=names.DROPPED_IN_FLIGHT,
         needs="all on new connections without a byte of an answer, and the accept queue was not empty when the listener closed",
-        fits=_in_backlog,
-        cause=_backlog_words,
+        fits=in_backlog,
+        cause=backlog_words,
         cure="Accept what waits before closing the listener, or stop new requests first: drain: in routing, a preStop sleep on Kubernetes.",
     ),
     Cause(
         name=names.DROPPED_IN_FLIGHT,
         needs="all of them timed out",
         fits=lambda drops: drops.only(Outcome.TIMEOUT),
-        cause=lambda drops: f"Their connections stayed open after {_signal(drops)}, but no whole answer came in time.",
+        cause=lambda drops: f"Their connections stayed open after {signal_of(drops)}, but no whole answer came in time.",
         cure="Look at what the app does with requests that it has begun when the signal comes; its handler may stop their workers.",
     ),
     Cause(
         name=names.DROPPED_IN_FLIGHT,
+        needs="the exit status is 0, and they ended at the same moment as the main process, or later",
+        fits=looked_well,
+        cause=lambda drops: f"It looks like an orderly end and is none: the process {exit_words(drops)}, with requests still in flight.",
+        cure=_WAIT,
+    ),
+    Cause(
+        name=names.DROPPED_IN_FLIGHT,
         needs="they ended at the same moment as the main process, or later",
-        fits=_with_exit,
-        cause=lambda drops: f"The process {_exit_words(drops)}, without waiting for what was in flight.",
+        fits=with_exit,
+        cause=lambda drops: f"The process {exit_words(drops)}, without waiting for what was in flight.",
         cure=_WAIT,
     ),
     Cause(
         name=names.DROPPED_IN_FLIGHT,
         needs="all of them ended well before the main process did",
-        fits=_before_exit,
-        cause=lambda drops: f"The app closed their connections after {_signal(drops)} while it went on; it {_exit_words(drops)}.",
+        fits=before_exit,
+        cause=lambda drops: f"The app closed their connections after {signal_of(drops)} while it went on; it {exit_words(drops)}.",
         cure=_WAIT,
     ),
     Cause(
         name=names.DROPPED_AFTER_SIGNAL,
         needs="some on new connections while knocks were not refused, and all ended well before the main process did",
-        fits=lambda drops: _still_took_connections(drops) and _before_exit(drops),
-        cause=lambda drops: f"{_listener_words(drops)}, and the app closed them without a whole answer.",
+        fits=lambda drops: still_took_connections(drops) and before_exit(drops),
+        cause=lambda drops: f"{listener_words(drops)}, and the app closed them without a whole answer.",
         cure=LISTENER_CURE,
     ),
     Cause(
         name=names.DROPPED_AFTER_SIGNAL,
         needs="some on new connections, and knocks after the signal were not refused",
-        fits=_still_took_connections,
-        cause=lambda drops: f"{_listener_words(drops)}, and they were cut when it {_exit_words(drops)}.",
+        fits=still_took_connections,
+        cause=lambda drops: f"{listener_words(drops)}, and they were cut when it {exit_words(drops)}.",
         cure=LISTENER_CURE,
     ),
     Cause(
         name=names.DROPPED_AFTER_SIGNAL,
         needs="all on reused connections, and they ended with the main process",
-        fits=lambda drops: drops.new == 0 and _with_exit(drops),
-        cause=lambda drops: f"Kept-alive connections went on bringing requests until the process {_exit_words(drops)}.",
+        fits=lambda drops: drops.new == 0 and with_exit(drops),
+        cause=lambda drops: f"Kept-alive connections went on bringing requests until the process {exit_words(drops)}.",
         cure="Answer with Connection: close once the signal has come, and wait for what is in flight; or drain first (drain: in routing).",
     ),
     Cause(
         name=names.DROPPED_AFTER_SIGNAL,
         needs="they ended with the main process",
-        fits=_with_exit,
-        cause=lambda drops: f"They reached it after {_signal(drops)} and were cut when it {_exit_words(drops)}.",
+        fits=with_exit,
+        cause=lambda drops: f"They reached it after {signal_of(drops)} and were cut when it {exit_words(drops)}.",
         cure=LISTENER_CURE,
     ),
     Cause(
         name=names.KEEP_ALIVE_RACE,
         needs="closed before a byte of an answer, on a reused connection, sent after the signal",
         fits=lambda drops: drops.new == 0,
-        cause=lambda drops: f"After {_signal(drops)} the server closed idle kept-alive connections on which a request was on its way.",
+        cause=lambda drops: f"After {signal_of(drops)} the server closed idle kept-alive connections on which a request was on its way.",
         cure="Drain first (drain: in routing, a preStop sleep), or answer with Connection: close before closing; or: " + _RETRY,
+    ),
+    Cause(
+        name=names.DROPPED_AT_SIGNAL,
+        needs="the replica ended by a signal that it should live through",
+        fits=ended_by_signal,
+        cause=lambda drops: f"{signal_of(drops)} ended the process instead of what it should do: it {exit_words(drops)}.",
+        cure="See ended-by-signal.",
+    ),
+    Cause(
+        name=names.DROPPED_AT_SIGNAL,
+        needs="the replica lived on",
+        fits=lambda drops: drops.fault is not None,
+        cause=lambda drops: f"The app cut them when {signal_of(drops)} came, though the replica lived on.",
+        cure="Let old workers answer what they have before new ones take their place, and keep the listener open meanwhile.",
     ),
     Cause(
         name=names.LOST_BY_KILL,
@@ -277,23 +256,23 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         name=names.DROPPED_WHILE_PAUSED,
         needs="all of them got no answer or no connection in time",
-        fits=_gave_up,
-        cause=lambda drops: f"The replica hung for {_lasted_words(drops)}, the router went on sending to it, and their clients gave up.",
+        fits=gave_up,
+        cause=lambda drops: f"The replica hung for {lasted_words(drops)}, the router went on sending to it, and their clients gave up.",
         cure=_ROUTE_AROUND,
     ),
     Cause(
         name=names.DROPPED_WHILE_PAUSED,
         needs="some of their connections were closed or their answers cut",
         fits=lambda drops: drops.disturbance is not None,
-        cause=lambda drops: f"The app cut them after it had hung for {_lasted_words(drops)}.",
+        cause=lambda drops: f"The app cut them after it had hung for {lasted_words(drops)}.",
         cure="Look for time-outs inside the app that run out while it hangs, such as the heartbeat of workers; its log may say.",
     ),
     Cause(
         name=names.DROPPED_WHILE_CUT_OFF,
         needs="all of them met nothing but silence",
-        fits=_gave_up,
+        fits=gave_up,
         cause=lambda drops: (
-            f"The replica could not be reached for {_lasted_words(drops)}, the router went on sending to it, and their clients gave up."
+            f"The replica could not be reached for {lasted_words(drops)}, the router went on sending to it, and their clients gave up."
         ),
         cure=_ROUTE_AROUND,
     ),
@@ -301,14 +280,14 @@ CAUSES: Final[tuple[Cause, ...]] = (
         name=names.DROPPED_WHILE_CUT_OFF,
         needs="some of their connections were lost",
         fits=lambda drops: drops.disturbance is not None,
-        cause=lambda drops: f"Their connections did not live through the {_lasted_words(drops)} without a network.",
+        cause=lambda drops: f"Their connections did not live through the {lasted_words(drops)} without a network.",
         cure=_RETRY,
     ),
     Cause(
         name=names.LOST_BY_OOM,
         needs="the kernel killed in the replica while the harness had lowered its limit of memory",
         fits=lambda drops: drops.disturbance is not None,
-        cause=_oom_words,
+        cause=oom_words,
         cure=f"{_RETRY} Or give it room (mem_limit), and bound what its workers may use.",
     ),
     Cause(
@@ -342,15 +321,42 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         name=names.UNAVAILABLE,
         needs="the last replica that they tried had ended by itself",
-        fits=_died,
+        fits=died,
         cause=lambda _: "The replica had ended by itself, and no other one took them.",
         cure="See died-by-itself.",
+    ),
+    *(
+        Cause(
+            name=name,
+            needs="they are all there is of their requests: none of those ended otherwise in the whole run",
+            fits=lambda drops: drops.never_else,
+            cause=never_else_words,
+            cure="Look into the app's log for what it does with them, or mend path, method or body in load.",
+        )
+        for name in (names.ERRORS, names.REJECTED, names.WRONG_ANSWERS)
+    ),
+    *(
+        Cause(
+            name=name,
+            needs="within 2 s after a replica became healthy, with no fault near; it answered the same requests after that, and not before",
+            fits=too_early,
+            cause=early_words,
+            cure="Let the health check try what requests need (connections, caches, models), and answer 200 only when all is there.",
+        )
+        for name in (
+            names.ERRORS,
+            names.REJECTED,
+            names.WRONG_ANSWERS,
+            names.TIMEOUTS,
+            names.TRUNCATED_ANSWERS,
+            names.DROPPED_WITHOUT_FAULT,
+        )
     ),
     Cause(
         name=names.REJECTED,
         needs="answered 503 or 429 by a replica that was being stopped",
         fits=lambda drops: drops.fault is not None,
-        cause=lambda drops: f"The replica took them after {_signal(drops)} and answered that it is stopping.",
+        cause=lambda drops: f"The replica took them after {signal_of(drops)} and answered that it is stopping.",
         cure="Refuse connections instead of answering 503, so that the router goes elsewhere; or let the router retry on 503.",
     ),
     Cause(
@@ -364,8 +370,8 @@ CAUSES: Final[tuple[Cause, ...]] = (
         Cause(
             name=name,
             needs="the replica ended by itself at that moment",
-            fits=_died,
-            cause=lambda drops: f"The replica ended by itself at that moment, with status {_status(drops)}.",
+            fits=died,
+            cause=lambda drops: f"The replica ended by itself at that moment, with status {status_of(drops)}.",
             cure="See died-by-itself.",
         )
         for name in (names.DROPPED_WITHOUT_FAULT, names.TRUNCATED_ANSWERS)
@@ -373,7 +379,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         name=names.DROPPED_WITHOUT_FAULT,
         needs="closed before a byte of an answer, all on reused connections, with no fault near",
-        fits=_alone_on_the_way,
+        fits=alone_on_the_way,
         cause=lambda _: "The server closed kept-alive connections on which a request was on its way, though nobody had stopped it.",
         cure="Raise the server's keep-alive time-out above the pause between two requests of a client; or: " + _RETRY,
     ),
@@ -392,8 +398,264 @@ CAUSES: Final[tuple[Cause, ...]] = (
         cure="Look at what the app does with them; shorten timeout: in load to see them time out.",
     ),
 )
-"""Why requests are dropped, for each name the more telling evidence first."""
+"""Why requests are dropped."""
 
 
-def _status(drops: Drops) -> int:
-    return drops.life.exited.status if drops.life.exited else -1
+OF_STOPS: Final[tuple[Cause[Stop], ...]] = (
+    Cause(
+        name="signal-swallowed-by-shell",
+        needs="the main process is a shell that runs a command, and the app outlived it, or the shell had to be killed",
+        fits=evidence.by("command"),
+        cause=lambda stop: (
+            f"The main process is a shell, and a shell does not pass {evidence.name_of(stop)} on to the command that it runs."
+        ),
+        cure="Write exec before the command, so that it takes the shell's place, or write the command as a list, which needs no shell.",
+    ),
+    Cause(
+        name="signal-not-forwarded",
+        needs="process 1 of a container is a shell with a script, and the app did not hear of the stop",
+        fits=evidence.by("script"),
+        cause=lambda stop: (
+            f"Process 1 is a shell that runs the app as its child ({main_of(stop.life)}), and a shell does not pass "
+            f"{evidence.name_of(stop)} on."
+        ),
+        cure='End the script with exec "$@", or exec and the command, so that the app takes the place of the shell.',
+    ),
+    Cause(
+        name="signal-not-forwarded",
+        needs="the main process is a reloader or a process manager by its command line, and what it started holds the port and went on",
+        fits=evidence.by("manager"),
+        cause=evidence.manager_words,
+        cure=NO_MANAGER,
+    ),
+    Cause(
+        name="signal-not-forwarded",
+        needs="process 1 of a container does not hold the port, and its child, which does, served until SIGKILL",
+        fits=evidence.by("init"),
+        cause=lambda stop: (
+            f"Process 1 ({main_of(stop.life)}) only started the app, which holds the port as its child, and did not hand "
+            f"{evidence.name_of(stop)} on to it."
+        ),
+        cure="Let process 1 hand its signals on, or let it become the app (exec); an init such as tini (init: true) does so for one child.",
+    ),
+    Cause(
+        name="killed-after-grace",
+        needs="the last new connection before SIGKILL was served",
+        fits=evidence.ignored,
+        cause=lambda stop: f"{evidence.name_of(stop)} was ignored: it went on serving new requests until SIGKILL.",
+        cure="Handle the signal. Without a handler it is ignored by process 1 of a container, and by a process whose parent ignored it.",
+    ),
+    Cause(
+        name="killed-after-grace",
+        needs="requests were in flight on the replica when SIGKILL came",
+        fits=evidence.still_answering,
+        cause=evidence.busy_words,
+        cure="Raise stop_grace_period above the longest request, or bound how long a request may take while stopping.",
+    ),
+    Cause(
+        name="killed-after-grace",
+        needs="it had stopped listening and answered everything, and was still there when the grace was over",
+        fits=evidence.stays_idle,
+        cause=evidence.idle_words,
+        cure=(
+            "Let the handler end the process: close pools and loops, make threads daemons or join them with a time-out, then exit; "
+            "its last log lines may show what it waited for."
+        ),
+    ),
+    Cause(
+        name="killed-after-grace",
+        needs="new connections were taken until SIGKILL, and not served",
+        fits=evidence.only_port_open,
+        cause=lambda stop: f"The port stayed open after {evidence.name_of(stop)}, but nobody answered there: the stop hangs half-way.",
+        cure="Look for a handler that waits for what it has itself stopped (a lock, a thread, a worker); its last log lines may say.",
+    ),
+    Cause(
+        name="killed-after-grace",
+        needs="SIGKILL was sent at the end of the grace, and nobody knows what it did until then",
+        fits=lambda _: True,
+        cause=lambda stop: f"The stop that {evidence.name_of(stop)} began did not come to its end.",
+        cure="Bound the stop inside the app below stop_grace_period, or raise that; the last log lines may show what it waited for.",
+    ),
+    Cause(
+        name="survivors",
+        needs="a process that outlived the main process holds the port",
+        fits=evidence.port_kept,
+        cause=evidence.port_words,
+        cure=(
+            "Make the server itself the main process, or let the main process end and wait for its workers; let workers end with their "
+            "parent (PR_SET_PDEATHSIG, or by noticing that it is gone)."
+        ),
+    ),
+    Cause(
+        name="survivors",
+        needs="descendants were there a second after the main process had ended",
+        fits=lambda _: True,
+        cause=lambda _: "The main process ended without ending the processes that it, or one of them, had started.",
+        cure="End and wait for child processes before exiting; on Linux PR_SET_PDEATHSIG ends them with their parent even then.",
+    ),
+    Cause(
+        name="crashed-while-stopping",
+        needs="another signal than the stop signal ended it, and it left a log",
+        fits=lambda stop: bool(evidence.last_words(stop.life)),
+        cause=lambda stop: evidence.last_words(stop.life),
+        cure="Mend what breaks while the app stops; if it is meant to end so, write its exit_status in expect.",
+    ),
+    Cause(
+        name="ignored-while-starting",
+        needs="it is process 1 of its container, without an init, and SIGKILL was needed",
+        fits=evidence.is_process_1,
+        cause=lambda stop: (
+            f"{evidence.name_of(stop)} came {evidence.started_words(stop)}; process 1 of a container gets no signal that it has no "
+            "handler for."
+        ),
+        cure="Install the handler before anything that takes time, or put an init before the app (init: true).",
+    ),
+    Cause(
+        name="ignored-while-starting",
+        needs="the signal came before it was healthy, and SIGKILL was needed at the end of the grace",
+        fits=lambda _: True,
+        cause=lambda stop: f"{evidence.name_of(stop)} came {evidence.started_words(stop)}, and nothing came of it until SIGKILL.",
+        cure="Keep the signal's default action until the app is ready, or let the handler end a start that is under way.",
+    ),
+    Cause(
+        name="crashed-while-starting",
+        needs="the signal came before it was healthy, and its log has a traceback",
+        fits=evidence.broke,
+        cause=lambda stop: (
+            f"{evidence.name_of(stop)} came {evidence.started_words(stop)}, and the start broke. {evidence.last_words(stop.life)}"
+        ),
+        cure="Let the handler do without what is not there yet, or install it late: until then the default action will do.",
+    ),
+    Cause(
+        name="crashed-while-starting",
+        needs="the signal came before it was healthy, and the exit status is neither 0 nor 128 plus the signal's number",
+        fits=lambda _: True,
+        cause=lambda stop: f"{evidence.name_of(stop)} came {evidence.started_words(stop)}. {evidence.last_words(stop.life)}".strip(),
+        cure="Let a stop during the start end with status 0, or by the signal's default action.",
+    ),
+    Cause(
+        name="ended-by-signal",
+        needs="the exit status is 128 plus the signal's number",
+        fits=evidence.by_its_default_action,
+        cause=evidence.default_words,
+        cure="Install a handler for it before the app serves (or ignore it), or do not send it.",
+    ),
+    Cause(
+        name="ended-by-signal",
+        needs="it exited soon after the signal, with another status",
+        fits=lambda stop: stop.life.exited is not None,
+        cause=evidence.ended_words,
+        cure="Look at what the handler of this signal does; the last log lines may say.",
+    ),
+)
+"""Why stops failed."""
+
+OF_STARTS: Final[tuple[Cause[Start], ...]] = (
+    *(
+        Cause(
+            name=name,
+            needs="the port was in use, and a process that outlived the replica before it holds one",
+            fits=evidence.held_by_orphans,
+            cause=evidence.orphan_words,
+            cure=(
+                "Let workers end with their main process (PR_SET_PDEATHSIG, or by noticing that it is gone), or have the whole group "
+                "stopped (KillMode=control-group, a container)."
+            ),
+        )
+        for name in ("port-taken", "exited-at-start")
+    ),
+    Cause(
+        name="port-taken",
+        needs="another process holds the port",
+        fits=lambda _: True,
+        cause=evidence.start_words,
+        cure="Stop what holds the port; after a restart on the same port that is often a process which the stop left behind.",
+    ),
+    *(
+        Cause(
+            name=name,
+            needs="the replica before it was killed, and its log speaks of a pid, lock or socket file that is there",
+            fits=evidence.left_file,
+            cause=evidence.file_words,
+            cure=(
+                "Hold a lock on the file (flock), which the kernel frees with the process, not its being there; or remove a "
+                "stale one at the start, or keep it in a tmpfs that goes with the replica."
+            ),
+        )
+        for name in ("exited-at-start", "never-ready")
+    ),
+    Cause(
+        name="exited-at-start",
+        needs="it ended before it was healthy",
+        fits=lambda _: True,
+        cause=evidence.start_words,
+        cure="Start the command by hand with the same environment, in the same folder; logs/ in the run's folder has its output.",
+    ),
+    Cause(
+        name="never-ready",
+        needs="its port is open on the loopback address of its container only",
+        fits=evidence.inward,
+        cause=evidence.start_words,
+        cure="It listens on 127.0.0.1, which nobody outside the container reaches: bind 0.0.0.0.",
+    ),
+    Cause(
+        name="never-ready",
+        needs="the image's own health check does not pass",
+        fits=evidence.own_check,
+        cause=evidence.start_words,
+        cure="Make the health check's command pass inside the container, give it more time (start_period), or write healthcheck: /path.",
+    ),
+    Cause(
+        name="never-ready",
+        needs="its port is open",
+        fits=lambda start: start.life.listening_ns > 0,
+        cause=evidence.start_words,
+        cure="It listens but is not healthy: let the healthcheck answer with 200 to 399 once it is ready, or raise start_period.",
+    ),
+    Cause(
+        name="never-ready",
+        needs="no port is open, in a container",
+        fits=lambda start: start.life.created_ns > 0,
+        cause=evidence.start_words,
+        cure=_NOT_LISTENING.format(where="on 0.0.0.0, since nobody reaches 127.0.0.1 of a container"),
+    ),
+    Cause(
+        name="never-ready",
+        needs="no port is open",
+        fits=lambda _: True,
+        cause=evidence.start_words,
+        cure=_NOT_LISTENING.format(where="on 127.0.0.1 or all addresses"),
+    ),
+    Cause(
+        name="start-failed",
+        needs="the engine said why",
+        fits=lambda _: True,
+        cause=evidence.start_words,
+        cure="See the evidence, which is all that the engine told.",
+    ),
+    Cause(
+        name="expectation-failed",
+        needs="a time of starts is too long, and imports took at least half of the time until it listened",
+        fits=evidence.imports_took_it,
+        cause=evidence.import_words,
+        cure="Import what only some requests need when they need it, drop what none does, and keep bytecode caches in the image.",
+    ),
+    Cause(
+        name="expectation-failed",
+        needs="a time of starts is too long, and more than half of it passed between listening and healthy",
+        fits=evidence.health_took_it,
+        cause=evidence.health_words,
+        cure="Do less before the health check passes (warm caches in the background), or ask more often (interval in healthcheck).",
+    ),
+    Cause(
+        name="expectation-failed",
+        needs="a time of starts is too long, and at least half of it passed before it listened",
+        fits=evidence.listening_took_it,
+        cause=evidence.listening_words,
+        cure="Look at what the app does before it listens; with PYTHONPROFILEIMPORTTIME: 1 in environment a Python app tells its imports.",
+    ),
+)
+"""Why starts failed or took long."""
+
+CAUSES: Final = (*OF_DROPS, *OF_STOPS, *OF_STARTS)
+"""The whole table; for each name the more telling evidence stands first."""

@@ -10,6 +10,8 @@ follows from the harm, from whether it had been sent before the signal, and from
 | truncated | truncated-answers | lost-by-kill | dropped-in-flight | dropped-after-signal | dropped-after-signal |
 | timeout | timeouts | lost-by-kill | dropped-in-flight | dropped-after-signal | dropped-after-signal |
 
+Around a signal that a replica should live through, such as SIGHUP, all of these are ``dropped-at-signal``.
+
 While a replica was disturbed, or soon after, all of these are ``dropped-while-paused``, ``dropped-while-cut-off``, ``lost-by-oom`` when the
 kernel killed in it, or else ``dropped-while-squeezed``. So are those that could connect to nothing but a replica that hung or was cut off.
 All others of ``unavailable``, and ``rejected``, ``errors``, ``wrong-answers`` and ``unfinished`` are called so whatever happened.
@@ -23,7 +25,8 @@ from typing import Final
 
 import numpy as np
 
-from harness.checks.facts import Disturbance, Facts, Fault, Harm, Life, Rows
+from harness.checks.facts import SAME_MOMENT_S, Disturbance, Facts, Fault, Harm, Life, Rows
+from harness.clock import NS_PER_S
 from harness.history import CODE, OUTCOMES
 from harness.outcome import Outcome, Reached
 
@@ -31,6 +34,7 @@ DROPPED_IN_FLIGHT: Final = "dropped-in-flight"
 DROPPED_AFTER_SIGNAL: Final = "dropped-after-signal"
 KEEP_ALIVE_RACE: Final = "keep-alive-race"
 LOST_BY_KILL: Final = "lost-by-kill"
+DROPPED_AT_SIGNAL: Final = "dropped-at-signal"
 DROPPED_WHILE_PAUSED: Final = "dropped-while-paused"
 DROPPED_WHILE_CUT_OFF: Final = "dropped-while-cut-off"
 LOST_BY_OOM: Final = "lost-by-oom"
@@ -49,6 +53,7 @@ NAMES: Final = (
     DROPPED_AFTER_SIGNAL,
     KEEP_ALIVE_RACE,
     LOST_BY_KILL,
+    DROPPED_AT_SIGNAL,
     DROPPED_WHILE_PAUSED,
     DROPPED_WHILE_CUT_OFF,
     LOST_BY_OOM,
@@ -79,6 +84,8 @@ CUT: Final[dict[Outcome, str]] = {
     Outcome.CLOSED: DROPPED_WITHOUT_FAULT,
     Outcome.TRUNCATED: TRUNCATED_ANSWERS,
     Outcome.TIMEOUT: TIMEOUTS,
+    Outcome.ENDED: DROPPED_WITHOUT_FAULT,
+    Outcome.CUT: TRUNCATED_ANSWERS,
 }
 """Outcomes that a fault can be the reason of, with their names when there was none."""
 
@@ -115,6 +122,8 @@ class Drops:
         errors: How many ended with which errno or exception.
         statuses: How many were answered with which status.
         requests: How many of each request of the scenario.
+        answered: How many of the same requests the replica answered as expected well before the last of them, and after it.
+        never_else: They are all there is of their requests: none of those ended in another way, on any replica, in the whole run.
         beside: The names of all dropped requests of the run.
     """
 
@@ -134,6 +143,8 @@ class Drops:
     errors: tuple[tuple[str, int], ...]
     statuses: tuple[tuple[str, int], ...]
     requests: tuple[tuple[str, int], ...]
+    answered: tuple[int, int]
+    never_else: bool
     beside: frozenset[str] = frozenset()
 
     @property
@@ -171,8 +182,21 @@ class DropBook:
 
 def book(facts: Facts) -> DropBook:
     """Attribute every dropped request and group them by name, replica and harm."""
-    ops = facts.history.ops
-    last = ops.last[np.flatnonzero(facts.dropped)]
+    return _book(facts, facts.history.ops.last[np.flatnonzero(facts.dropped)])
+
+
+def saved_book(facts: Facts) -> DropBook:
+    """The same of attempts that came to nothing while only a retry saved their request: what would have been dropped without."""
+    ops, attempts = facts.history.ops, facts.history.attempts
+    retried = ops.op[facts.closed & (ops.outcome == CODE[Outcome.RETRIED])]
+    if not len(retried):
+        return _book(facts, np.zeros(0, dtype=np.int64))
+    harmless = [CODE[outcome] for outcome in (Outcome.OK, Outcome.REFUSED, Outcome.STALE)]
+    failed = np.isin(attempts.op, retried) & attempts.closed & ~np.isin(attempts.outcome, harmless)
+    return _book(facts, np.flatnonzero(failed))
+
+
+def _book(facts: Facts, last: Rows) -> DropBook:
     if not len(last):
         return DropBook(groups=(), faults=frozenset())
     fault = _fault_of(facts, last)
@@ -227,12 +251,13 @@ def _name_of(facts: Facts, last: Rows, fault: Rows) -> Rows:
     attempts, ops_outcome = facts.history.attempts, _op_outcome(facts, last)
     signals = np.array([each.order.at_ns for each in facts.harms] or [0], dtype=np.int64)
     kills = np.array([isinstance(each, Fault) and each.is_kill for each in facts.harms] or [False])
+    lasting = np.array([isinstance(each, Fault) and each.kind == "signal" for each in facts.harms] or [False])
     at_ns, killed = signals[fault], kills[fault]
     sent = np.where(attempts.sent_ns[last] > 0, attempts.sent_ns[last], attempts.invoke_ns[last])
     race = (ops_outcome == CODE[Outcome.CLOSED]) & attempts.reused[last]
     by_fault = np.select(
-        [killed, sent <= at_ns, race],
-        [_NAME_CODE[LOST_BY_KILL], _NAME_CODE[DROPPED_IN_FLIGHT], _NAME_CODE[KEEP_ALIVE_RACE]],
+        [killed, lasting[fault], sent <= at_ns, race],
+        [_NAME_CODE[LOST_BY_KILL], _NAME_CODE[DROPPED_AT_SIGNAL], _NAME_CODE[DROPPED_IN_FLIGHT], _NAME_CODE[KEEP_ALIVE_RACE]],
         default=_NAME_CODE[DROPPED_AFTER_SIGNAL],
     )
     alone = np.full(len(OUTCOMES), _NAME_CODE[DROPPED_WITHOUT_FAULT])
@@ -285,7 +310,24 @@ def _group(facts: Facts, name: str, number: int, rows: Rows) -> Drops:
         errors=tuple((error, times) for error, times in _tally(attempts.error[rows], attempts.errors) if error),
         statuses=tuple((str(status), times) for status, times in _counts(attempts.status[rows]) if status),
         requests=tuple((request_name(facts, request), times) for request, times in _counts(attempts.request[rows])),
+        answered=_answered_around(facts, replica, rows, ended[1]),
+        never_else=_never_else(facts, rows),
     )
+
+
+def _answered_around(facts: Facts, replica: str, rows: Rows, last_ns: int) -> tuple[int, int]:
+    """How many of the same requests ``replica`` answered as expected well before ``last_ns``, and after it."""
+    done = facts.answered_of(replica, np.unique(facts.history.attempts.request[rows]))
+    return int(np.count_nonzero(done < last_ns - SAME_MOMENT_S * NS_PER_S)), int(np.count_nonzero(done > last_ns))
+
+
+def _never_else(facts: Facts, rows: Rows) -> bool:
+    """Whether these attempts, all of one outcome, are of requests that never ended in another way."""
+    attempts, kinds = facts.history.attempts, facts.outcomes_of_requests
+    requests, outcomes = np.unique(attempts.request[rows]), np.unique(_op_outcome(facts, rows))
+    if len(outcomes) != 1 or int(requests.max()) >= len(kinds) or int(requests.min()) < 0:
+        return False
+    return all(int(kinds[request].sum()) == int(kinds[request, outcomes[0]]) for request in requests.tolist())
 
 
 def request_name(facts: Facts, index: int) -> str:

@@ -12,8 +12,10 @@ from typing import Final
 
 import msgspec
 
+from harness.checks.causes import explain_start
+from harness.checks.evidence import Start
 from harness.checks.facts import Facts
-from harness.checks.metrics import SAMPLERS, contained_of
+from harness.checks.metrics import SAMPLERS, contained_of, lives_of
 from harness.checks.wording import count, listed, number, some, span, tally
 from harness.history import History
 from harness.threshold import DEFAULT_THRESHOLDS, METRICS, Threshold, effective_thresholds
@@ -38,6 +40,9 @@ TIMING: Final = frozenset(
     }
 )
 """Metrics that the harness itself times; one that stood still has measured them wrong."""
+
+START_TIMES: Final = ("time_to_listening", "startup_time", "time_to_first_answer")
+"""Metrics of how long an app takes to start."""
 
 CONTAINED: Final = frozenset(
     {
@@ -78,16 +83,28 @@ def _finding(facts: Facts, threshold: Threshold, *, written: bool) -> Finding:
             name, verdict = "expectation-unknown", Verdict.UNKNOWN
         case _:
             name, verdict, words = "expectation-not-applicable", Verdict.PASS, "there was nothing to measure"
+    cause, cure = _slow_start(facts, threshold) if verdict is Verdict.FAIL else ("", "")
     return Finding(
         check=CHECK,
         name=name,
         verdict=verdict,
         title=f"{threshold.text}: {words}",
         evidence=() if written else ("a default; name the metric in expect to change it",),
-        cure=_cure(facts, threshold) if verdict is Verdict.UNKNOWN and facts.finished else "",
+        cause=cause,
+        cure=_cure(facts, threshold) if verdict is Verdict.UNKNOWN and facts.finished else cure,
         metric=threshold.metric,
         count=len(samples),
     )
+
+
+def _slow_start(facts: Facts, threshold: Threshold) -> tuple[str, str]:
+    """Where the time of the longest start went, when that is what the threshold bounds."""
+    lives = [life for life in lives_of(facts, threshold.process) if life.healthy_ns]
+    if threshold.metric not in START_TIMES or not lives:
+        return "", ""
+    slowest = max(lives, key=lambda life: life.healthy_ns - life.app_began_ns)
+    told = next((life for life in lives if life.imported and life.process == slowest.process), slowest)
+    return explain_start("expectation-failed", Start(facts=facts, life=told))
 
 
 def _could_still(threshold: Threshold, samples: Sequence[float]) -> bool:

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from harness.checks import drops as names
 from harness.checks.causes import LISTENER_CURE, explain
-from harness.checks.drops import DropBook, Drops, book
-from harness.checks.facts import SAME_MOMENT_S, Facts, Fault
+from harness.checks.drops import DropBook, Drops, book, saved_book
+from harness.checks.facts import SAME_MOMENT_S, STOP_PURPOSES, Facts, Fault
 from harness.checks.metrics import dropped_knocks, stops_of
 from harness.checks.power import bound
 from harness.checks.refusals import refusals
@@ -33,6 +34,7 @@ PURPOSES: Final[dict[str, str]] = {
     "terminate": "termination",
     "scale": "stop of a scale-down",
     "kill": "kill",
+    "signal": "signal that a replica should live through",
     "pause": "pause",
     "cut_network": "network cut",
     "squeeze_memory": "memory squeeze",
@@ -47,6 +49,7 @@ TITLES: Final[dict[str, str]] = {
     names.DROPPED_AFTER_SIGNAL: "{count} that came to a replica after its signal {were} dropped",
     names.KEEP_ALIVE_RACE: "{count} on kept-alive connections met the closing of them",
     names.LOST_BY_KILL: "{count} {were} lost by SIGKILL",
+    names.DROPPED_AT_SIGNAL: "{count} {were} dropped around a signal that the replica should live through",
     names.DROPPED_WHILE_PAUSED: "{count} {were} dropped while a replica hung",
     names.DROPPED_WHILE_CUT_OFF: "{count} {were} dropped while a replica was off the network",
     names.LOST_BY_OOM: "{count} {were} lost when the kernel killed for want of memory",
@@ -73,6 +76,8 @@ def check(history: History) -> list[Finding]:
         *_dropped(drops),
         *_cut_off(facts),
         *_kept(facts),
+        *_saved(facts),
+        *_scaled_to_zero(facts),
         *_outage(facts),
         *_refused_without_fault(facts),
         *_orphans(facts),
@@ -203,6 +208,48 @@ def _with_first_failures(facts: Facts, finding: Finding) -> Finding:
         evidence=(f"before that: {tally(times.most_common())}",),
         count=finding.count,
     )
+
+
+def _saved(facts: Facts) -> list[Finding]:
+    """What only a retry saved from a stop in order: advice, since a client without one would have lost it, and an app may do better.
+
+    What a kill cuts is not among it: retries are there for that.
+    """
+    groups = [group for group in saved_book(facts).groups if group.fault and group.fault.kind in STOP_PURPOSES]
+    alike: dict[tuple[str, str, str], list[Drops]] = {}
+    for group in groups:
+        cause, cure = explain(group)
+        alike.setdefault((group.name, group.process, cure or cause), []).append(group)
+    findings = []
+    for mine in alike.values():
+        told = _finding(mine[0].name, mine)
+        number = sum(group.count for group in mine)
+        findings.append(
+            msgspec.structs.replace(
+                told,
+                name="saved-by-retry",
+                verdict=Verdict.PASS,
+                title=f"only a retry saved {count(number, 'request')} from what is otherwise {told.name}: {told.title}",
+                metric="retried_requests",
+            )
+        )
+    return findings
+
+
+def _scaled_to_zero(facts: Facts) -> list[Finding]:
+    """Requests that came while the scenario itself wanted no replica."""
+    found = int(np.count_nonzero(facts.scaled_to_zero))
+    if not facts.zero_spans:
+        return []
+    spans = [f"{span((end - begin) / NS_PER_S)} from {_since_start(facts, begin)}" for begin, end in facts.zero_spans]
+    title = (
+        f"{count(found, 'request')} found no replica while the scenario itself wanted none, and {'is' if found == 1 else 'are'} not counted"
+    )
+    return [Finding(check=CHECK, name="scaled-to-zero", verdict=Verdict.PASS, title=title, evidence=some(spans, most=5), count=found)]
+
+
+def _since_start(facts: Facts, at_ns: int) -> str:
+    return f"{span((at_ns - facts.history.header.started_ns) / NS_PER_S)} after the run began"
 
 
 def _refused_without_fault(facts: Facts) -> list[Finding]:

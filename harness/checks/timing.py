@@ -15,11 +15,13 @@ from typing import Final
 
 import msgspec
 
+from harness.checks.causes import explain_start, explain_stop
 from harness.checks.deaths import denial, died_by_itself, ended_by_oom, log_of
+from harness.checks.evidence import Start, Stop, last_words
 from harness.checks.facts import Facts, Fault, Life
-from harness.checks.metrics import SAMPLERS, lives_of, stops_of
+from harness.checks.metrics import SAMPLERS, early_stops_of, lives_of, stops_of
 from harness.checks.power import bound
-from harness.checks.shells import Swallowed, main_of, swallowed, went_on_serving
+from harness.checks.shells import Swallowed, main_of, manager_of, swallowed
 from harness.checks.wording import count, listed, only, percent, some, span, tally
 from harness.clock import NS_PER_S
 from harness.history import History
@@ -73,8 +75,10 @@ def check(history: History) -> list[Finding]:
     return [
         *_failed_starts(facts),
         *_died(facts),
-        *_shell_findings(shells),
+        *_shell_findings(facts, shells),
         *_killed(facts, told),
+        *_stopped_at_start(facts),
+        *_ended_by_signals(facts),
         *_crashed(facts),
         *_survivors(facts, told),
         *_tables(table_of(facts)),
@@ -121,33 +125,32 @@ _START_TITLES: Final = {
     "start-failed": "{replicas} did not start",
 }
 
-_START_CURES: Final = {
-    "exited-at-start": "Start the command by hand with the same environment, in the same folder; logs/ in the run's folder has its output.",
-    "port-taken": "Stop what holds the port; after a restart on the same port that is often a process which the stop left behind.",
-}
-
 
 def _failed_starts(facts: Facts) -> list[Finding]:
-    alike: dict[tuple[str, str], list[Life]] = {}
+    """One finding for each name, process type and cure."""
+    alike: dict[tuple[str, str, str], list[Life]] = {}
     for life in lives_of(facts, None):
-        if life.failed and not life.lost and not _told_by_posture(facts, life):
-            alike.setdefault((_START_NAMES.get(life.failed.reason, "start-failed"), life.process), []).append(life)
-    return [
-        Finding(
-            check=CHECK,
-            name=name,
-            verdict=Verdict.FAIL,
-            title=_START_TITLES[name].format(replicas=listed([life.replica for life in lives])),
-            evidence=some([_start_proof(life) for life in lives], most=3) + _logs(lives),
-            cause=_last_words(lives),
-            cure=_never_ready_cure(lives[0]) if name == "never-ready" else _START_CURES.get(name, ""),
-            metric="failed_starts",
-            replica=only((life.replica for life in lives), ""),
-            step=only((life.failed.step for life in lives if life.failed), -1),
-            count=len(lives),
-        )
-        for (name, _), lives in alike.items()
-    ]
+        if life.failed and not life.lost and not life.stopped_at_start and not _told_by_posture(facts, life):
+            name = _START_NAMES.get(life.failed.reason, "start-failed")
+            alike.setdefault((name, life.process, explain_start(name, Start(facts=facts, life=life))[1]), []).append(life)
+    return [_failed_start(facts, name, lives) for (name, _, _), lives in alike.items()]
+
+
+def _failed_start(facts: Facts, name: str, lives: Sequence[Life]) -> Finding:
+    cause, cure = explain_start(name, Start(facts=facts, life=lives[0]))
+    return Finding(
+        check=CHECK,
+        name=name,
+        verdict=Verdict.FAIL,
+        title=_START_TITLES[name].format(replicas=listed([life.replica for life in lives])),
+        evidence=some([_start_proof(life) for life in lives], most=3) + _logs(lives),
+        cause=cause,
+        cure=cure,
+        metric="failed_starts",
+        replica=only((life.replica for life in lives), ""),
+        step=only((life.failed.step for life in lives if life.failed), -1),
+        count=len(lives),
+    )
 
 
 def _told_by_posture(facts: Facts, life: Life) -> bool:
@@ -169,23 +172,6 @@ def _logs(lives: Sequence[Life]) -> tuple[str, ...]:
     return () if life is None else tuple(f"{life.replica} log, from its end: {line}" for line in reversed(log_of(life)[-LOG_LINES:]))
 
 
-def _last_words(lives: Sequence[Life]) -> str:
-    """The last thing that one of them wrote: where an app does not start, it mostly says why."""
-    life = next((life for life in lives if log_of(life)), None)
-    return "" if life is None else f"The last line of {life.replica}'s log: {log_of(life)[-1].strip()[:200]}"
-
-
-def _never_ready_cure(life: Life) -> str:
-    if life.failed is not None and "loopback address only" in life.failed.detail:
-        return "It listens on 127.0.0.1, which nobody outside the container reaches: bind 0.0.0.0."
-    if life.failed is not None and "its own health check" in life.failed.detail:
-        return "Make the health check's command pass inside the container, give it more time (start_period), or write healthcheck: /path."
-    if life.listening_ns:
-        return "It listens but is not healthy: let the healthcheck answer with 200 to 399 once it is ready, or raise start_period."
-    where = "on 0.0.0.0, since nobody reaches 127.0.0.1 of a container" if life.created_ns else "on 127.0.0.1 or all addresses"
-    return f"Nothing listens: bind the port that is handed in as PORT and {{port}}, {where}, or raise start_period."
-
-
 def _died(facts: Facts) -> list[Finding]:
     """Replicas that ended although nobody had stopped them."""
     dead = [life for life in lives_of(facts, None) if died_by_itself(facts, life) and not _told_by_posture(facts, life)]
@@ -198,7 +184,7 @@ def _died(facts: Facts) -> list[Finding]:
             verdict=Verdict.FAIL,
             title=f"{listed([life.replica for life in dead])} ended although nobody had stopped {'it' if len(dead) == 1 else 'them'}",
             evidence=some([_death_proof(life) for life in dead], most=3) + _logs(dead),
-            cause=_last_words(dead),
+            cause=last_words(dead[0]),
             cure="Mend what ended it; logs/ in the run's folder has all that it wrote.",
             metric="died_by_itself",
             replica=only((life.replica for life in dead), ""),
@@ -221,42 +207,37 @@ def _status(status: int) -> str:
 # --- stops ------------------------------------------------------------------------------------------------------------------
 
 
-_SHELL_NAMES: Final = {"command": "signal-swallowed-by-shell", "script": "signal-not-forwarded", "init": "signal-not-forwarded"}
+_SHELL_NAMES: Final = {
+    "command": "signal-swallowed-by-shell",
+    "script": "signal-not-forwarded",
+    "manager": "signal-not-forwarded",
+    "init": "signal-not-forwarded",
+}
 
 _SHELL_TITLES: Final = {
     "command": "{signal} did not get past the shell of {replicas}",
     "script": "{signal} did not get past the start script of {replicas}",
+    "manager": "{signal} did not get past {manager} of {replicas}",
     "init": "{signal} did not get past process 1 of {replicas}",
 }
 
-_SHELL_CAUSES: Final = {
-    "command": "The main process is a shell, and a shell does not pass {signal} on to the command that it runs.",
-    "script": "Process 1 is a shell that runs the app as its child ({main}), and a shell does not pass {signal} on.",
-    "init": "Process 1 ({main}) only started the app, which holds the port as its child, and did not hand {signal} on to it.",
-}
 
-_SHELL_CURES: Final = {
-    "command": "Write exec before the command, so that it takes the shell's place, or write the command as a list, which needs no shell.",
-    "script": 'End the script with exec "$@", or exec and the command, so that the app takes the place of the shell.',
-    "init": "Let process 1 hand its signals on, or let it become the app (exec); an init such as tini (init: true) does so for one child.",
-}
-
-
-def _shell_findings(shells: Sequence[Swallowed]) -> list[Finding]:
+def _shell_findings(facts: Facts, shells: Sequence[Swallowed]) -> list[Finding]:
     findings = []
     for by in dict.fromkeys(each.by for each in shells):
         mine = [each for each in shells if each.by == by]
         faults = [each.fault for each in mine]
-        words = {"signal": faults[0].signal.signal, "replicas": _victims(faults), "main": main_of(faults[0].victim)}
+        name, manager = _SHELL_NAMES[by], manager_of(main_of(faults[0].victim))
+        cause, cure = explain_stop(name, Stop(facts=facts, fault=faults[0], swallowed=mine[0]))
         findings.append(
             Finding(
                 check=CHECK,
-                name=_SHELL_NAMES[by],
+                name=name,
                 verdict=Verdict.FAIL,
-                title=_SHELL_TITLES[by].format(**words),
+                title=_SHELL_TITLES[by].format(signal=faults[0].signal.signal, replicas=_victims(faults), manager=manager),
                 evidence=some([_shell_proof(each) for each in mine]),
-                cause=_SHELL_CAUSES[by].format(**words),
-                cure=_SHELL_CURES[by],
+                cause=cause,
+                cure=cure,
                 metric=_shell_metric(faults),
                 count=len(faults),
                 replica=only((fault.victim.replica for fault in faults), ""),
@@ -277,18 +258,23 @@ def _shell_metric(faults: Sequence[Fault]) -> str:
     return "killed_after_grace" if any(fault.killed for fault in faults) else "cut_off"
 
 
+def _of_stops(facts: Facts, name: str, faults: Sequence[Fault]) -> list[tuple[list[Fault], str, str]]:
+    """``faults`` that one finding speaks of, by what cures them: the faults, the cause and the cure."""
+    explained = [(fault, *explain_stop(name, Stop(facts=facts, fault=fault))) for fault in faults]
+    cures = dict.fromkeys(cure for _, _, cure in explained)
+    groups = [[each for each in explained if each[2] == cure] for cure in cures]
+    return [([fault for fault, *_ in group], _cause_of_all(group), group[0][2]) for group in groups]
+
+
+def _cause_of_all(group: Sequence[tuple[Fault, str, str]]) -> str:
+    """The first one's cause; where those of others read otherwise, with its replica."""
+    fault, cause, _ = group[0]
+    return cause if len({each[1] for each in group}) == 1 else f"{fault.victim.replica}: {cause}"
+
+
 def _killed(facts: Facts, told: set[int]) -> list[Finding]:
     """Stops that needed SIGKILL at the end of their grace."""
-    faults = [fault for fault in stops_of(facts, None) if fault.killed and fault.number not in told]
-    if not faults:
-        return []
-    name = faults[0].signal.signal
-    if all(went_on_serving(fault) for fault in faults):
-        cause = f"{name} was ignored: it went on serving new requests until SIGKILL."
-        cure = f"Handle {name}. Without a handler it is ignored by process 1 of a container, and by a process whose parent ignored it."
-    else:
-        cause = f"The stop that {name} began did not come to its end."
-        cure = "Bound the stop inside the app below stop_grace_period, or raise that; the last log lines may show what it waited for."
+    killed = [fault for fault in stops_of(facts, None) if fault.killed and fault.number not in told]
     return [
         Finding(
             check=CHECK,
@@ -303,6 +289,73 @@ def _killed(facts: Facts, told: set[int]) -> list[Finding]:
             replica=only((fault.victim.replica for fault in faults), ""),
             step=only((fault.signal.step for fault in faults), -1),
         )
+        for faults, cause, cure in _of_stops(facts, "killed-after-grace", killed)
+    ]
+
+
+def _stopped_at_start(facts: Facts) -> list[Finding]:
+    """Replicas that did not take it well to be stopped before they were healthy."""
+    stops = early_stops_of(facts, None)
+    killed = [fault for fault in stops if fault.killed]
+    broken = [fault for fault in stops if not fault.killed and _broke(fault) and not ended_by_oom(facts, fault.victim)]
+    findings = []
+    for name, metric, mine in (
+        ("ignored-while-starting", "killed_after_grace", killed),
+        ("crashed-while-starting", "failed_starts", broken),
+    ):
+        for faults, cause, cure in _of_stops(facts, name, mine):
+            signal_name, lives = faults[0].signal.signal, [fault.victim for fault in faults]
+            did = "had to be killed after" if name.startswith("ignored") else "broke at"
+            findings.append(
+                Finding(
+                    check=CHECK,
+                    name=name,
+                    verdict=Verdict.FAIL,
+                    title=f"{_victims(faults)} {did} a {signal_name} that came while {'it' if len(lives) == 1 else 'they'} started",
+                    evidence=some([_early_proof(fault) for fault in faults]) + _logs(lives),
+                    cause=cause,
+                    cure=cure,
+                    metric=metric,
+                    count=len(faults),
+                    replica=only((life.replica for life in lives), ""),
+                    step=only((fault.signal.step for fault in faults), -1),
+                )
+            )
+    return findings
+
+
+def _broke(fault: Fault) -> bool:
+    """It ended in another way than with status 0 or by the signal itself, though its end was seen."""
+    status = fault.victim.exited.status if fault.victim.exited else -1
+    return status > 0 and _ended_by(fault) != fault.signal.signal
+
+
+def _early_proof(fault: Fault) -> str:
+    life = fault.victim
+    after = span((fault.signal.at_ns - life.spawned_ns) / NS_PER_S)
+    status = _status(life.exited.status) if life.exited else "no end"
+    sent = f"step {fault.signal.step}, {life.replica}: {fault.signal.signal} {after} after its start"
+    return f"{sent}; {status}, {span(fault.exit_s or 0.0)} later"
+
+
+def _ended_by_signals(facts: Facts) -> list[Finding]:
+    """Replicas that a signal ended which they should have lived through."""
+    ended = [fault for fault in facts.faults if fault.kind == "signal" and fault.victim.ended_by is fault.signal]
+    return [
+        Finding(
+            check=CHECK,
+            name="ended-by-signal",
+            verdict=Verdict.FAIL,
+            title=f"{_victims(faults)} ended by {listed(sorted({fault.signal.signal for fault in faults}))}, which it should live through",
+            evidence=some([_crash_proof(fault) for fault in faults]) + _logs([fault.victim for fault in faults]),
+            cause=cause,
+            cure=cure,
+            metric="died_by_itself",
+            count=len(faults),
+            replica=only((fault.victim.replica for fault in faults), ""),
+            step=only((fault.signal.step for fault in faults), -1),
+        )
+        for faults, cause, cure in _of_stops(facts, "ended-by-signal", ended)
     ]
 
 
@@ -316,6 +369,7 @@ def _crashed(facts: Facts) -> list[Finding]:
     if not faults:
         return []
     lives = [fault.victim for fault in faults]
+    cause, cure = explain_stop("crashed-while-stopping", Stop(facts=facts, fault=faults[0]))
     return [
         Finding(
             check=CHECK,
@@ -323,8 +377,8 @@ def _crashed(facts: Facts) -> list[Finding]:
             verdict=Verdict.FAIL,
             title=f"{_victims(faults)} did not end by {faults[0].signal.signal} but by {listed(sorted({_ended_by(f) for f in faults}))}",
             evidence=some([_crash_proof(fault) for fault in faults]) + _logs(lives),
-            cause=_last_words(lives),
-            cure="Mend what breaks while the app stops; if it is meant to end so, write its exit_status in expect.",
+            cause=cause,
+            cure=cure or "Mend what breaks while the app stops; if it is meant to end so, write its exit_status in expect.",
             metric="exit_status",
             count=len(faults),
             replica=only((life.replica for life in lives), ""),
@@ -355,9 +409,19 @@ def _killed_proof(fault: Fault) -> str:
 def _survivors(facts: Facts, told: set[int]) -> list[Finding]:
     """Descendants that outlived their replica."""
     explained = {fault.victim.replica for fault in facts.faults if fault.number in told}
-    lives = [life for life in lives_of(facts, None) if life.survived and life.replica not in explained]
-    if not lives:
-        return []
+    stops = {fault.victim.replica: fault for fault in facts.faults if fault.kind != "signal"}
+    alike: dict[tuple[str, str], list[Life]] = {}
+    for life in lives_of(facts, None):
+        if life.survived and life.replica not in explained:
+            fault = stops.get(life.replica)
+            alike.setdefault(explain_stop("survivors", Stop(facts=facts, fault=fault)) if fault else ("", ""), []).append(life)
+    by_cure: dict[str, list[tuple[str, Life]]] = {}
+    for (cause, cure), lives in alike.items():
+        by_cure.setdefault(cure, []).extend((cause, life) for life in lives)
+    return [_survivor(mine[0][0], cure, [life for _, life in mine]) for cure, mine in by_cure.items()]
+
+
+def _survivor(cause: str, cure: str, lives: Sequence[Life]) -> Finding:
     lines = [
         f"{life.replica}: pid {process.pid}{' (holds the port)' if process.listening else ''}, "
         f"still there after {span(event.after_ns / NS_PER_S)}: {process.command}"
@@ -365,20 +429,18 @@ def _survivors(facts: Facts, told: set[int]) -> list[Finding]:
         for event in life.survived
         for process in event.processes
     ]
-    return [
-        Finding(
-            check=CHECK,
-            name="survivors",
-            verdict=Verdict.FAIL,
-            title=f"{count(len(lines), 'process', 'processes')} outlived {listed([life.replica for life in lives])}",
-            evidence=some(lines),
-            cause="The main process ended without ending the processes that it, or one of them, had started.",
-            cure="End and wait for child processes before exiting; on Linux PR_SET_PDEATHSIG ends them with their parent even then.",
-            metric="survivors",
-            replica=only((life.replica for life in lives), ""),
-            count=len(lines),
-        )
-    ]
+    return Finding(
+        check=CHECK,
+        name="survivors",
+        verdict=Verdict.FAIL,
+        title=f"{count(len(lines), 'process', 'processes')} outlived {listed([life.replica for life in lives])}",
+        evidence=some(lines),
+        cause=cause,
+        cure=cure,
+        metric="survivors",
+        replica=only((life.replica for life in lives), ""),
+        count=len(lines),
+    )
 
 
 def _victims(faults: Sequence[Fault]) -> str:

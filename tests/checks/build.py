@@ -861,6 +861,106 @@ def _squeezed_in_vain(story: Story) -> None:
     story.disturb("web.1", "memory", 700, 1200)
 
 
+def _again(story: Story) -> None:
+    """A second SIGTERM cuts what the first one had let be answered."""
+    story.ask("web.1", 690, 905, Outcome.CLOSED)
+    story.signal("web.1", 700)
+    story.close_listener("web.1", 702)
+    story.signal("web.1", 900, purpose="again", signal="SIGTERM", in_flight=-1)
+    story.exit("web.1", 905, 143)
+
+
+def _reload(story: Story, *asked: tuple[float, float, Outcome]) -> None:
+    """SIGHUP, through which web.1 lives."""
+    for begin, end, outcome in asked:
+        story.ask("web.1", begin, end, outcome)
+    story.signal("web.1", 700, purpose="signal", signal="SIGHUP", wants_busy=True)
+    story.load("web.1", 1310, 2450)
+
+
+def _ended_by_reload(story: Story, status: int = 129) -> None:
+    story.ask("web.1", 690, 702, Outcome.CLOSED)
+    story.signal("web.1", 700, purpose="signal", signal="SIGHUP", wants_busy=True)
+    story.exit("web.1", 702, status, commanded=False, log=["reloading"])
+
+
+def reload_run(tell: Callable[[Story], None]) -> Story:
+    """Two replicas under load; ``tell`` tells what SIGHUP at 700 does to web.1, which is as before unless it ends."""
+    return disturb_run(tell, steps=ONE_PAUSE) if tell is not _ended_by_reload else stop_run(tell)
+
+
+def start_run(status: int, exit_ms: float, *, killed: bool = False, log: Sequence[str] = ()) -> Story:
+    """web.3 gets SIGTERM at 800, 100 ms after it was asked for and before it listens; web.4 starts where it was."""
+
+    def tell(story: Story) -> None:
+        story.ask("web.1", 690, 760)
+        story.tell(
+            Spawned(at_ns=at(700), step=2, replica="web.3", process="web", command="app", host="127.0.0.1", port=8001, pid=300),
+            PhaseReached(at_ns=at(702), replica="web.3", phase="running"),
+        )
+        story.signal("web.3", 800, purpose="start", signal="SIGTERM", grace_s=1.0, in_flight=-1, wants_busy=False)
+        if killed:
+            story.signal("web.3", 1800, purpose="grace-over", in_flight=-1)
+        story.exit("web.3", exit_ms, status, log=log)
+        story.start("web.4", 1810, step=2, replaces="web.3")
+
+    return stop_run(tell)
+
+
+def _to_none(story: Story) -> None:
+    """The scenario scales to none and back; nobody is there meanwhile."""
+    for number, when in ((2, 700), (1, 800)):
+        story.ask(f"web.{number}", when - 5, when + 20)
+        story.signal(f"web.{number}", when, purpose="scale")
+        story.exit(f"web.{number}", when + 60)
+    for when in range(900, 1500, 50):
+        story.attempts([("", when, when + 0.2, Outcome.REFUSED)])
+    story.start("web.3", 1600, step=3)
+    story.load("web.3", 1700, 2450)
+
+
+def to_none_run() -> Story:
+    """Two replicas, none, and one again."""
+    story = Story(({"steady": "500ms"}, {"scale": {"web": 0}}, {"scale": {"web": 1}}, {"steady": "500ms"}))
+    _begin(story)
+    story.step(120, 690, "steady for 500ms")
+    story.step(690, 900, "scale web to 0")
+    story.step(1500, 1690, "scale web to 1")
+    story.step(1690, 2500, "steady for 500ms")
+    story.load("web.1", 130, 760)
+    story.load("web.2", 150, 660)
+    story.watch(120, 2500)
+    _to_none(story)
+    _end(story, 2600)
+    return story
+
+
+def failed_successor(log: str, *orphans: str, reason: str = "exited") -> Story:
+    """web.1 is killed, ``orphans`` outlive it, and web.3 does not start in its place."""
+
+    def tell(story: Story) -> None:
+        story.ask("web.1", 690, 740)
+        story.signal("web.1", 700, purpose="kill")
+        story.exit("web.1", 701, 137)
+        if orphans:
+            story.survive("web.1", 1701, *orphans)
+        story.start("web.3", 1800, step=2, replaces="web.1")
+        told = [line for line in story.lines if getattr(line, "replica", "") == "web.3" and not isinstance(line, Spawned)]
+        story.lines = [line for line in story.lines if line not in told]
+        detail = "it exited with status 1 before it was healthy"
+        story.tell(StartFailed(at_ns=at(1850), step=2, replica="web.3", reason=reason, detail=detail, log=("starting", log)))
+        story.exit("web.3", 1849, 1, commanded=False, log=["starting", log])
+
+    return stop_run(tell, steps=({"steady": "500ms"}, {"kill": {"replica": "oldest", "scope": "main"}}, {"steady": "500ms"}))
+
+
+def _wrong_moment(story: Story, when: str) -> None:
+    story.ask("web.1", 690, 760)
+    story.signal("web.1", 700)
+    story.lines = [msgspec.structs.replace(line, when=when) if isinstance(line, Signalled) else line for line in story.lines]
+    story.exit("web.1", 780)
+
+
 class _Unreadable(Story):
     def ordered(self) -> list[AnyLine]:
         """As it was, but for the scenario."""
@@ -1023,6 +1123,20 @@ STORIES: dict[str, Callable[[], Story]] = {
     "fail--signal-not-forwarded": lambda: stop_run(_script).contain(main="sh /entrypoint.sh"),
     "pass--faults-landed--script-that-waits": lambda: stop_run(clean_stop).contain(main="sh /entrypoint.sh"),
     "unknown--run-incomplete--engine-lost": _lost,
+    "fail--dropped-in-flight--second-signal": lambda: stop_run(_again),
+    "fail--dropped-at-signal": lambda: reload_run(lambda story: _reload(story, (690, 702, Outcome.CLOSED))),
+    "pass--no-request-dropped--lived-through": lambda: reload_run(lambda story: _reload(story, (690, 740, Outcome.OK))),
+    "fail--ended-by-signal": lambda: reload_run(_ended_by_reload),
+    "fail--ignored-while-starting": lambda: start_run(137, 1801, killed=True),
+    "fail--crashed-while-starting": lambda: start_run(1, 810, log=["Traceback (most recent call last):", "KeyError: 'pool'"]),
+    "pass--faults-landed--stopped-while-starting": lambda: start_run(143, 803),
+    "pass--scaled-to-zero": to_none_run,
+    "pass--saved-by-retry": lambda: stop_run(_not_dropped),
+    "fail--port-taken--orphans": lambda: failed_successor("starting", "python worker.py", reason="port-taken"),
+    "fail--exited-at-start--orphans": lambda: failed_successor("OSError: [Errno 98] Address already in use", "python worker.py"),
+    "fail--exited-at-start--left-file": lambda: failed_successor("fatal: already running (found /run/app.pid)"),
+    "unknown--fault-at-wrong-moment": lambda: stop_run(lambda story: _wrong_moment(story, "idle")),
+    "unknown--fault-at-wrong-moment--no-answer": lambda: stop_run(lambda story: _wrong_moment(story, "mid-response")),
     "unknown--expectation-unknown--zombies": lambda: steady_run(expect=["zombies == 0"]),
 }
 """Every history under ``tests/histories``: verdict, finding that must be there, and what is special about it."""

@@ -1,4 +1,4 @@
-"""Why requests were dropped: each row of the table has a story that shows its evidence, and nothing is guessed without."""
+"""Why something failed: each row of the table has a story that shows its evidence, and nothing is guessed without."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.checks.causes import CAUSES, explain
+from harness.checks import judge
+from harness.checks.causes import CAUSES, OF_DROPS, explain
 from harness.checks.drops import NAMES, Drops, book
 from harness.checks.facts import Facts
+from harness.history import Close, Import, Imported, Invoke, PhaseReached, Process, StartFailed, Survived
 from harness.outcome import Outcome
-from tests.checks.build import ONE_KILL, STORIES, Story, steady_run, stop_run
+from tests.checks.build import MS, ONE_KILL, STORIES, Story, at, start_run, steady_run, stop_run
+from tests.checks.page import PAGE, page
 
 
 def stop(
@@ -78,6 +81,249 @@ def cut_anyway() -> Story:
     return stop_run(tell)
 
 
+def behind(command: str) -> Story:
+    def tell(story: Story) -> None:
+        story.ask("web.1", 690, 703, Outcome.CLOSED)
+        story.signal("web.1", 700)
+        story.exit("web.1", 703, 0)
+
+    return stop_run(tell, command=command)
+
+
+def never_answered() -> Story:
+    story = steady_run().without(Invoke, Close)
+    for when in range(200, 1000, 100):
+        story.ask("web.1", when, when + 5, Outcome.ERROR, request=0)
+        story.ask("web.2", when, when + 5, request=1)
+    return story
+
+
+def not_ready() -> Story:
+    """The replica that took the place of web.1 answers three requests with an error, and never again."""
+
+    def tell(story: Story) -> None:
+        story.ask("web.1", 690, 760)
+        story.signal("web.1", 700)
+        story.exit("web.1", 780)
+        story.start("web.3", 1000, step=2, replaces="web.1")
+        for when in (1060, 1070, 1080):
+            story.ask("web.3", when, when + 5, Outcome.ERROR, request=0)
+        for when in range(1200, 2400, 100):
+            story.ask("web.3", when, when + 5, request=0)
+
+    return stop_run(tell)
+
+
+def killed(*asked: tuple[float, float, Outcome], knocks: str = "") -> Story:
+    """web.1 is killed at 1700, at the end of its grace."""
+
+    def tell(story: Story) -> None:
+        for begin, end, outcome in asked:
+            story.ask("web.1", begin, end, outcome)
+        story.signal("web.1", 700, grace_s=1.0)
+        if knocks:
+            story.knock("web.1", 710, 1690, knocks)
+        story.signal("web.1", 1700, purpose="grace-over")
+        story.exit("web.1", 1702, 137)
+
+    return stop_run(tell)
+
+
+def manager(*, served: bool = False) -> Story:
+    """Npm ends at once, or serves until SIGKILL."""
+
+    def tell(story: Story) -> None:
+        story.ask("web.1", 690, 760)
+        story.signal("web.1", 700, grace_s=1.0)
+        if served:
+            story.knock("web.1", 710, 1690, "served")
+            story.signal("web.1", 1700, purpose="grace-over")
+            story.exit("web.1", 1702, 137)
+        else:
+            story.exit("web.1", 705, 143)
+            story.survive("web.1", 1705, "node server.js")
+
+    return stop_run(tell, command="/usr/bin/npm start")
+
+
+def orphans() -> Story:
+    def tell(story: Story) -> None:
+        story.ask("web.1", 690, 740)
+        story.signal("web.1", 700, purpose="kill")
+        story.exit("web.1", 701, 137)
+        story.survive("web.1", 1701, "python worker.py")
+
+    return stop_run(tell, steps=({"steady": "500ms"}, {"kill": {"replica": "oldest", "scope": "main"}}, {"steady": "500ms"}))
+
+
+def leaves_child(story: Story) -> None:
+    story.ask("web.1", 690, 740)
+    story.signal("web.1", 700)
+    story.exit("web.1", 780)
+    left = (Process(pid=200, command="sleep 3600"),)
+    story.tell(Survived(at_ns=at(1790), replica="web.1", after_ns=1000 * MS, processes=left))
+
+
+def ended_with_status_1(story: Story) -> None:
+    story.ask("web.1", 690, 760)
+    story.signal("web.1", 700, purpose="signal", signal="SIGHUP", wants_busy=False)
+    story.exit("web.1", 702, 1, commanded=False)
+
+
+def unlistened(story: Story) -> Story:
+    """Nobody ever saw a port open."""
+    story.lines = [line for line in story.lines if not (isinstance(line, PhaseReached) and line.phase == "listening")]
+    return story
+
+
+def slow(listening_ms: float, *imports: Import) -> Story:
+    """web.3 takes a second to start, and listens after ``listening_ms``."""
+    story = stop_run(replaced, expect=["startup_time max < 100ms"])
+    story.lines = [line for line in story.lines if not (isinstance(line, PhaseReached) and line.replica == "web.3")]
+    phases = (("running", 2.0), ("listening", listening_ms), ("healthy", 1000.0))
+    story.tell(*(PhaseReached(at_ns=at(1000 + ms), replica="web.3", phase=phase) for phase, ms in phases))
+    if imports:
+        story.tell(Imported(at_ns=at(2600), replica="web.3", total_ns=sum(each.self_ns for each in imports), top=imports))
+    return story
+
+
+def replaced(story: Story) -> None:
+    story.ask("web.1", 690, 760)
+    story.signal("web.1", 700)
+    story.exit("web.1", 780)
+    story.start("web.3", 1000, step=2, replaces="web.1")
+
+
+def never(detail: str) -> Story:
+    story = STORIES["fail--never-ready"]()
+    failed = [line for line in story.lines if isinstance(line, StartFailed)]
+    story.lines = [line for line in story.lines if line not in failed]
+    story.tell(StartFailed(at_ns=at(1005), step=0, replica="web.1", reason="never-healthy", detail=detail, log=("warming up",)))
+    return story
+
+
+OF_THE_REST: dict[str, tuple[Callable[[], Story], str, str]] = {
+    "the main process is a shell that runs a command, and the app outlived it, or the shell had to be killed": (
+        STORIES["fail--signal-swallowed-by-shell"],
+        "signal-swallowed-by-shell",
+        "a shell does not pass SIGTERM on",
+    ),
+    "process 1 of a container is a shell with a script, and the app did not hear of the stop": (
+        STORIES["fail--signal-not-forwarded"],
+        "signal-not-forwarded",
+        "runs the app as its child (sh /entrypoint.sh)",
+    ),
+    "the main process is a reloader or a process manager by its command line, and what it started holds the port and went on": (
+        manager,
+        "signal-not-forwarded",
+        "The main process is npm, which did not hand SIGTERM on",
+    ),
+    "process 1 of a container does not hold the port, and its child, which does, served until SIGKILL": (
+        STORIES["fail--signal-not-forwarded--init"],
+        "signal-not-forwarded",
+        "Process 1 (python start.py) only started the app",
+    ),
+    "the last new connection before SIGKILL was served": (STORIES["fail--killed-after-grace"], "killed-after-grace", "was ignored"),
+    "requests were in flight on the replica when SIGKILL came": (
+        lambda: killed((690, 1702, Outcome.TRUNCATED)),
+        "killed-after-grace",
+        "1 request was still under way when the grace of 1.00 s was over, the oldest of them for 1.01 s",
+    ),
+    "it had stopped listening and answered everything, and was still there when the grace was over": (
+        lambda: killed((690, 760, Outcome.OK), knocks="refused"),
+        "killed-after-grace",
+        "had answered all that was in flight after 60.0 ms, and did not exit",
+    ),
+    "new connections were taken until SIGKILL, and not served": (
+        lambda: killed((690, 760, Outcome.OK), knocks="hung"),
+        "killed-after-grace",
+        "nobody answered there",
+    ),
+    "SIGKILL was sent at the end of the grace, and nobody knows what it did until then": (
+        lambda: killed((690, 760, Outcome.OK)),
+        "killed-after-grace",
+        "did not come to its end",
+    ),
+    "a process that outlived the main process holds the port": (
+        orphans,
+        "survivors",
+        "pid 200 (python worker.py) went on and holds the port",
+    ),
+    "descendants were there a second after the main process had ended": (
+        lambda: stop_run(leaves_child),
+        "survivors",
+        "without ending the processes",
+    ),
+    "another signal than the stop signal ended it, and it left a log": (
+        STORIES["fail--crashed-while-stopping"],
+        "crashed-while-stopping",
+        "Segmentation fault",
+    ),
+    "it is process 1 of its container, without an init, and SIGKILL was needed": (
+        lambda: STORIES["fail--ignored-while-starting"]().contain(),
+        "ignored-while-starting",
+        "100 ms after it was asked for, before it listened; process 1 of a container gets no signal",
+    ),
+    "the signal came before it was healthy, and SIGKILL was needed at the end of the grace": (
+        STORIES["fail--ignored-while-starting"],
+        "ignored-while-starting",
+        "nothing came of it until SIGKILL",
+    ),
+    "the signal came before it was healthy, and its log has a traceback": (
+        STORIES["fail--crashed-while-starting"],
+        "crashed-while-starting",
+        "the start broke. The last line of web.3's log: KeyError: 'pool'",
+    ),
+    "the signal came before it was healthy, and the exit status is neither 0 nor 128 plus the signal's number": (
+        lambda: start_run(2, 810),
+        "crashed-while-starting",
+        "SIGTERM came 100 ms after it was asked for",
+    ),
+    "the exit status is 128 plus the signal's number": (STORIES["fail--ended-by-signal"], "ended-by-signal", "Nothing handles SIGHUP"),
+    "it exited soon after the signal, with another status": (
+        lambda: stop_run(ended_with_status_1),
+        "ended-by-signal",
+        "It exited with status 1, 2.00 ms after SIGHUP",
+    ),
+    "the port was in use, and a process that outlived the replica before it holds one": (
+        STORIES["fail--exited-at-start--orphans"],
+        "exited-at-start",
+        "pid 200 (python worker.py) outlived the main process of web.1",
+    ),
+    "another process holds the port": (STORIES["fail--port-taken"], "port-taken", "The last line of web.1's log"),
+    "the replica before it was killed, and its log speaks of a pid, lock or socket file that is there": (
+        STORIES["fail--exited-at-start--left-file"],
+        "exited-at-start",
+        "fatal: already running",
+    ),
+    "it ended before it was healthy": (STORIES["fail--exited-at-start"], "exited-at-start", "The last line of web.1's log"),
+    "its port is open on the loopback address of its container only": (
+        lambda: never("it listens on its loopback address only"),
+        "never-ready",
+        "warming up",
+    ),
+    "the image's own health check does not pass": (lambda: never("its own health check had not passed"), "never-ready", "warming up"),
+    "its port is open": (STORIES["fail--never-ready"], "never-ready", "warming up"),
+    "no port is open, in a container": (lambda: unlistened(STORIES["fail--never-ready"]()).contain(), "never-ready", "warming up"),
+    "no port is open": (lambda: unlistened(STORIES["fail--never-ready"]()), "never-ready", "warming up"),
+    "the engine said why": (STORIES["fail--start-failed"], "start-failed", "The last line of web.1's log"),
+    "a time of starts is too long, and imports took at least half of the time until it listened": (
+        lambda: slow(800, Import(name="pandas", self_ns=600 * MS, slowest="pandas.core"), Import(name="app", self_ns=20 * MS)),
+        "expectation-failed",
+        "web.3 took 800 ms until it listened, 620 ms of that for imports: pandas.core 600 ms and app 20.0 ms.",
+    ),
+    "a time of starts is too long, and more than half of it passed between listening and healthy": (
+        lambda: slow(100),
+        "expectation-failed",
+        "listened after 100 ms, and its health check passed only 900 ms later",
+    ),
+    "a time of starts is too long, and at least half of it passed before it listened": (
+        lambda: slow(900),
+        "expectation-failed",
+        "took 900 ms of its 1.00 s before it listened",
+    ),
+}
+
 WITH_EVIDENCE: dict[str, tuple[Callable[[], Story], str]] = {
     "all were cut in the middle of an answer, and other answers of the run were cut with no fault near": (
         cut_anyway,
@@ -97,9 +343,28 @@ WITH_EVIDENCE: dict[str, tuple[Callable[[], Story], str]] = {
         "Nothing handles SIGTERM",
     ),
     "all of them timed out": (stop((690, 1900, Outcome.TIMEOUT)), "no whole answer came in time"),
-    "they ended at the same moment as the main process, or later": (
+    "the stop signal came a second time, and all of them ended after that": (
+        STORIES["fail--dropped-in-flight--second-signal"],
+        "when it came a second time, 200 ms later",
+    ),
+    "the main process is a reloader or a process manager by its command line, and they ended with it": (
+        lambda: behind("python -m flask --app app --debug run"),
+        "is the reloader of flask, which got SIGTERM",
+    ),
+    "the exit status is 0, and they ended at the same moment as the main process, or later": (
         stop((690, 799, Outcome.CLOSED)),
-        "exited with status 0, 100 ms after SIGTERM",
+        "is none: the process exited with status 0, 100 ms after SIGTERM",
+    ),
+    "they ended at the same moment as the main process, or later": (
+        stop((690, 799, Outcome.CLOSED), status=1),
+        "exited with status 1, 100 ms after SIGTERM",
+    ),
+    "the replica ended by a signal that it should live through": (STORIES["fail--ended-by-signal"], "SIGHUP ended the process"),
+    "the replica lived on": (STORIES["fail--dropped-at-signal"], "cut them when SIGHUP came"),
+    "they are all there is of their requests: none of those ended otherwise in the whole run": (never_answered, "never answered otherwise"),
+    "within 2 s after a replica became healthy, with no fault near; it answered the same requests after that, and not before": (
+        not_ready,
+        "before the app was ready",
     ),
     "all of them ended well before the main process did": (stop((690, 703, Outcome.CLOSED)), "while it went on"),
     "some on new connections while knocks were not refused, and all ended well before the main process did": (
@@ -161,13 +426,31 @@ def test_with_its_evidence_a_row_tells_cause_and_cure(needs: str) -> None:
     assert [cure for cause, cure in told if words in cause][:1] == [rows[0].cure], told
 
 
+@pytest.mark.parametrize("needs", OF_THE_REST)
+def test_with_its_evidence_a_row_about_a_stop_or_a_start_tells_cause_and_cure(needs: str) -> None:
+    tell, name, words = OF_THE_REST[needs]
+    cures = {row.cure for row in CAUSES if row.needs == needs and row.name == name}
+    found = [finding for finding in judge(tell().history()).findings if finding.name == name]
+    assert [finding.cure for finding in found if words in finding.cause and finding.cure in cures], found
+
+
 def test_every_row_is_told_by_a_story() -> None:
-    assert {row.needs for row in CAUSES} == set(WITH_EVIDENCE)
+    assert {row.needs for row in CAUSES} == {*WITH_EVIDENCE, *OF_THE_REST}
 
 
 def test_every_row_belongs_to_a_name_and_has_a_cure() -> None:
-    assert {row.name for row in CAUSES} <= set(NAMES)
+    assert {row.name for row in OF_DROPS} <= set(NAMES)
     assert all(row.cure and row.needs for row in CAUSES)
+
+
+def test_the_page_for_people_is_made_of_the_table() -> None:
+    assert PAGE.read_text() == page(), "run python -m tests.checks.page"
+
+
+def test_a_manager_that_served_until_it_was_killed_kept_the_signal_to_itself() -> None:
+    (found,) = [finding for finding in judge(manager(served=True).history()).findings if finding.name == "signal-not-forwarded"]
+    assert found.title == "SIGTERM did not get past npm of web.1"
+    assert "until then what it had started served" in found.evidence[0]
 
 
 @pytest.mark.parametrize("name", ["fail--wrong-answers", "fail--timeouts"])

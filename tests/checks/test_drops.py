@@ -13,7 +13,7 @@ from harness.checks.requests import TITLES
 from harness.outcome import Outcome
 from tests.checks.build import ONE_CUT, ONE_KILL, ONE_SQUEEZE, STORIES, Story, at, clean_stop, disturb_run, steady_run, stop_run
 
-OP_OUTCOMES = sorted(set(Outcome) - {Outcome.OK, Outcome.REDIRECTED, Outcome.RETRIED, Outcome.STALE, Outcome.REFUSED})
+OP_OUTCOMES = sorted(set(Outcome) - {Outcome.OK, Outcome.REDIRECTED, Outcome.RETRIED, Outcome.RESUMED, Outcome.STALE, Outcome.REFUSED})
 
 
 def book_of(story: Story) -> DropBook:

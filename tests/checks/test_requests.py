@@ -55,11 +55,11 @@ def test_causes_that_differ_in_their_numbers_are_told_for_one_replica() -> None:
         for replica, exit_ms in (("web.1", 702), ("web.2", 703)):
             story.ask(replica, 690, exit_ms, Outcome.CLOSED)
             story.signal(replica, 700)
-            story.exit(replica, exit_ms, 0)
+            story.exit(replica, exit_ms, 1)
 
     found = findings(stop_run(stop))["dropped-in-flight"]
     assert (found.count, found.replica) == (2, "")
-    assert found.cause == "web.1: The process exited with status 0, 2.00 ms after SIGTERM, without waiting for what was in flight."
+    assert found.cause == "web.1: The process exited with status 1, 2.00 ms after SIGTERM, without waiting for what was in flight."
 
 
 def test_a_retry_tells_what_came_before_it() -> None:
