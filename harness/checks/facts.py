@@ -35,10 +35,12 @@ from harness.history import (
     EngineLost,
     Event,
     Exited,
+    Held,
     History,
     Imported,
     Knocked,
     Lagged,
+    LetGo,
     LoadBegan,
     LoadEnded,
     OomKilled,
@@ -711,6 +713,19 @@ class Facts:
         open_streams = rows[self.streaming[rows] & (attempts.reached[rows] >= Reached.BODY) & (attempts.first_ns[rows] > 0)]
         done = np.concatenate((attempts.done_ns[plain], attempts.first_ns[open_streams]))
         return int(done.min()) if len(done) else 0
+
+    @cached_property
+    def held(self) -> dict[str, list[Held]]:
+        """The connections that the harness held, by the replica."""
+        held: dict[str, list[Held]] = defaultdict(list)
+        for event in self.events(Held):
+            held[event.replica].append(event)
+        return dict(held)
+
+    @cached_property
+    def let_go(self) -> dict[str, LetGo]:
+        """When load and harness closed their connections to a replica whose grace was over, by the replica."""
+        return {event.replica: event for event in self.events(LetGo)}
 
     @cached_property
     def faults(self) -> tuple[Fault, ...]:

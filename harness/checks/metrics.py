@@ -16,6 +16,7 @@ import numpy as np
 
 from harness.checks.deaths import died_by_itself, oom_kills_of
 from harness.checks.facts import STOP_PURPOSES, Facts, Fault, Harm, Life
+from harness.checks.held import awaited, dropped_held, held_of, in_flight
 from harness.checks.writes import written
 from harness.clock import NS_PER_S
 from harness.history import CODE, Knocked, LoadBegan, Process
@@ -183,7 +184,7 @@ def _known(statuses: Iterable[int]) -> list[float]:
 
 def _killed_after_grace(facts: Facts, process: str | None) -> list[float]:
     stops = [fault for fault in (*stops_of(facts, process), *early_stops_of(facts, process)) if fault.victim.exited or fault.killed]
-    return [float(sum(fault.killed is not None for fault in stops))] if stops else []
+    return [float(sum(fault.killed is not None or awaited(facts, fault) is not None for fault in stops))] if stops else []
 
 
 def _survivors(facts: Facts, process: str | None) -> list[float]:
@@ -209,6 +210,12 @@ def dropped_knocks(facts: Facts, fault: Fault) -> list[Knocked]:
 def _dropped_knocks(facts: Facts, process: str | None) -> list[float]:
     lagging = [fault for fault in stops_of(facts, process) if fault.signal.lag_s > 0 and fault.victim.knocks]
     return [float(sum(len(dropped_knocks(facts, fault)) for fault in lagging))] if lagging else []
+
+
+def _dropped_held_requests(facts: Facts, process: str | None) -> list[float]:
+    """Counted over stops with a request in flight on a connection that the harness held."""
+    stops = [fault for fault in stops_of(facts, process) if any(in_flight(fault, held) for held in held_of(facts, fault))]
+    return [float(sum(len(dropped_held(facts, fault)) for fault in stops))] if stops else []
 
 
 def _harms_of(facts: Facts, process: str | None) -> list[Harm]:
@@ -315,6 +322,7 @@ SAMPLERS: Final[dict[str, Sampler]] = {
     "killed_after_grace": _killed_after_grace,
     "survivors": _survivors,
     "dropped_knocks": _dropped_knocks,
+    "dropped_held_requests": _dropped_held_requests,
     "died_by_itself": _died_by_itself,
     "failed_starts": _failed_starts,
     "root_replicas": _root_replicas,

@@ -19,6 +19,7 @@ from harness.checks.causes import explain_start, explain_stop
 from harness.checks.deaths import denial, died_by_itself, ended_by_oom, log_of
 from harness.checks.evidence import Start, Stop, last_words
 from harness.checks.facts import Facts, Fault, Life
+from harness.checks.held import awaited
 from harness.checks.metrics import SAMPLERS, early_stops_of, lives_of, stops_of
 from harness.checks.power import bound
 from harness.checks.shells import Swallowed, main_of, manager_of, swallowed
@@ -492,7 +493,7 @@ def _stops(facts: Facts) -> list[Finding]:
     stops = [fault for fault in stops_of(facts, None) if fault.victim.exited]
     if not stops:
         return []
-    killed = sum(fault.killed is not None for fault in stops)
+    killed = sum(fault.killed is not None or awaited(facts, fault) is not None for fault in stops)
     statuses = Counter(f"with {_status(fault.victim.exited.status)}" for fault in stops if fault.victim.exited)
     shares = SAMPLERS["grace_share"](facts, None)
     used = f"; the longest used {percent(max(shares))} of its grace" if shares else ""

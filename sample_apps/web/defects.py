@@ -14,9 +14,11 @@ import errno
 import os
 import resource
 import signal
+import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -363,14 +365,54 @@ def eats_memory() -> GunicornSettings:
     return _on_app(plant)
 
 
+def awaits_idle() -> GunicornSettings:
+    """Plants: after SIGTERM a worker leaves idle connections open and waits until their clients close them, 30 s at most.
+
+    To be found: a stop that lasts until nobody holds a connection any more.
+    """
+
+    def post_worker_init(worker: Any) -> None:
+        worker._stop_reading = lambda _client: None  # noqa: SLF001  the worker is ours
+
+    return {"post_worker_init": post_worker_init}
+
+
+def drops_old_clients() -> GunicornSettings:
+    """Plants: SIGTERM cuts connections with a request of HTTP/1.0, or with another request behind the one that is being answered.
+
+    To be found: both of them, in a stop that answers all that is in flight on other connections.
+    """
+    old: set[Any] = set()
+
+    def post_worker_init(worker: Any) -> None:
+        def begin(number: int, frame: object) -> None:
+            for client in old:
+                with suppress(OSError), client.dup() as same_connection:  # as in worker.py
+                    same_connection.shutdown(socket.SHUT_RDWR)
+            worker.handle_exit(number, frame)
+
+        signal.signal(signal.SIGTERM, begin)
+
+    def pre_request(worker: Any, request: Any) -> None:
+        if request.version == (1, 0) or request.unreader.buf.tell():
+            old.add(worker._handler.client)  # noqa: SLF001  the worker is ours
+
+    def post_request(worker: Any, _request: object, _environ: object, _response: object) -> None:
+        old.discard(worker._handler.client)  # noqa: SLF001  as above
+
+    return {"post_worker_init": post_worker_init, "pre_request": pre_request, "post_request": post_request}
+
+
 DEFECTS: dict[str, Callable[[], GunicornSettings]] = {
     "accepts-then-drops": accepts_then_drops,
+    "awaits-idle": awaits_idle,
     "crashes": crashes,
     "crashes-while-stopping": crashes_while_stopping,
     "cuts-bodies": cuts_bodies,
     "dies-on-sigterm": dies_on_sigterm,
     "drops-kept-connections": drops_kept_connections,
     "drops-new-connections": drops_new_connections,
+    "drops-old-clients": drops_old_clients,
     "eats-memory": eats_memory,
     "errors-while-draining": errors_while_draining,
     "exits-before-workers": exits_before_workers,
