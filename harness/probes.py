@@ -4,19 +4,21 @@ Whether a port is open is seen from the kernel's socket table where the engine c
 is asked over HTTP as a load balancer would. After a signal two watchers look on: one notes the instant at which the listener closed
 and how many connections waited in its accept queue, the other one knocks on a new connection every 20 ms and notes whether it was
 refused, served, rejected, reset or left hanging.
+
+An app that speaks TLS is asked with TLS. A connection counts as made when the handshake is over, so a knock that ends before that was
+refused: nothing was sent that could be lost.
 """
 
 from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
-
-import requests
 
 from harness.clock import NS_PER_S
 from harness.engines.base import Listening, Replica, TellsHealth
@@ -24,6 +26,7 @@ from harness.errors import TargetError
 from harness.history import Knocked, PhaseReached
 from harness.scenario import Healthcheck
 from harness.stage import Stage
+from harness.tls import Tls, in_words
 from harness.units import Duration
 
 LOOK_EVERY_S: Final = 0.001
@@ -122,9 +125,12 @@ def _ask(stage: Stage, replica: Replica, healthcheck: Healthcheck) -> _Asked:
     told = stage.engine.healthy(replica) if isinstance(stage.engine, TellsHealth) else None
     if told is not None:
         return _Asked(healthy=told, why=_OWN_CHECK)
+    tls = stage.scenario.target[replica.process].spoken_tls
     match healthcheck.kind:
         case "http":
-            return _ask_http(replica, healthcheck)
+            return _ask_http(replica, healthcheck, tls)
+        case "tcp" if tls is not None:
+            return _shake_hands(replica, healthcheck, tls)
         case "log":
             pattern = healthcheck.log or ""
             return _Asked(healthy=stage.engine.log_matches(replica, pattern), why=f"no line of its log matched {pattern!r}")
@@ -132,16 +138,52 @@ def _ask(stage: Stage, replica: Replica, healthcheck: Healthcheck) -> _Asked:
             return _Asked(healthy=True, why="")
 
 
-def _ask_http(replica: Replica, healthcheck: Healthcheck) -> _Asked:
+class _Connection(http.client.HTTPConnection):
+    """A connection straight to a replica, with TLS where it speaks that; no proxy of the environment stands between."""
+
+    def __init__(self, replica: Replica, timeout_s: float, tls: Tls | None) -> None:
+        super().__init__(replica.host, replica.port, timeout=timeout_s)
+        self._tls = tls
+
+    def connect(self) -> None:
+        """Connect and shake hands."""
+        super().connect()
+        if self._tls is not None:
+            self.sock = self._tls.context.wrap_socket(self.sock, server_hostname=self._tls.name_at(self.host))
+
+
+def _ask_http(replica: Replica, healthcheck: Healthcheck, tls: Tls | None) -> _Asked:
     path = healthcheck.http or "/"
-    with requests.Session() as session:
-        session.trust_env = False  # no proxy of the environment stands between us and our own replica
+    with closing(_Connection(replica, healthcheck.timeout.s, tls)) as connection:
         try:
-            url = f"http://{replica.host}:{replica.port}{path}"
-            answer = session.get(url, timeout=healthcheck.timeout.s, allow_redirects=False, headers={"Connection": "close"})
-        except requests.RequestException as error:
-            return _Asked(healthy=False, why=f"GET {path} got no answer: {type(error).__name__}")
-    return _Asked(healthy=200 <= answer.status_code < 400, why=f"GET {path} was answered with {answer.status_code}")
+            connection.request("GET", path, headers={"Connection": "close"})
+            with connection.getresponse() as answer:
+                answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            return _Asked(healthy=False, why=f"GET {path} got no answer: {_reason(error)}")
+    return _Asked(healthy=200 <= answer.status < 400, why=f"GET {path} was answered with {answer.status}")
+
+
+def _shake_hands(replica: Replica, healthcheck: Healthcheck, tls: Tls) -> _Asked:
+    with closing(_Connection(replica, healthcheck.timeout.s, tls)) as connection:
+        try:
+            connection.connect()
+        except OSError as error:
+            return _Asked(healthy=False, why=f"its port took a connection and no TLS handshake was done: {_reason(error)}")
+    return _Asked(healthy=True, why="")
+
+
+def _reason(error: OSError | http.client.HTTPException) -> str:
+    """What went wrong, in words.
+
+    Raises:
+        NotHealthyError: A certificate was refused, which no patience mends.
+    """
+    if isinstance(error, ssl.SSLCertVerificationError):
+        raise NotHealthyError("never-healthy", in_words(error))
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return in_words(error)
+    return type(error).__name__
 
 
 def listener_watch(stage: Stage, replica: Replica) -> Callable[[threading.Event], None]:
@@ -186,7 +228,7 @@ def _knock(stage: Stage, replica: Replica, path: str) -> str:
     """
     if replica.vanishes and stage.engine.wait_exit(replica, 0) is not None:
         return "refused"
-    result = knock(replica, path)
+    result = knock(replica, path, stage.scenario.target[replica.process].spoken_tls)
     if result == "reset" and not replica.refuses:
         seen = stage.engine.listening(replica)
         return "" if seen is None else result if seen.open else "refused"
@@ -194,9 +236,9 @@ def _knock(stage: Stage, replica: Replica, path: str) -> str:
     return "refused" if gone is not None else result
 
 
-def knock(replica: Replica, path: str) -> str:
+def knock(replica: Replica, path: str, tls: Tls | None = None) -> str:
     """Ask once on a new connection: ``refused``, ``served``, ``rejected``, ``reset`` or ``hung``."""
-    connection = http.client.HTTPConnection(replica.host, replica.port, timeout=HUNG_AFTER_S)
+    connection = _Connection(replica, HUNG_AFTER_S, tls)
     with closing(connection):
         try:
             connection.connect()

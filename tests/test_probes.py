@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -18,9 +19,11 @@ from harness.clock import NS_PER_S, FakeClock
 from harness.engines.base import Engine, Exit, Listening, Replica
 from harness.history import PhaseReached
 from harness.probes import LOOK_EVERY_S, NotHealthyError, knock, wait_healthy
-from harness.scenario import Healthcheck
+from harness.scenario import Healthcheck, ProcessType
 from harness.stage import Stage
+from harness.tls import tls_with
 from harness.units import Duration
+from tests.load.servers import CERTIFICATE, server_context
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
@@ -78,6 +81,33 @@ def test_a_knock_on_a_closed_port_is_refused() -> None:
         assert knock(replica(taken.getsockname()[1]), "/") == "refused"
 
 
+def over_tls(serve: Callable[[socket.socket], None]) -> Callable[[socket.socket], None]:
+    """What a server does on a connection after its handshake."""
+
+    def shake_and_serve(peer: socket.socket) -> None:
+        with server_context().wrap_socket(peer, server_side=True) as secure:
+            serve(secure)
+
+    return shake_and_serve
+
+
+@pytest.mark.parametrize(
+    ("serve", "told"),
+    [
+        (over_tls(answers(OK)), "served"),
+        (over_tls(answers(BUSY)), "rejected"),
+        (over_tls(resets), "reset"),
+        (over_tls(closes), "reset"),
+        (resets, "refused"),
+        (closes, "refused"),
+        (answers(OK), "refused"),
+    ],
+)
+def test_a_knock_over_tls_is_refused_until_the_handshake_is_over(serve: Callable[[socket.socket], None], told: str) -> None:
+    with server(serve) as port:
+        assert knock(replica(port), "/", tls_with("", "")) == told
+
+
 @pytest.mark.slow
 def test_a_knock_that_nobody_answers_hangs() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:  # accepted by the kernel, never by anybody else
@@ -114,13 +144,14 @@ class Stub:
 class Wait:
     """One call of `wait_healthy` on a fake clock, with what it recorded and raised."""
 
-    def __init__(self, engine: Stub, healthcheck: object, at: Replica) -> None:
+    def __init__(self, engine: Stub, healthcheck: object, at: Replica, *, tls: object = None) -> None:
         self.clock = FakeClock(start_ns=at.at_ns)
         self.events: list[PhaseReached] = []
         self.error: NotHealthyError | None = None
         unused: Any = None
+        scenario: Any = SimpleNamespace(target={"web": ProcessType.model_validate({"command": "a", "tls": tls})})
         stage = Stage(
-            scenario=unused,
+            scenario=scenario,
             clock=self.clock,
             dice=unused,
             engine=cast("Engine", engine),
@@ -129,6 +160,7 @@ class Wait:
             background=unused,
             tell=unused,
             note=unused,
+            inner=unused,
         )
         try:
             wait_healthy(stage, at, Healthcheck.model_validate(healthcheck))
@@ -199,6 +231,38 @@ def test_a_health_check_without_an_answer_is_never_healthy() -> None:
     assert detail.startswith("GET /healthz got no answer: Connect")
 
 
+@pytest.mark.parametrize("healthcheck", ["/healthz", "tcp"])
+@pytest.mark.parametrize("tls", [True, {"ca": str(CERTIFICATE)}, {"ca": str(CERTIFICATE), "server_name": "localhost"}])
+def test_an_app_that_speaks_tls_is_asked_with_tls(healthcheck: str, tls: object) -> None:
+    with web_server(200, secure=True) as port:
+        waited = Wait(Stub(), healthcheck, replica(port), tls=tls)
+    assert waited.error is None
+    assert waited.phases == ["listening", "healthy"]
+
+
+@pytest.mark.parametrize("healthcheck", ["/healthz", "tcp"])
+def test_a_certificate_that_is_refused_is_told_at_once_and_once(healthcheck: str) -> None:
+    with web_server(200, secure=True) as port:
+        waited = Wait(Stub(), healthcheck, replica(port), tls={"ca": str(CERTIFICATE), "server_name": "elsewhere"})
+    reason, detail = waited.why
+    assert reason == "never-healthy"
+    assert detail.startswith("its certificate was refused: Hostname mismatch")
+    assert "server_name" in detail
+    assert waited.clock.now_ns() == replica(port).at_ns
+
+
+@pytest.mark.parametrize(
+    ("healthcheck", "told"),
+    [("/healthz", "GET /healthz got no answer: "), ("tcp", "its port took a connection and no TLS handshake was done: ")],
+)
+def test_an_app_without_the_tls_that_was_promised_is_told(healthcheck: str, told: str) -> None:
+    check = {"http": "/healthz"} if healthcheck != "tcp" else {"tcp": True}
+    with server(answers(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")) as port:
+        waited = Wait(Stub(), check | {"start_period": "1ms", "interval": "1m"}, replica(port), tls=True)
+    assert waited.why[1].startswith(told + "it does not speak TLS as it should (")
+    assert "remove tls:" in waited.why[1]
+
+
 def test_no_proxy_of_the_environment_stands_before_a_replica(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
@@ -244,7 +308,7 @@ def test_where_the_engine_cant_see_a_port_it_is_tried() -> None:
 
 
 @contextmanager
-def web_server(status: int) -> Iterator[int]:
+def web_server(status: int, *, secure: bool = False) -> Iterator[int]:
     """A server that answers each request with ``status``, on a thread of its own."""
 
     class Answer(BaseHTTPRequestHandler):
@@ -257,7 +321,13 @@ def web_server(status: int) -> Iterator[int]:
         def log_message(self, *words: object) -> None:
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as listening:
+    class Quiet(ThreadingHTTPServer):
+        def handle_error(self, request: object, client_address: object) -> None:
+            """Say nothing of clients that refused the certificate."""
+
+    with Quiet(("127.0.0.1", 0), Answer) as listening:
+        if secure:
+            listening.socket = server_context().wrap_socket(listening.socket, server_side=True)
         thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         yield listening.server_address[1]
