@@ -150,8 +150,8 @@ OF_DROPS: Final[tuple[Cause[Drops], ...]] = (
         needs="the main process is a reloader or a process manager by its command line, and they ended with it",
         fits=behind_reloader,
         cause=lambda drops: (
-            f"The main process is {manager_of(main_of(drops.life))}, which got {signal_of(drops)} in place of the app and ended it as "
-            f"well: it {exit_words(drops)}."
+            f"The main process is {manager_of(main_of(drops.life))} and not the server: it got {signal_of(drops)} and "
+            f"{exit_words(drops)}, while the server still had them to answer."
         ),
         cure=NO_MANAGER,
     ),
@@ -423,13 +423,6 @@ OF_STOPS: Final[tuple[Cause[Stop], ...]] = (
     ),
     Cause(
         name="signal-not-forwarded",
-        needs="the main process is a reloader or a process manager by its command line, and what it started holds the port and went on",
-        fits=evidence.by("manager"),
-        cause=evidence.manager_words,
-        cure=NO_MANAGER,
-    ),
-    Cause(
-        name="signal-not-forwarded",
         needs="process 1 of a container does not hold the port, and its child, which does, served until SIGKILL",
         fits=evidence.by("init"),
         cause=lambda stop: (
@@ -437,6 +430,13 @@ OF_STOPS: Final[tuple[Cause[Stop], ...]] = (
             f"{evidence.name_of(stop)} on to it."
         ),
         cure="Let process 1 hand its signals on, or let it become the app (exec); an init such as tini (init: true) does so for one child.",
+    ),
+    Cause(
+        name="killed-after-grace",
+        needs="the main process is a reloader or a process manager by its command line, and new connections were served until SIGKILL",
+        fits=lambda stop: evidence.managed(stop) and evidence.ignored(stop),
+        cause=evidence.manager_words,
+        cure=NO_MANAGER,
     ),
     Cause(
         name="killed-after-grace",
@@ -475,6 +475,13 @@ OF_STOPS: Final[tuple[Cause[Stop], ...]] = (
         fits=lambda _: True,
         cause=lambda stop: f"The stop that {evidence.name_of(stop)} began did not come to its end.",
         cure="Bound the stop inside the app below stop_grace_period, or raise that; the last log lines may show what it waited for.",
+    ),
+    Cause(
+        name="survivors",
+        needs="the main process is a reloader or a process manager by its command line, and a process that outlived it holds the port",
+        fits=lambda stop: evidence.managed(stop) and evidence.port_kept(stop),
+        cause=evidence.manager_words,
+        cure=NO_MANAGER,
     ),
     Cause(
         name="survivors",

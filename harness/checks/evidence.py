@@ -345,9 +345,16 @@ def port_words(stop: Stop) -> str:
     )
 
 
+def managed(stop: Stop) -> bool:
+    """A reloader or a process manager is the main process, by its command line."""
+    return bool(manager_of(main_of(stop.life)))
+
+
 def manager_words(stop: Stop) -> str:
-    """Which program got the signal."""
-    return f"The main process is {manager_of(main_of(stop.life))}, which did not hand {name_of(stop)} on to the app that it started."
+    """Which program got the signal, and what went on."""
+    held = [f"pid {process.pid} ({process.command})" for event in stop.life.survived for process in event.processes if process.listening]
+    went_on = f"ended, and {listed(held)}, which holds the port, went on" if held else "was there until SIGKILL, and so was what served"
+    return f"The main process is {manager_of(main_of(stop.life))} and not the server: it got {name_of(stop)} and {went_on}."
 
 
 def last_words(life: Life) -> str:

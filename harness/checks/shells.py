@@ -3,7 +3,7 @@
 Three ways lead there. A command in shell form runs under ``sh -c``, and a shell does not pass signals on to what it waits for. A start
 script that ends with the app's command instead of ``exec`` and that command stays process 1 of its container, with the app as its child.
 So does any other program that starts the app, waits for it, and does not hand signals on; it shows by not holding the port itself, while
-who does goes on serving as if nothing had happened. Reloaders and process managers are known by name, in containers or not.
+who does goes on serving as if nothing had happened.
 What process 1 is comes from the container itself where there is one, because an image's own command is in no scenario.
 """
 
@@ -44,13 +44,10 @@ _INIT_ENDS: Final = " -- "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swallowed:
-    """A stop that ended in a shell that runs a ``command`` or a ``script``, in a known ``manager``, or in another ``init``.
-
-    ``proof`` says what shows it.
-    """
+    """A stop that ended in a shell that runs a ``command`` or a ``script``, or in another ``init``; ``proof`` says what shows it."""
 
     fault: Fault
-    by: Literal["command", "script", "manager", "init"]
+    by: Literal["command", "script", "init"]
     proof: str
 
 
@@ -70,8 +67,6 @@ def swallowed(facts: Facts) -> list[Swallowed]:
         proof = _proof(fault) if by else ""
         if by and proof:
             found.append(Swallowed(fault=fault, by=by, proof=proof))
-        elif not by and manager_of(main_of(fault.victim)) and (proof := _proof_of_manager(fault)):
-            found.append(Swallowed(fault=fault, by="manager", proof=proof))
         elif not by and (proof := _proof_of_init(fault)):
             found.append(Swallowed(fault=fault, by="init", proof=proof))
     return found
@@ -91,19 +86,6 @@ def went_on_serving(fault: Fault) -> bool:
     """The victim had to be killed, and the last knock before that was served."""
     before = [knock for knock in fault.victim.knocks if fault.killed and knock.done_ns <= fault.killed.at_ns]
     return bool(before) and before[-1].result == "served"
-
-
-def _proof_of_manager(fault: Fault) -> str:
-    """What shows that a manager kept the signal to itself: what it had started went on without it, or until SIGKILL."""
-    life, manager = fault.victim, manager_of(main_of(fault.victim))
-    if went_on_serving(fault):
-        return f"{manager} was killed at the end of the grace of {span(fault.signal.grace_s)}, and until then what it had started served"
-    left = [process.command for event in life.survived for process in event.processes if process.listening]
-    cut = [process.command for process in life.cut_off.processes if process.listening] if life.cut_off else []
-    if not left and not cut:
-        return ""
-    then = f"{listed(left)} went on" if left else f"the end of process 1 killed {listed(cut)}"
-    return f"{manager} ended {span(fault.exit_s or 0.0)} after {fault.signal.signal}, and {then}, which holds the port"
 
 
 def _proof_of_init(fault: Fault) -> str:

@@ -22,7 +22,7 @@ from harness.checks.facts import Facts, Fault, Life
 from harness.checks.held import awaited
 from harness.checks.metrics import SAMPLERS, early_stops_of, lives_of, stops_of
 from harness.checks.power import bound
-from harness.checks.shells import Swallowed, main_of, manager_of, swallowed
+from harness.checks.shells import Swallowed, main_of, swallowed
 from harness.checks.wording import count, listed, only, percent, some, span, tally
 from harness.clock import NS_PER_S
 from harness.history import History
@@ -211,14 +211,12 @@ def _status(status: int) -> str:
 _SHELL_NAMES: Final = {
     "command": "signal-swallowed-by-shell",
     "script": "signal-not-forwarded",
-    "manager": "signal-not-forwarded",
     "init": "signal-not-forwarded",
 }
 
 _SHELL_TITLES: Final = {
     "command": "{signal} did not get past the shell of {replicas}",
     "script": "{signal} did not get past the start script of {replicas}",
-    "manager": "{signal} did not get past {manager} of {replicas}",
     "init": "{signal} did not get past process 1 of {replicas}",
 }
 
@@ -228,14 +226,14 @@ def _shell_findings(facts: Facts, shells: Sequence[Swallowed]) -> list[Finding]:
     for by in dict.fromkeys(each.by for each in shells):
         mine = [each for each in shells if each.by == by]
         faults = [each.fault for each in mine]
-        name, manager = _SHELL_NAMES[by], manager_of(main_of(faults[0].victim))
+        name = _SHELL_NAMES[by]
         cause, cure = explain_stop(name, Stop(facts=facts, fault=faults[0], swallowed=mine[0]))
         findings.append(
             Finding(
                 check=CHECK,
                 name=name,
                 verdict=Verdict.FAIL,
-                title=_SHELL_TITLES[by].format(signal=faults[0].signal.signal, replicas=_victims(faults), manager=manager),
+                title=_SHELL_TITLES[by].format(signal=faults[0].signal.signal, replicas=_victims(faults)),
                 evidence=some([_shell_proof(each) for each in mine]),
                 cause=cause,
                 cure=cure,
