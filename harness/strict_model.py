@@ -146,6 +146,8 @@ def _sentence(detail: ErrorDetails, path: tuple[str | int, ...]) -> str:
             words = f"must be at {'least' if 'ge' in limits else 'most'} {limits.get('ge', limits.get('le'))}, not {got}"
         case "too_short" | "string_too_short":
             words = "must not be empty"
+        case "too_long":
+            words = f"must not hold more than {limits['max_length']}, and has {len(got)}"
         case "string_too_long":
             words = f"must not be longer than {limits['max_length']} characters, and has {len(str(got))}"
         case "literal_error":

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -17,6 +18,8 @@ from harness.errors import ExitCode, NothingSelectedError, ScenarioError, UsageE
 from harness.scenario import (
     STEP_KINDS,
     Build,
+    Chaos,
+    CrashLoop,
     CutNetwork,
     Healthcheck,
     Kill,
@@ -24,18 +27,24 @@ from harness.scenario import (
     Pause,
     ProcessType,
     Request,
+    Restart,
     RollingRestart,
     Routing,
     Scale,
     Scenario,
+    Signal,
     SqueezeMemory,
     Steady,
     Step,
     Terminate,
+    TerminateAtStart,
+    Together,
     Volume,
     find_scenarios,
     load_scenario,
+    nested,
 )
+from harness.scenario.choice import Choice, share_of, words_of
 from harness.scenario.container import CAPABILITIES
 from harness.scenario.files import SUFFIXES
 from harness.scenario.load import METHODS, USERS_OF_AN_OPEN_MODEL
@@ -150,7 +159,7 @@ def test_json_of_a_scenario_spells_values_as_a_file_does(good: Scenario) -> None
         },
         "repeat": 5,
     }
-    assert dumped["steps"][5] == {"scale": {"web": 5, "worker": 0}, "repeat": 1}
+    assert dumped["steps"][5] == {"scale": {"web": 5, "worker": 0}}
     assert dumped["load"]["requests"][1]["request"] == "POST /items"
     assert dumped["expect"] == ["web.startup_time p(95) < 2s", "exit_status in (0, 143)"]
 
@@ -253,12 +262,69 @@ def test_process_types_start_after_what_they_depend_on() -> None:
         ({"pause": {"replica": 2, "for": "500ms"}}, Pause.model_validate({"replica": 2, "for": "500ms"})),
         ({"cut_network": "oldest"}, CutNetwork(replica="oldest")),
         ({"squeeze_memory": {"to": "32MB"}}, SqueezeMemory.model_validate({"to": "32m"})),
+        ({"terminate": "30%"}, Terminate(replica="30%")),
+        ({"terminate": [1, 3]}, Terminate(replica=(1, 3))),
+        ({"kill": {"replica": "half", "when": "just-accepted"}}, Kill(replica="half", when="just-accepted")),
+        ({"terminate": {"signal": "int", "again": "200ms"}}, Terminate(signal="SIGINT", again=Duration.parse("200ms"))),
+        ({"restart": {"signal": "SIGKILL", "scope": "main"}}, Restart(signal="SIGKILL", scope="main")),
+        ({"rolling_restart": {"at_a_time": 2}}, RollingRestart(at_a_time=2)),
+        ({"signal": "hup"}, Signal.model_validate({"name": "SIGHUP"})),
+        ({"signal": {"name": "HUP", "for": "1s", "scope": "all"}}, Signal.model_validate({"name": "SIGHUP", "for": "1s", "scope": "all"})),
+        ({"terminate_at_start": None}, TerminateAtStart(at="ready")),
+        ({"terminate_at_start": "any"}, TerminateAtStart(at="any")),
+        ({"terminate_at_start": "100ms"}, TerminateAtStart(at=Duration.parse("100ms"))),
+        ({"crash_loop": None}, CrashLoop()),
+        ({"crash_loop": 2}, CrashLoop(replica=2)),
+        ({"crash_loop": {"times": 3, "after": "1s"}}, CrashLoop(times=3, after=Duration.parse("1s"))),
+        (
+            {"together": [{"rolling_restart": None}, {"scale": {"web": 5}}]},
+            Together((Step(rolling_restart=RollingRestart()), Step(scale=Scale({"web": 5})))),
+        ),
+        (
+            {"chaos": {"for": "2s", "every": "1s", "of": ["kill", "scale", {"terminate": "half"}]}},
+            Chaos.model_validate(
+                {"for": "2s", "every": "1s", "of": [Step(kill=Kill()), "scale", Step(terminate=Terminate(replica="half"))]}
+            ),
+        ),
     ],
 )
 def test_a_step_has_one_kind_and_its_options(written: dict[str, object], options: object) -> None:
     step = Step.model_validate(written)
     assert (step.kind, step.options) == (next(iter(written)), options)
     assert Step.model_validate_json(step.model_dump_json()) == step
+    assert Step.model_validate(yaml.safe_load(yaml.safe_dump(step.model_dump(mode="json")))) == step
+
+
+@pytest.mark.parametrize("beside", [{"repeat": 3}, {"at": "12s"}, {}])
+def test_what_stands_beside_a_step_reads_back_too(beside: dict[str, object]) -> None:
+    step = Step.model_validate({"kill": "any", **beside})
+    assert Step.model_validate_json(step.model_dump_json()) == step
+    assert set(step.model_dump(mode="json")) == {"kill", *beside}
+
+
+def test_steps_are_found_in_steps() -> None:
+    parts = [{"kill": "any"}, {"together": [{"steady": "1s"}, {"scale": {"web": 2}}]}]
+    drawn = ["terminate", "scale", {"pause": {}}]
+    scenario = Scenario.model_validate(minimal(steps=[{"together": parts}, {"chaos": {"for": "2s", "every": "1s", "of": drawn}}]))
+    found = ["together", "kill", "together", "steady", "scale", "chaos", "terminate", "pause"]
+    assert [step.kind for step in nested(scenario.steps)] == found
+
+
+@pytest.mark.parametrize(
+    ("choice", "share", "words"),
+    [
+        ("half", 0.5, "half at once"),
+        ("30%", 0.3, "30% at once"),
+        ("100%", 1.0, "100% at once"),
+        ("all", None, "all at once"),
+        ("each", None, "each"),
+        (3, None, "replica 3"),
+        ((1, 3), None, "replicas 1, 3 at once"),
+    ],
+)
+def test_a_choice_may_be_a_share_and_is_told_in_words(choice: Choice, share: float | None, words: str) -> None:
+    assert share_of(choice) == share
+    assert words_of(choice) == words
 
 
 @pytest.mark.parametrize(
@@ -273,6 +339,16 @@ def test_a_step_has_one_kind_and_its_options(written: dict[str, object], options
         ({"pause": {"process": "worker", "when": "any", "for": "500ms"}}, "pause any of worker for 500ms"),
         ({"cut_network": {"replica": 1}, "repeat": 2}, "cut network of replica 1 for 2s, 2 times"),
         ({"squeeze_memory": {"replica": "newest", "to": "1.5g"}}, "squeeze memory of newest to 1536m for 2s"),
+        ({"kill": {"replica": "half", "when": "idle"}, "at": "3s"}, "kill half at once, idle, not before 3s of load"),
+        ({"terminate": {"signal": "int", "again": "200ms"}}, "terminate any, with SIGINT, again after 200ms"),
+        ({"restart": {"signal": "KILL", "when": "mid-response"}}, "restart any by SIGKILL, mid-response"),
+        ({"rolling_restart": {"at_a_time": 2, "signal": "QUIT"}}, "rolling restart, stop-first, 2 at a time, with SIGQUIT"),
+        ({"signal": {"name": "hup", "replica": [1, 2]}}, "signal SIGHUP to replicas 1, 2 at once"),
+        ({"terminate_at_start": None}, "terminate a new replica just before it is ready"),
+        ({"terminate_at_start": {"process": "worker", "at": "1s"}}, "terminate a new replica of worker 1s after it was asked for"),
+        ({"crash_loop": {"times": 3}}, "crash loop of any, 3 kills, each while it starts"),
+        ({"together": [{"kill": 1}, {"scale": {"web": 2}}]}, "together: kill replica 1; scale web to 2"),
+        ({"chaos": {"for": "6s", "every": "500ms", "of": ["kill", "scale"]}}, "chaos for 6s, every 500ms: kill any, scale"),
     ],
 )
 def test_a_step_says_in_words_what_it_does(written: object, text: str) -> None:
@@ -659,6 +735,13 @@ PLAIN = st.recursive(
                     "json",
                     "kill",
                     "scale",
+                    "signal",
+                    "terminate_at_start",
+                    "crash_loop",
+                    "together",
+                    "chaos",
+                    "of",
+                    "at",
                     "steady",
                     "process",
                     "replica",

@@ -78,8 +78,15 @@ def _signal_name(written: object) -> str:
 SignalName = Annotated[str, PlainValidator(_signal_name), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9]+$"})]
 
 
-def _is_uncatchable(written: object) -> bool:
-    return isinstance(written, str) and written.upper().removeprefix("SIG") in ("KILL", "STOP")
+def _bare(written: object) -> str:
+    """A signal as it was written, in capitals and without SIG."""
+    return written.upper().removeprefix("SIG") if isinstance(written, str) else ""
+
+
+def _uncatchable(written: object, instead: Mapping[str, str]) -> Iterator[Complaint]:
+    """A signal that nothing can handle is no order to stop; ``instead`` names the steps that send it."""
+    if (signal := _bare(written)) in instead:
+        yield Complaint(("signal",), f"SIG{signal} can't be caught, so nothing stops in order on it; use the step {instead[signal]}")
 
 
 START_MOMENTS: Final = ("ready", "any")
@@ -199,8 +206,7 @@ class Terminate(_Stopping, _Ordered):
     def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
         """A signal that nothing can handle is no order."""
         yield from super().contradictions(long)
-        if _is_uncatchable(long.get("signal")):
-            yield Complaint(("signal",), f"{long['signal']} can't be caught, so nothing stops in order on it; use the step kill")
+        yield from _uncatchable(long.get("signal"), {"KILL": "kill", "STOP": "pause"})
 
 
 class Kill(_Stopping):
@@ -228,7 +234,7 @@ class Restart(_Stopping, _Ordered):
     def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
         """SIGKILL comes once, and SIGSTOP stops nothing."""
         yield from super().contradictions(long)
-        signal = str(long.get("signal", "")).upper().removeprefix("SIG")
+        signal = _bare(long.get("signal"))
         if signal == "STOP":
             yield Complaint(("signal",), "SIGSTOP freezes and does not end; use the step pause")
         if signal == "KILL" and long.get("again") is not None:
@@ -266,8 +272,7 @@ class RollingRestart(_Aimed, _Lagging, _Ordered):
     def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
         """As for terminate."""
         yield from super().contradictions(long)
-        if _is_uncatchable(long.get("signal")):
-            yield Complaint(("signal",), f"{long['signal']} can't be caught, so nothing stops in order on it; use the step kill")
+        yield from _uncatchable(long.get("signal"), {"KILL": "kill", "STOP": "pause"})
 
 
 class Signal(_Choosing, _Aimed):
@@ -297,7 +302,7 @@ class Signal(_Choosing, _Aimed):
     def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
         """Two signals have steps of their own."""
         for name, step in (("KILL", "kill"), ("STOP", "pause")):
-            if str(long.get("name", "")).upper().removeprefix("SIG") == name:
+            if _bare(long.get("name")) == name:
                 yield Complaint(("name",), f"nothing lives through SIG{name} by its own doing; use the step {step}")
 
     @model_serializer(mode="wrap")
@@ -346,6 +351,12 @@ class TerminateAtStart(_Ordered):
         if written is None:
             return {}
         return written if isinstance(written, Mapping) else {"at": written}
+
+    @classmethod
+    def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
+        """As for terminate."""
+        yield from super().contradictions(long)
+        yield from _uncatchable(long.get("signal"), {"KILL": "crash_loop", "STOP": "pause"})
 
 
 class CrashLoop(_Choosing):

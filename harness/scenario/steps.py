@@ -6,14 +6,17 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, TypeAlias
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     RootModel,
     SerializerFunctionWrapHandler,
-    WithJsonSchema,
     model_serializer,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from harness.scenario.choice import words_of
 from harness.scenario.options import (
@@ -64,22 +67,40 @@ VICTIM_STEPS: Final = (
 WITHOUT_MOMENT: Final = ("terminate_at_start", "crash_loop")
 """Those of them that take what they find, without a word on what the victim is doing."""
 
-BARE: Final = (*VICTIM_STEPS, "scale")
+INCOMPLETE: Final[Mapping[str, str]] = {"signal": "signal: SIGHUP", "squeeze_memory": "squeeze_memory: {to: 32m}"}
+"""Those of them that have a key without a default, with how each is written."""
+
+BARE: Final = (*(kind for kind in VICTIM_STEPS if kind not in INCOMPLETE), "scale")
 """What a chaos step may name by its word alone."""
 
+_PARTS_LACK: Final = ("chaos", "repeat", "at")
+"""Keys that have no meaning in a step of a step."""
+
 MOST_DRAWS: Final = 10_000
+
+
+def _at_least_two(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    if len(steps) == 1:
+        raise MistakeError("needs at least two steps; a single one needs no together")
+    return steps
 
 
 class Together(RootModel[tuple["Step", ...]]):
     """Do several steps at the same time; the step is over when all of them are."""
 
-    model_config = ConfigDict(frozen=True, strict=True)
-    root: Annotated[tuple[Step, ...], Field(min_length=2, max_length=20), AsTuple] = Field(description="the steps")
+    model_config = ConfigDict(frozen=True, strict=True, json_schema_extra={"minItems": 2})
+    root: Annotated[tuple[Step, ...], Field(min_length=1, max_length=20), AfterValidator(_at_least_two), AsTuple] = Field(
+        description="the steps"
+    )
 
     @property
     def steps(self) -> tuple[Step, ...]:
         """The steps."""
         return self.root
+
+
+def _example_of(kind: str) -> str:
+    return f"; write for example {INCOMPLETE[kind]}" if kind in INCOMPLETE else ""
 
 
 def _item(written: object) -> object:
@@ -88,6 +109,8 @@ def _item(written: object) -> object:
         return written
     if written in BARE:
         return {written: {}}
+    if written in INCOMPLETE:
+        raise MistakeError(f"{quoted(written)} does not say enough; write for example {{{INCOMPLETE[written]}}}")
     raise MistakeError(f"{quoted(written)} is no step that can be drawn{did_you_mean(written, BARE)}; there are {all_of(BARE)}")
 
 
@@ -123,7 +146,7 @@ class Chaos(Part):
             yield Complaint(("every",), f"more than {MOST_DRAWS} steps would be drawn; draw less often")
         items = long.get("of")
         for index, item in enumerate(items if isinstance(items, list | tuple) else []):
-            for key in ("chaos", "repeat", "at"):
+            for key in _PARTS_LACK:
                 if isinstance(item, Mapping) and key in item:
                     yield Complaint(("of", index, key), f"{key} has no meaning in a step that is drawn", "key")
 
@@ -243,7 +266,7 @@ class Step(Part):
         if not isinstance(written, Mapping):
             return written
         if set(written) <= {*STEP_KINDS, *_BESIDE} and len(set(written) & set(STEP_KINDS)) == 1:
-            return {key: {} if value is None and key in VICTIM_STEPS else value for key, value in written.items()}
+            return {key: {} if value is None and key in BARE and key != "scale" else value for key, value in written.items()}
         return written
 
     @classmethod
@@ -257,8 +280,13 @@ class Step(Part):
             )
         elif not given and not unknown:
             empty = next((kind for kind in STEP_KINDS if kind in long), None)
-            what = f"{empty} needs a value" if empty else f"which step? There are {all_of(STEP_KINDS)}"
+            what = f"{empty} needs a value{_example_of(empty)}" if empty else f"which step? There are {all_of(STEP_KINDS)}"
             yield Complaint((empty,) if empty else (), what, "key")
+        parts = long.get("together")
+        for index, part in enumerate(parts if isinstance(parts, list | tuple) else []):
+            for key in _PARTS_LACK:
+                if isinstance(part, Mapping) and key in part:
+                    yield Complaint(("together", index, key), f"{key} has no meaning in a step that is done together with others", "key")
         repeat = long.get("repeat", 1)
         if long.get("at") is not None and isinstance(repeat, int) and repeat > 1:
             yield Complaint(("at",), "a step that is repeated has no one time at which it begins; write the step several times", "key")
@@ -287,11 +315,16 @@ class Step(Part):
         return words + (f", {self.repeat} times" if self.repeat > 1 else "")
 
 
-Item = Annotated[
-    str | Step,
-    BeforeValidator(_drawn),
-    WithJsonSchema({"anyOf": [{"enum": list(BARE)}, {"$ref": "#/definitions/Step"}]}),
-]
+class _WordsOrStep:
+    """Has the JSON Schema name the words that there are, where the type says only that there are words."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        words, step = handler(core)["anyOf"]
+        del words["type"]
+        return {"anyOf": [words | {"enum": list(BARE)}, step]}
+
+
+Item = Annotated[str | Step, BeforeValidator(_drawn), _WordsOrStep()]
 
 STEP_KINDS: Final = tuple(name for name in Step.model_fields if name not in _BESIDE)
 """The names of all steps."""

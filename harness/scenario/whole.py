@@ -12,7 +12,7 @@ from harness.scenario.load import Load
 from harness.scenario.options import RollingRestart, Routing
 from harness.scenario.steps import VICTIM_STEPS, WITHOUT_MOMENT, OfOneProcess, Step, Stop
 from harness.scenario.target import Healthcheck, ProcessType
-from harness.scenario.values import MAX_REPLICAS, ZERO, FindingName, Line, ProcessName
+from harness.scenario.values import ZERO, FindingName, Line, ProcessName
 from harness.strict_model import AsTuple, Complaint, Part, Place
 from harness.threshold import Threshold, parse_threshold
 from harness.words import MistakeError, all_of, did_you_mean, one_of, quoted, shown
@@ -159,18 +159,26 @@ def _load_process(written: object, target: Mapping[str, object]) -> str | None:
     return "web" if "web" in target else None
 
 
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _mappings(value: object) -> list[Mapping[str, Any]]:
-    return [item if isinstance(item, Mapping) else {} for item in value] if isinstance(value, list) else []
+    return [item if isinstance(item, Mapping) else {} for item in _list(value)]
 
 
 def _steps(long: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], Mapping[str, Any]]]:
     """All steps with their places, and those that they are made of."""
-    for index, step in enumerate(_mappings(long.get("steps"))):
-        yield ("steps", index), step
-        chaos = step.get("chaos")
-        for key, inner in (("together", step.get("together")), ("chaos", chaos.get("of") if isinstance(chaos, Mapping) else None)):
-            path = ("steps", index, key) if key == "together" else ("steps", index, key, "of")
-            yield from (((*path, place), item) for place, item in enumerate(_mappings(inner)))
+    return _inner_steps(("steps",), long.get("steps"))
+
+
+def _inner_steps(path: tuple[str | int, ...], steps: object) -> Iterator[tuple[tuple[str | int, ...], Mapping[str, Any]]]:
+    for index, step in enumerate(_mappings(steps)):
+        place = (*path, index)
+        yield place, step
+        yield from _inner_steps((*place, "together"), step.get("together"))
+        if isinstance(chaos := step.get("chaos"), Mapping):
+            yield from _inner_steps((*place, "chaos", "of"), chaos.get("of"))
 
 
 def _places(replica: object) -> list[int]:
@@ -260,5 +268,6 @@ def _most_replicas(long: Mapping[str, Any], target: Mapping[str, Any], process: 
     counts = [described.get("replicas", 1) if isinstance(described, Mapping) else 0]
     steps = [step for _, step in _steps(long)]
     counts += [step["scale"].get(process, 0) for step in steps if isinstance(step.get("scale"), Mapping)]
-    counts += [MAX_REPLICAS for step in steps if isinstance(step.get("chaos"), Mapping)]  # it may scale, too
+    if any("scale" in _list(chaos.get("of")) for chaos in (step.get("chaos") for step in steps) if isinstance(chaos, Mapping)):
+        counts += [2 * count for count in counts[:1] if isinstance(count, int)]  # the most that chaos draws
     return max((count for count in counts if isinstance(count, int)), default=0)
