@@ -7,14 +7,9 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -23,10 +18,13 @@ from harness import __version__
 from harness.errors import ExitCode, JetableError, ScenarioError, StoppedError, UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from harness.history import History
     from harness.report.model import RunReport
     from harness.report.progress import Progress
     from harness.scenario import Scenario
+    from harness.units import Duration
 
 
 def _engines(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -54,8 +52,6 @@ Exit codes:
   7  unknown: not enough evidence for a verdict
   8  this machine can't run it (no permission, no engine)
 """
-
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 PATHS = click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 REPORTS = click.option(
@@ -146,7 +142,7 @@ def main() -> None:
 
 
 @main.command(epilog="\b\nExample: jetable run scenarios/quickstart --seed 7 --reporter junit=junit.xml")
-@PATHS
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--engine",
     default="",
@@ -155,22 +151,41 @@ def main() -> None:
     help="Where replicas live: process or docker. Default: process; docker where a process type has an image or a build and no command.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Repeat a run's choices; printed at the end of every run.")
+@click.option(
+    "--replay", metavar="RUN", type=click.Path(path_type=Path), help="Do again what a stored run did: the same steps on the same replicas."
+)
 @click.option("--repeat", type=click.IntRange(1, 1000), default=1, show_default=True, help="Run everything so many times.")
 @click.option("--dry-run", is_flag=True, help="Play it on fakes: show the plan, start nothing, write nothing.")
 @REPORTER
 @REPORTS
 def run(  # noqa: PLR0913  one parameter a flag
-    *, paths: tuple[Path, ...], engine: str, seed: int | None, repeat: int, dry_run: bool, reporters: tuple[str, ...], reports: Path
+    *,
+    paths: tuple[Path, ...],
+    engine: str,
+    seed: int | None,
+    replay: Path | None,
+    repeat: int,
+    dry_run: bool,
+    reporters: tuple[str, ...],
+    reports: Path,
 ) -> ExitCode:
     """Run scenarios: a file, a folder, or several of them."""
-    from harness.run import RunOptions, check_engine, check_scenarios, rehearse, run_scenario
+    from harness.run import RunOptions, check_engine, check_scenarios, rehearse, replay_of, run_scenario
+    from harness.stopping import stoppable
 
     if engine:
         check_engine(engine)
     if dry_run and reporters:
         raise UsageError("--reporter has no meaning with --dry-run, which judges nothing; leave one of them out")
+    if bool(paths) == (replay is not None):
+        what = "nothing to run" if replay is None else f"--replay {replay} runs what that run did"
+        raise UsageError(f"{what}; name scenarios, such as scenarios/quickstart, or one stored run with --replay")
     screen = _Screen(reporters)
-    scenarios = _load(paths)
+    if replay is not None:
+        path, scenario, header = replay_of(replay)
+        scenarios, engine = [(path, scenario)], engine or header.engine
+    else:
+        scenarios = _load(paths)
     check_scenarios(scenarios, engine)
     options = RunOptions(engine=engine, seed=seed, reports=reports)
     if dry_run:
@@ -178,7 +193,7 @@ def run(  # noqa: PLR0913  one parameter a flag
             screen.rehearsal(rehearse(scenario, path, options))
         return ExitCode.PASSED
     try:
-        with _stoppable():
+        with stoppable():
             for path, scenario in scenarios * repeat:
                 report, stopped = run_scenario(scenario, path, options, screen.progress())
                 screen.show(report)
@@ -187,6 +202,68 @@ def run(  # noqa: PLR0913  one parameter a flag
     finally:
         ended = screen.finish()  # an error in a later run must not lose what the earlier ones gave
     return ended
+
+
+@main.command(epilog="\b\nExample: jetable drain scenarios/quickstart/1-graceful-stop.yaml --endpoint-lag 2s")
+@click.argument("scenario", type=click.Path(path_type=Path))
+@click.option("--endpoint-lag", metavar="DURATION", help="When the router learns of a stop. Default: the longest that the scenario names.")
+@click.option("--up-to", metavar="DURATION", help="The longest drain to try. Default: 10s, or twice the endpoint lag if that is longer.")
+@click.option("--precision", default="250ms", show_default=True, metavar="DURATION", help="How exact the answer must be.")
+@click.option("--at", metavar="DURATION", help="Try this drain only.")
+@click.option("--engine", default="", metavar="NAME", shell_complete=_engines, help="As in jetable run.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="The first try's seed; each try's is one higher than the one before.")
+@REPORTS
+def drain(*, scenario: Path, engine: str, seed: int | None, reports: Path, precision: str, **spans: str | None) -> ExitCode:
+    """Find the shortest drain (preStop) with which stops lose nothing.
+
+    The platform decides to stop a replica; the router learns of it after the endpoint lag; the process gets its signal after the drain.
+    Each try is a run of the scenario's stops with another drain. Says at the end how sure it is, and what to paste.
+    """
+    from harness.drain import DrainOptions, prepare, shortest_drain
+    from harness.report.console import console_for
+    from harness.report.drain import print_head, print_result, print_try, write_result
+    from harness.run import RunOptions, check_engine, check_scenarios, run_scenario
+    from harness.stopping import stoppable
+
+    if engine:
+        check_engine(engine)
+    loaded = _load((scenario,))
+    if len(loaded) > 1:
+        raise UsageError(f"{scenario}: {len(loaded)} scenarios, and a drain belongs to one; name its file")
+    path, whole = loaded[0]
+    check_scenarios(loaded, engine)
+    lag, up_to, at = (_duration(flag, spans[flag]) for flag in ("endpoint_lag", "up_to", "at"))
+    asked = DrainOptions(lag=lag, up_to=up_to, at=at, precision=_duration("precision", precision) or DrainOptions.precision)
+    search = prepare(whole, path, RunOptions(engine=engine, seed=whole.seed if seed is None else seed, reports=reports), asked)
+    console = console_for(sys.stdout, os.environ)
+    print_head(search.scenario.name, search.lag.s, search.left_out, console)
+    with stoppable():
+        result = shortest_drain(
+            search,
+            lambda one, options: run_scenario(one, path, options, _moving(console)),
+            lambda tried: print_try(tried, console),
+        )
+    print_result(result, console, write_result(result))
+    return ExitCode(result.exit_code)
+
+
+def _duration(flag: str, written: str | None) -> Duration | None:
+    from harness.units import Duration
+
+    try:
+        return None if written is None else Duration.parse(written)
+    except ValueError as error:
+        raise UsageError(f"--{flag.replace('_', '-')} {written}: {error}") from error
+
+
+def _moving(console: Console) -> Progress:
+    """Progress that leaves no line behind where it can't move: each of many runs is told in one line when it is over."""
+    from harness.clock import MonotonicClock
+    from harness.report.console import may_move
+    from harness.report.live import TerminalProgress
+    from harness.report.progress import SilentProgress
+
+    return TerminalProgress(console, MonotonicClock(), moving=True) if may_move(console, os.environ) else SilentProgress()
 
 
 @main.command(epilog="\b\nExample: jetable check reports/latest")
@@ -355,27 +432,3 @@ def _load(paths: tuple[Path, ...]) -> list[tuple[Path, Scenario]]:
     if problems:
         raise ScenarioError(problems)
     return loaded
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Let Ctrl-C, SIGTERM and a closed terminal raise `StoppedError` once; then they are ignored until the run is cleaned up."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        for name in STOPS:
-            signal.signal(name, signal.SIG_IGN)
-        raise StoppedError("stopped")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before: dict[signal.Signals, Callable[[int, FrameType | None], Any] | int | None] = {
-        name: signal.signal(name, stop)
-        for name in STOPS
-        if signal.getsignal(name) is not signal.SIG_IGN  # nohup keeps its word
-    }
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)

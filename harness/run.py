@@ -55,6 +55,7 @@ from harness.history import (
 from harness.load.fake import FakeLoad
 from harness.load.process import ProcessLoad
 from harness.load.spec import LoadSpec
+from harness.replay import PLAN_FILE, plan_of, write_plan
 from harness.report import update_latest, write_all
 from harness.report.model import RunReport
 from harness.report.progress import Progress, SilentProgress
@@ -122,11 +123,13 @@ class RunOptions:
         engine: A key of ``ENGINES``, or empty for the one that each scenario's target can be started by.
         seed: The seed, or None for the scenario's own, or else a new one.
         reports: The folder that gets one folder a run.
+        rerun: The command line that repeats the run; empty for that of ``jetable run``.
     """
 
     engine: str
     seed: int | None
     reports: Path
+    rerun: str = ""
 
 
 def run_scenario(scenario: Scenario, path: Path, options: RunOptions, progress: Progress) -> tuple[RunReport, bool]:
@@ -185,6 +188,7 @@ def _reported(folder: Path, reports: Path) -> RunReport:
     """Judge a run that has just ended and write its reports."""
     report = judge_folder(folder)
     write_all(report)
+    write_plan(read(folder), folder)
     update_latest(reports, folder)
     return report
 
@@ -458,6 +462,26 @@ def run_folder(path: Path) -> Path:
     return folder.parent if folder.name == "history" else folder
 
 
+def replay_of(path: Path) -> tuple[Path, Scenario, Header]:
+    """What a stored run did, as a scenario with the place of its plan, and the run's header, which tells engine and seed.
+
+    Raises:
+        UsageError: There is no run, or it did nothing.
+        MachineError: A run that was cut off has no plan yet, and it can't be written.
+    """
+    history = read(path)
+    folder = run_folder(path)
+    folder = folder.parent / folder.resolve().name  # reports/latest will be another one
+    if not (folder / PLAN_FILE).is_file():
+        try:
+            write_plan(history, folder)
+        except OSError as error:
+            raise MachineError(
+                f"can't write {folder / PLAN_FILE}: {error.strerror}; copy the run's folder to where you may write"
+            ) from error
+    return folder / PLAN_FILE, plan_of(history), history.header
+
+
 def judge_folder(folder: Path) -> RunReport:
     """Judge a stored run from its history alone and say it in the words of a report."""
     history = read(folder)
@@ -520,12 +544,13 @@ def _header(scenario: Scenario, path: Path, options: RunOptions, run_id: str, cl
         started_ns=clock.now_ns(),
         wall_start=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
         machine=_machine(),
-        rerun=_rerun(path, options, seed, engine_for(scenario, options.engine)),
+        rerun=options.rerun or _rerun(path, options, seed, engine_for(scenario, options.engine)),
     )
 
 
 def _rerun(path: Path, options: RunOptions, seed: int, engine: str) -> str:
-    words = ["jetable", "run", str(path), "--engine", engine, "--seed", str(seed)]
+    what = ["--replay", str(path.parent)] if path.name == PLAN_FILE else [str(path)]
+    words = ["jetable", "run", *what, "--engine", engine, "--seed", str(seed)]
     if options.reports != DEFAULT_REPORTS:
         words += ["--reports", str(options.reports)]
     return shlex.join(words)
