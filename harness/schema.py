@@ -36,6 +36,7 @@ from harness.scenario import (
     Routing,
     Scenario,
     SqueezeMemory,
+    Stream,
     Step,
     Tls,
     Volume,
@@ -329,6 +330,17 @@ requests:
 What a request `expect`s:
 
 {_keys(Expectation)}
+
+A `stream`: {_law(Stream)}
+
+{_keys(Stream)}
+
+A stream's client does as a browser's EventSource does: when its connection ends, however it does, it connects again after the reconnection
+time, which the server may set with `retry:` (50 ms otherwise, where browsers wait seconds), here to the replica whose turn it is, and says in
+`Last-Event-ID` which event it had last. The client of a WebSocket says it where the path has `{{last_id}}`; its messages carry their number as
+`id` of a JSON object, or as the digits that they begin with. One subscription is one request: it is *resumed* when its stream went on, and
+dropped when the app answered with anything but a stream, or when the client had none for longer than `timeout`. Chunked answers, long polls and
+other requests that last are plain requests.
 
 Placeholders may stand in the path, in the values of headers, in the texts of a JSON body, in `body` and in `body_contains`. One
 placeholder has one value within one request: `{{uuid}}` in the path and in the body is the same. All values come from the run's seed.

@@ -1,4 +1,4 @@
-"""Values in requests: ``{uuid}``, ``{id}``, ``{int:1..100}``, ``{choice:a|b}``, ``{user}``, ``{seq}``.
+"""Values in requests: ``{uuid}``, ``{id}``, ``{int:1..100}``, ``{choice:a|b}``, ``{user}``, ``{seq}``, ``{last_id}`` of a stream.
 
 A template is compiled once and rendered for each request, in the hot path of the load; so compiling does all the work and rendering is
 one ``%``. A placeholder has one value within one request: ``{uuid}`` in the path and in the body is the same. ``{{`` and ``}}`` are
@@ -95,6 +95,12 @@ PLACEHOLDERS: Final[dict[str, Placeholder]] = {
         doc="the number of the request in the run",
         number=True,
         prepare=_without_argument(lambda _dice, _user, seq: str(seq)),
+    ),
+    "last_id": Placeholder(
+        written="{last_id}",
+        doc="in the path and in headers of a stream: the id of the last event that its client has; empty at first",
+        number=False,
+        prepare=_without_argument(lambda _dice, _user, _seq: ""),
     ),
 }
 """Every placeholder that a request may use."""

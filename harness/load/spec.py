@@ -18,6 +18,18 @@ LONGEST_S = 24 * 3600.0
 """The load process lives no longer, should nobody end it."""
 
 
+class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What makes a request a stream.
+
+    Attributes:
+        kind: ``sse`` or ``websocket``.
+        for_s: How long one subscription lasts, from its first open connection.
+    """
+
+    kind: str
+    for_s: float
+
+
 class RequestSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of request. Texts are templates of `harness.template`.
 
@@ -32,6 +44,7 @@ class RequestSpec(msgspec.Struct, frozen=True, kw_only=True):
         body_contains: What a good answer's body contains; empty for anything.
         body_is: What a good answer's body is from its first byte to its last; None for anything.
         idempotent: It may be sent again when nobody knows whether it was executed, as far as ``retries`` allows.
+        stream: What makes it a stream; None for a plain request.
     """
 
     method: str
@@ -44,6 +57,7 @@ class RequestSpec(msgspec.Struct, frozen=True, kw_only=True):
     body_contains: str = ""
     body_is: str | None = None
     idempotent: bool = False
+    stream: StreamSpec | None = None
 
     @classmethod
     def of(cls, request: Request) -> Self:
@@ -59,6 +73,7 @@ class RequestSpec(msgspec.Struct, frozen=True, kw_only=True):
             body_contains=request.expect.body_contains or "",
             body_is=request.expect.body,
             idempotent=request.idempotent,
+            stream=StreamSpec(kind=request.stream.kind, for_s=request.stream.lasts.s) if request.stream is not None else None,
         )
 
 

@@ -6,7 +6,7 @@ is. An op that begins late is counted as such, and its latency is counted from t
 
 An op goes to the replicas in turns. What surely was not executed goes to another replica, at most once to each; a connection that its
 peer had closed before a byte left is replaced by a new one; everything else is sent again only when the scenario allows retries. Each
-of these is an attempt of its own in the ledger.
+of these is an attempt of its own in the ledger. An op of a stream is a whole subscription (`harness.load.streams`).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from harness.clock import NS_PER_S, Dice
 from harness.history import AnyLine, Close, Invoke
 from harness.load import table
 from harness.load.client import Client, Exchange, Expect, Security
+from harness.load.streams import StreamClient, Streaming, Subscription
 from harness.outcome import Ending, Executed, Outcome, Reached, Row, Wire, classify, may_send_again
 from harness.template import Template, compile_json, compile_template, draw
 from harness.tls import tls_with
@@ -110,6 +111,10 @@ def _all_headers(spec: RequestSpec, *, keep_alive: bool) -> list[tuple[str, str]
     return [(name, value) for name, value in defaults if name.lower() not in given] + list(spec.headers)
 
 
+def _compiled(index: int, spec: RequestSpec, *, keep_alive: bool) -> Sending | Streaming:
+    return Streaming(index, spec, spec.stream) if spec.stream is not None else Sending(index, spec, keep_alive=keep_alive)
+
+
 class Crowd:
     """All users of a load: what they share, and the books of what they do.
 
@@ -121,12 +126,12 @@ class Crowd:
         self.spec = spec
         self.clients: list[Client] = []
         self.invoked = self.closed = self.begun = self.open_ops = self.arrivals = self.late = self.crowded = 0
-        self.stopping = False
-        self._cancelled = False
+        self._stopping = self._cancelled = False
         self._router = router
-        self._append = ledger.append
+        self.append = self._append = ledger.append
         self._words = words
-        self._sendings = [Sending(index, request, keep_alive=spec.keep_alive) for index, request in enumerate(spec.requests)]
+        self._sendings = [_compiled(index, request, keep_alive=spec.keep_alive) for index, request in enumerate(spec.requests)]
+        self._client = StreamClient if any(request.stream for request in spec.requests) else Client
         self._weights = list(accumulate(request.weight for request in spec.requests))
         self._dice = Dice(spec.seed).fork("load")
         self._security = Security(tls_with(spec.tls.ca, spec.tls.server_name)) if spec.tls is not None else None
@@ -135,14 +140,27 @@ class Crowd:
 
     def new_user(self) -> User:
         """A user with connections of its own, for the greenlet that calls this."""
-        client = Client(timeout_s=self.spec.timeout_s, keep_alive=self.spec.keep_alive, security=self._security)
+        client = self._client(timeout_s=self.spec.timeout_s, keep_alive=self.spec.keep_alive, security=self._security)
         self.clients.append(client)
         number = len(self.clients)
         return User(self, number, client, self._dice.fork(f"user {number}"))
 
+    @property
+    def stopping(self) -> bool:
+        """No new op begins. Once it is set, streams are complete with what they have."""
+        return self._stopping
+
+    @stopping.setter
+    def stopping(self, stopping: bool) -> None:
+        self._stopping = stopping
+        for client in self.clients:
+            if isinstance(client, StreamClient):
+                client.nudge()
+
     def cancel(self) -> None:
         """What is still under way ends as unfinished."""
-        self.stopping = self._cancelled = True
+        self._cancelled = True
+        self.stopping = True
         for client in self.clients:
             client.cancel()
 
@@ -195,6 +213,8 @@ class Crowd:
 
     def _attempts(self, user: User, number: int, due_ns: int) -> bool:
         sending = self._choose(user.dice)
+        if isinstance(sending, Streaming):
+            return Subscription(self, user, sending, number).run(due_ns)
         start, rest, expect = sending.render(user.dice, user=user.number, seq=number)
         step = self._words[table.STEP]
         way = _Way(self, sending.repeatable)
@@ -209,29 +229,30 @@ class Crowd:
                 Invoke(op=number, n=n, user=user.number, request=sending.index, replica=name, step=step, at_ns=at_ns, due_ns=due_ns)
             )
             if route is None:
-                self._close(number, n, _NO_REPLICA, Outcome.REFUSED, last=True)
+                self.close(number, n, _NO_REPLICA, Outcome.REFUSED, last=True)
                 return False
             request = sending.whole(start, rest, route.authority, (number, n))
             seen = Exchange()
             try:
                 user.client.exchange(route, request, expect, seen)
             except BaseException:
-                self._close(number, n, seen, Outcome.UNFINISHED, last=True)
+                self.close(number, n, seen, Outcome.UNFINISHED, last=True)
                 raise
             row = _row(seen.reached, seen.ending, seen.reused, seen.status, seen.as_expected)
             route = None if row.outcome is Outcome.OK else way.after(route, row)
-            self._close(number, n, seen, row.outcome, last=route is None)
+            self.close(number, n, seen, row.outcome, last=route is None)
             if route is None:
                 return row.executed is not Executed.NO
             n += 1
 
-    def _choose(self, dice: Dice) -> Sending:
+    def _choose(self, dice: Dice) -> Sending | Streaming:
         weights = self._weights
         if len(weights) == 1:
             return self._sendings[0]
         return self._sendings[bisect_right(weights, dice.uniform() * weights[-1])]
 
-    def _close(self, op: int, n: int, seen: Exchange, outcome: Outcome, *, last: bool) -> None:
+    def close(self, op: int, n: int, seen: Exchange, outcome: Outcome, *, last: bool) -> None:
+        """Put the end of an attempt on record."""
         self.closed += 1
         self._append(
             Close(
@@ -262,6 +283,11 @@ class Crowd:
             for client in self.clients:
                 client.drop(gone)
         return route
+
+    @property
+    def step(self) -> int:
+        """The step in progress."""
+        return self._words[table.STEP]
 
     @property
     def cancelled(self) -> bool:

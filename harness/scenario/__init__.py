@@ -8,7 +8,7 @@ JSON (`Scenario.model_dump_json`) reads back as the same scenario, which is how 
 
 from harness.scenario.container import Build, ContainerKeys, Port, Volume
 from harness.scenario.files import find_scenarios, load_scenario, problem_at
-from harness.scenario.load import Expectation, Load, Request
+from harness.scenario.load import Expectation, Load, Request, Stream
 from harness.scenario.options import (
     CrashLoop,
     CutNetwork,
@@ -57,6 +57,7 @@ __all__ = [
     "Steady",
     "Step",
     "Stop",
+    "Stream",
     "Terminate",
     "TerminateAtStart",
     "Tls",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, JsonValue, PlainValidator, WithJsonSchema, model_serializer
@@ -32,8 +32,10 @@ _OWN_HEADERS: Final = {
 }
 _METHOD_AND_PATH: Final = r"^(" + "|".join(METHODS) + r") +/\S*$"
 _SHORT_REQUEST: Final = re.compile(r"[A-Za-z]+\s+\S.*|/.*|.*://.*", re.DOTALL)
+STREAM_KINDS: Final = ("sse", "websocket")
+_LAST_ID: Final = re.compile(r"(?<!\{)\{last_id\}")
 _STATUS_SCHEMA: Final = {"type": "integer", "minimum": 100, "maximum": 599}
-_REQUEST_KEYS: Final = ("request", "method", "path", "name", "weight", "headers", "json", "body", "expect")
+_REQUEST_KEYS: Final = ("request", "method", "path", "name", "weight", "headers", "json", "body", "expect", "stream")
 
 
 def _method(written: object) -> str:
@@ -162,6 +164,39 @@ class Expectation(Part):
         return status in self.status if self.status else 200 <= status <= 399
 
 
+def _stream_schema(schema: dict[str, Any]) -> None:
+    """Add the short form of a stream: its kind alone."""
+    long = moved(schema)
+    schema["anyOf"] = [{"type": "string", "enum": list(STREAM_KINDS)}, long]
+
+
+class Stream(Part):
+    """A request that is a stream: a subscription that outlives its connections. The short form is the kind alone: ``stream: sse``."""
+
+    model_config = ConfigDict(json_schema_extra=_stream_schema)
+
+    kind: Literal["sse", "websocket"] = Field(
+        description="`sse` (server-sent events; WHATWG HTML, 9.2) or `websocket` (RFC 6455)", examples=["websocket"]
+    )
+    lasts: PositiveDuration = Field(
+        default=Duration.parse("3s"),
+        alias="for",
+        description="how long one subscription lasts, from its first connection on; it is complete, too, when the load ends",
+        examples=["5s"],
+    )
+    resume: bool = Field(
+        default=True,
+        description="no event may be missing and none may come twice when the client connects again; the ids of events must be successive "
+        "whole numbers then, or it is unknown. false: events that nobody heard are not missed",
+        examples=[False],
+    )
+
+    @classmethod
+    def long_form(cls, written: object) -> object:
+        """The kind alone."""
+        return {"kind": written} if isinstance(written, str) else written
+
+
 def _request_schema(schema: dict[str, Any]) -> None:
     """Add the short forms of a request: text, ``POST /items: body``, and ``request:``."""
     long = moved(schema)
@@ -221,6 +256,12 @@ class Request(Part):
         json_schema_extra={"default_words": "no body"},
     )
     expect: Expectation = Field(default=Expectation(), description="what a whole answer must be like", examples=[{"status": 201}])
+    stream: Stream | None = Field(
+        default=None,
+        description="it is a stream, whose client connects again when its connection ends",
+        examples=["sse"],
+        json_schema_extra={"default_words": "a plain request"},
+    )
 
     @classmethod
     def long_form(cls, written: object) -> object:
@@ -259,13 +300,19 @@ class Request(Part):
 
     @classmethod
     def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
-        """One body at most."""
+        """One body at most; a stream has none."""
         if long.get("json") is not None and long.get("body") is not None:
             yield Complaint(("body",), "there is a JSON body already; write either json or body", "key")
+        if long.get("stream") is not None:
+            yield from _stream_contradictions(long)
+        else:
+            yield from _misplaced_last_id(long, ("path", "headers"))
+        yield from _misplaced_last_id(long, ("json", "body", "expect"))
 
     @model_serializer
     def _spelled(self) -> dict[str, Any]:
-        bodies = {"json": self.json_body, "body": self.body}
+        stream = self.stream.model_dump(mode="json", by_alias=True) if self.stream is not None else None
+        bodies = {"json": self.json_body, "body": self.body, "stream": stream}
         return {
             "request": f"{self.method} {self.path}",
             "name": self.name,
@@ -278,6 +325,24 @@ class Request(Part):
     def idempotent(self) -> bool:
         """True when sending it twice has the effect of sending it once (RFC 9110, section 9.2.2)."""
         return self.method in IDEMPOTENT_METHODS
+
+
+def _stream_contradictions(long: Mapping[str, Any]) -> Iterator[Complaint]:
+    """What has no meaning in a stream."""
+    if long.get("method") != "GET":
+        yield Complaint(("method",), f"a stream is a GET, not {long.get('method')}", "key")
+    for key in ("json", "body"):
+        if long.get(key) is not None:
+            yield Complaint((key,), "has no meaning in a stream, which has no body; remove it", "key")
+    if any(value not in (None, (), []) for value in (long.get("expect") or {}).values()):
+        yield Complaint(("expect",), "has no meaning in a stream, whose events are looked at one by one; remove it", "key")
+
+
+def _misplaced_last_id(long: Mapping[str, Any], keys: Iterable[str]) -> Iterator[Complaint]:
+    """``{last_id}`` where there is no id that could have come last."""
+    for key in keys:
+        if _LAST_ID.search(str(long.get(key))):
+            yield Complaint((key,), "{last_id} is known only in the path and in headers of a stream; add stream: sse or websocket")
 
 
 def _short_keys(written: object) -> list[str]:
