@@ -108,7 +108,7 @@ METRICS: Final[dict[str, Metric]] = {
         _count("killed_after_grace", "stops that were not over at the end of their grace"),
         _count("survivors", "descendants that outlived their replica"),
         _count("dropped_knocks", "new connections that were taken and lost after the signal, before the router knew of the stop"),
-        _count("dropped_held_requests", "requests in flight at a stop, on connections that the harness held, that were lost"),
+        _count("dropped_held", "requests in flight at a stop, on connections that the harness held, that were lost"),
         _count("died_by_itself", "replicas that ended although nobody had stopped them"),
         _count("failed_starts", "replicas that did not become healthy"),
         _count("root_replicas", "replicas whose main process runs as root; only in containers"),

@@ -287,7 +287,7 @@ def _dropped(facts: Facts, stops: Sequence[Fault]) -> list[Finding]:
                 evidence=some([f"{_held_proof(facts, fault, held)}; GET {held.path}" for fault, held in found]),
                 cause=_dropped_cause([fault for fault, _ in found]),
                 cure=_DROPPED_CURES[kind],
-                metric="dropped_held_requests",
+                metric="dropped_held",
                 replica=only(replicas, ""),
                 step=only((fault.signal.step for fault, _ in found), -1),
                 count=len(found),

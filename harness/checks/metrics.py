@@ -212,7 +212,7 @@ def _dropped_knocks(facts: Facts, process: str | None) -> list[float]:
     return [float(sum(len(dropped_knocks(facts, fault)) for fault in lagging))] if lagging else []
 
 
-def _dropped_held_requests(facts: Facts, process: str | None) -> list[float]:
+def _dropped_held(facts: Facts, process: str | None) -> list[float]:
     """Counted over stops with a request in flight on a connection that the harness held."""
     stops = [fault for fault in stops_of(facts, process) if any(in_flight(fault, held) for held in held_of(facts, fault))]
     return [float(sum(len(dropped_held(facts, fault)) for fault in stops))] if stops else []
@@ -322,7 +322,7 @@ SAMPLERS: Final[dict[str, Sampler]] = {
     "killed_after_grace": _killed_after_grace,
     "survivors": _survivors,
     "dropped_knocks": _dropped_knocks,
-    "dropped_held_requests": _dropped_held_requests,
+    "dropped_held": _dropped_held,
     "died_by_itself": _died_by_itself,
     "failed_starts": _failed_starts,
     "root_replicas": _root_replicas,

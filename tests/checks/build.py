@@ -26,10 +26,12 @@ from harness.history import (
     Exited,
     Generator,
     Header,
+    Held,
     History,
     Invoke,
     Knocked,
     Lagged,
+    LetGo,
     LoadBegan,
     LoadEnded,
     OomKilled,
@@ -224,6 +226,19 @@ class Story:
         """The kernel killed a process of it for want of memory."""
         self.tell(OomKilled(at_ns=at(when), replica=replica, limit_bytes=limit_bytes))
 
+    def hold(self, what: str, end: str, ended: float, *answered: float, replica: str = "web.1", **changes: Any) -> None:
+        """A connection that the harness held to a replica from 600 on, with these answers."""
+        wanted = {"idle": 1, "http/1.0": 1, "pipelined": 3}.get(what, 0)
+        given: dict[str, Any] = {
+            "connected_ns": at(600.1),
+            "sent_ns": at(600.2) if wanted else 0,
+            "requests": wanted,
+            "path": "" if what == "silent" else "/slow",
+            "answered_ns": tuple(map(at, answered)),
+            **changes,
+        }
+        self.tell(Held(at_ns=at(600), ended_ns=at(ended), step=2, replica=replica, what=what, end=end, **given))
+
     # --- load ---------------------------------------------------------------------------------------------------------
 
     def ask(self, replica: str, begin: float, end: float, outcome: Outcome = Outcome.OK, **changes: Any) -> None:
@@ -391,6 +406,58 @@ def clean_stop(story: Story) -> None:
     story.close_listener("web.1", 702)
     story.knock("web.1", 705, 780, "refused")
     story.exit("web.1", 780, 0, log=["draining", "bye"])
+
+
+def _hold_all(story: Story) -> None:
+    """What an app does that stops as it should."""
+    clean_stop(story)
+    story.hold("idle", "closed", 705, 601)
+    story.hold("silent", "closed", 706)
+    story.hold("half-open", "reset", 707)
+    story.hold("http/1.0", "done", 750.1, 750)
+    story.hold("pipelined", "closed", 752, 751, close_told=True)
+
+
+def _awaits_idle(story: Story, *, ends: bool = True) -> None:
+    """Nothing is left to answer, and the clients close their connections only when the grace is over."""
+    story.ask("web.1", 695, 760)
+    story.signal("web.1", 700, grace_s=0.9)
+    story.close_listener("web.1", 702)
+    story.knock("web.1", 705, 1600, "refused")
+    story.tell(LetGo(at_ns=at(1600), step=2, replica="web.1", held=3))
+    story.hold("idle", "open", 1603, 601)
+    story.hold("silent", "open", 1603)
+    story.hold("half-open", "open", 1603)
+    if not ends:
+        story.signal("web.1", 1700, purpose="grace-over", in_flight=-1)
+    story.exit("web.1", 1612 if ends else 1702, 0 if ends else 137)
+
+
+def _drops_old_clients(story: Story, what: str, end: str, *answered: float) -> None:
+    clean_stop(story)
+    story.hold(what, end, 740, *answered)
+
+
+def closes_idle_late() -> Story:
+    """Two replicas under load; web.1 has answered all at 760 and ends when it has closed an idle connection, three seconds later."""
+    story = Story()
+    _begin(story)
+    story.step(120, 690, "steady for 500ms")
+    story.step(690, 4200, "terminate oldest")
+    story.step(4200, 4700, "steady for 500ms")
+    story.load("web.1", 130, 660)
+    story.load("web.2", 150, 4650)
+    story.watch(120, 4700)
+    story.ask("web.1", 695, 760)
+    story.signal("web.1", 700)
+    story.close_listener("web.1", 702)
+    story.knock("web.1", 705, 780, "refused")
+    story.hold("idle", "closed", 3760, 601)
+    story.exit("web.1", 3790, 0)
+    story.start("web.3", 3800, step=2, replaces="web.1")
+    story.load("web.3", 4210, 4650)
+    _end(story, 4800)
+    return story
 
 
 # --- stories ----------------------------------------------------------------------------------------------------------------
@@ -1001,6 +1068,14 @@ STORIES: dict[str, Callable[[], Story]] = {
     "pass--lost-by-kill--allowed": lambda: stop_run(lambda story: _kill(story, Outcome.CLOSED), **_KILL, expect=["dropped_requests <= 2"]),
     "pass--survivors--allowed": lambda: stop_run(_child, expect=["web.survivors <= 1"]),
     "pass--listener-after-signal": lambda: stop_run(clean_stop),
+    "pass--connections-at-signal": lambda: stop_run(_hold_all),
+    "pass--idle-connections-closed-late": closes_idle_late,
+    "pass--pipelined-unanswered": lambda: stop_run(lambda story: _drops_old_clients(story, "pipelined", "closed", 720)),
+    "pass--no-stop-met": steady_run,
+    "fail--idle-connections-awaited": lambda: stop_run(_awaits_idle),
+    "fail--killed-after-grace--let-go": lambda: stop_run(lambda story: _awaits_idle(story, ends=False)),
+    "fail--http10-dropped": lambda: stop_run(lambda story: _drops_old_clients(story, "http/1.0", "closed")),
+    "fail--pipelined-dropped": lambda: stop_run(lambda story: _drops_old_clients(story, "pipelined", "cut", 720)),
     "fail--dropped-in-flight": lambda: stop_run(_dropped_in_flight),
     "fail--dropped-in-flight--backlog": lambda: stop_run(_backlog),
     "fail--dropped-in-flight--grace-over": lambda: stop_run(_killed_while_answering),

@@ -779,6 +779,34 @@ def test_drops_kept_connections_closes_them_and_serves_new_ones(start: Start) ->
 
 @pytest.mark.slow
 @pytest.mark.live
+def test_awaits_idle_ends_only_when_its_clients_have_closed_their_connections(start: Start) -> None:
+    app = start(DEFECT="awaits-idle").wait_until_healthy()
+    with connected(app.port) as kept:
+        exchange(kept, "/echo/x")
+        app.terminate()
+        with pytest.raises(subprocess.TimeoutExpired):
+            app.process.wait(2)
+    assert app.exit_status() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.live
+@pytest.mark.parametrize(("version", "requests", "cut"), [("1.0", 1, True), ("1.1", 3, True), ("1.1", 1, False)])
+def test_drops_old_clients_cuts_http_1_0_and_pipelined_requests_and_answers_others(
+    start: Start, version: str, requests: int, *, cut: bool
+) -> None:
+    app = start(DEFECT="drops-old-clients").wait_until_healthy()
+    with socket.create_connection(("127.0.0.1", app.port)) as connection, connected(app.port) as other:
+        connection.sendall(f"GET /slow?ms=600 HTTP/{version}\r\nHost: x\r\n\r\n".encode() * requests)
+        stream = Stream(other, chunks=4)
+        app.terminate()
+        assert (connection.recv(65536) == b"") == cut
+        assert stream.is_answered_whole()
+    assert app.exit_status() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.live
 def test_drops_new_connections_closes_them_and_serves_those_that_are_kept(start: Start) -> None:
     app = start(DEFECT="drops-new-connections").wait_until_healthy()
     with connected(app.port) as kept:
