@@ -476,9 +476,7 @@ def replay_of(path: Path) -> tuple[Path, Scenario, Header]:
         try:
             write_plan(history, folder)
         except OSError as error:
-            raise MachineError(
-                f"can't write {folder / PLAN_FILE}: {error.strerror}; copy the run's folder to where you may write"
-            ) from error
+            raise MachineError(f"can't write {folder / PLAN_FILE}: {error.strerror}; copy the run to a folder of yours") from error
     return folder / PLAN_FILE, plan_of(history), history.header
 
 
