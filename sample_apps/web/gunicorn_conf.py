@@ -22,6 +22,7 @@ graceful_timeout = _settings.graceful_timeout_s
 # Longer than any client keeps an idle connection (load balancers: 60 s), so that the client is always the one to close it. The stop does
 # not wait for it: see worker.py.
 keepalive = 75
+certfile, keyfile = _settings.tls or (None, None)
 # The socket would stand at one path for all replicas, and nobody asks it anything.
 control_socket_disable = True
 

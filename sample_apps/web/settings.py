@@ -5,6 +5,7 @@
 * ``WEB_CONCURRENCY``: gunicorn workers; 1.
 * ``GRACEFUL_TIMEOUT``: seconds after SIGTERM in which what is in flight may still be answered; 30.
 * ``GRACEFUL_SIGNAL``: what asks for that end; ``SIGTERM``. With ``SIGQUIT`` the two change places: SIGTERM ends the app at once.
+* ``TLS_CERT`` and ``TLS_KEY``: files in PEM form with the certificate and its key; with them the app speaks TLS; none. ``tls/`` has a pair.
 * ``REDIS_URL``: where the items live, when it is set: ``redis://``, ``rediss://`` or ``unix://``.
 * ``DATABASE_PATH``: otherwise the SQLite file that all replicas share, in a folder that exists; ``items.db`` in the temporary folder.
 * ``DEFECT``: a name in ``defects.py``; none.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +45,7 @@ class Settings:
         workers: How many gunicorn workers serve, at least 1.
         graceful_timeout_s: Seconds after SIGTERM until what is still in flight is cut.
         graceful_signal: ``SIGTERM`` or ``SIGQUIT``; the other one of them ends the app at once.
+        tls: The certificate's file and its key's, or ``None`` for plain HTTP.
         redis_url: Where the items live, or ``None`` for SQLite.
         database_path: The SQLite file when ``redis_url`` is ``None``.
         defect: The planted defect's name, or ``None``.
@@ -53,6 +56,7 @@ class Settings:
     workers: int
     graceful_timeout_s: int
     graceful_signal: str
+    tls: tuple[str, str] | None
     redis_url: str | None
     database_path: Path
     defect: str | None
@@ -74,6 +78,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         workers=_whole_number(environment, "WEB_CONCURRENCY", default=1, lowest=1, highest=64),
         graceful_timeout_s=_whole_number(environment, "GRACEFUL_TIMEOUT", default=30, lowest=0, highest=3600),
         graceful_signal=_graceful_signal(environment),
+        tls=_tls(environment),
         redis_url=redis_url,
         database_path=Path(tempfile.gettempdir()) / "items.db" if redis_url else _database_path(environment),
         defect=defect,
@@ -96,6 +101,19 @@ def _graceful_signal(environment: Mapping[str, str]) -> str:
     if name not in _GRACEFUL_SIGNALS:
         raise SettingsError(f"GRACEFUL_SIGNAL must be one of {', '.join(_GRACEFUL_SIGNALS)}, not {name!r}.")
     return name
+
+
+def _tls(environment: Mapping[str, str]) -> tuple[str, str] | None:
+    certificate, key = environment.get("TLS_CERT", ""), environment.get("TLS_KEY", "")
+    if not certificate and not key:
+        return None
+    if not certificate or not key:
+        raise SettingsError("TLS_CERT and TLS_KEY belong together, and only one of them is set.")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except (OSError, ValueError):
+        raise SettingsError(f"TLS_CERT and TLS_KEY must be files in PEM form that fit together, not {certificate!r} and {key!r}.") from None
+    return certificate, key
 
 
 def _redis_url(environment: Mapping[str, str]) -> str | None:

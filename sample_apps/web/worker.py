@@ -20,6 +20,7 @@ So this worker ends in three steps:
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from contextlib import contextmanager, suppress
@@ -32,6 +33,7 @@ from gevent import socket
 from gevent.local import local
 from gevent.pool import Pool
 from gevent.server import StreamServer
+from gunicorn.sock import ssl_context  # type: ignore[import-untyped]  # it publishes no types
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]  # it publishes no types
 
 if TYPE_CHECKING:
@@ -94,7 +96,8 @@ class GracefulWorker(GeventWorker):  # type: ignore[misc]  # gunicorn publishes 
     def _start(self, listener: socket.socket) -> StreamServer:
         listener.setblocking(True)  # noqa: FBT003  the socket's own signature
         handle = partial(self.handle, _ListenerAddress(listener.getsockname()))
-        server = StreamServer(listener, handle=handle, spawn=Pool(self.worker_connections))
+        tls = {"ssl_context": ssl_context(self.cfg)} if self.cfg.is_ssl else {}
+        server = StreamServer(listener, handle=handle, spawn=Pool(self.worker_connections), **tls)
         if self.cfg.workers > 1:
             server.max_accept = 1
         server.start()
@@ -110,8 +113,9 @@ class GracefulWorker(GeventWorker):  # type: ignore[misc]  # gunicorn publishes 
 
     @staticmethod
     def _stop_reading(client: socket.socket) -> None:
-        # A gevent socket's own shutdown would fail the read that waits on it, hence the duplicate; a client that has just gone is no error.
-        with suppress(OSError), client.dup() as same_connection:
+        # A gevent socket's own shutdown would fail the read that waits on it, hence the duplicate, which one with TLS does not make itself;
+        # a client that has just gone is no error.
+        with suppress(OSError), socket.socket(fileno=os.dup(client.fileno())) as same_connection:
             same_connection.shutdown(socket.SHUT_RD)
 
     def handle(self, listener: _ListenerAddress, client: socket.socket, addr: tuple[str, int]) -> None:

@@ -31,6 +31,7 @@ ROOT = Path(__file__).parents[2]
 DEADLINE_S = 30.0
 COMMAND = (sys.executable, "-m", "sample_apps.web")
 MIB = 1 << 20
+TLS = ROOT / "sample_apps" / "web" / "tls"
 
 
 class App:
@@ -47,6 +48,8 @@ class App:
             "WEB_CONCURRENCY",
             "GRACEFUL_TIMEOUT",
             "GRACEFUL_SIGNAL",
+            "TLS_CERT",
+            "TLS_KEY",
             "GUNICORN_CMD_ARGS",
         )
         inherited = {name: value for name, value in os.environ.items() if name not in ours}
@@ -254,6 +257,9 @@ def close(clients: list[Client]) -> None:
         ({"PORT": "8000", "WEB_CONCURRENCY": "0"}, "WEB_CONCURRENCY"),
         ({"PORT": "8000", "GRACEFUL_TIMEOUT": "soon"}, "GRACEFUL_TIMEOUT"),
         ({"PORT": "8000", "GRACEFUL_SIGNAL": "SIGHUP"}, "GRACEFUL_SIGNAL must be one of SIGTERM, SIGQUIT, not 'SIGHUP'"),
+        ({"PORT": "8000", "TLS_CERT": str(TLS / "cert.pem")}, "only one of them is set"),
+        ({"PORT": "8000", "TLS_CERT": str(TLS / "cert.pem"), "TLS_KEY": str(TLS / "README.md")}, "must be files in PEM form"),
+        ({"PORT": "8000", "TLS_CERT": "/nowhere/cert.pem", "TLS_KEY": "/nowhere/key.pem"}, "not '/nowhere/cert.pem'"),
         ({"PORT": "8000", "HOST": "192.0.2.1"}, "HOST must be an address of this machine, "),
         ({"PORT": "8000", "HOST": "::nonsense"}, "HOST"),
         ({"PORT": "8000", "REDIS_URL": "localhost:6379"}, "must begin with redis://, rediss://, unix://, not be 'localhost:6379'"),
