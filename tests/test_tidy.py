@@ -26,6 +26,7 @@ LADDER: tuple[tuple[str, ...], ...] = (
     ("faults",),
     ("report",),
     ("run", "doctor"),
+    ("drain",),
     ("cli", "pytest_plugin"),
     ("__main__",),
 )
