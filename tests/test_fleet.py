@@ -13,7 +13,8 @@ from harness.engines.fake import FakeEngine, FakeProcess, FakeScript
 from harness.errors import KeyOfScenarioError, MachineError, StoppedError, TargetError
 from harness.fleet import Disturbance, Fleet, StopOrder
 from harness.history import Disturbed, Event, Exited, Restored, Routed, Signalled, Survived
-from harness.scenario import Scenario
+from harness.load.tail import Demand
+from harness.scenario import Scenario, Step
 from harness.stage import Inline, Stage
 
 SCENARIO = Scenario.model_validate(
@@ -28,11 +29,13 @@ SCENARIO = Scenario.model_validate(
 
 
 class ScriptedLoad:
-    """A load whose counters follow a script: what is on the way and in flight, a reading each."""
+    """A load whose counters follow a script, a reading each: what is on the way, in flight, being answered and held."""
 
-    def __init__(self, in_flight: list[int], on_the_way: list[int], *, fresh: bool = True) -> None:
+    def __init__(self, *, fresh: bool = True, **readings: list[int]) -> None:
         self.count, self.fresh = 0, fresh
-        self.readings = {"in_flight": in_flight, "on_the_way": on_the_way}
+        self.demands: list[Demand] = []
+        self.meets = True
+        self.readings = {"in_flight": [0], "on_the_way": [0], "answering": [0], "held": [0]} | readings
         self.calls: list[str] = []
 
     def _next(self, name: str) -> int:
@@ -49,21 +52,42 @@ class ScriptedLoad:
     def forget(self, replica: str) -> None:
         self.calls.append(f"forget {replica}")
 
+    def vanish(self, replica: str) -> None: ...
+    def hold(self, replica: str) -> None:
+        self.calls.append(f"hold {replica}")
+
+    def release(self, replica: str) -> None:
+        self.calls.append(f"release {replica}")
+
     def on_the_way(self, replica: str) -> int:
         return self._next("on_the_way")
 
     def in_flight(self, replica: str) -> int:
         return self._next("in_flight")
 
+    def answering(self, replica: str) -> int:
+        return self._next("answering")
+
+    def held(self, replica: str) -> int:
+        return self._next("held")
+
     def sent(self, replica: str) -> int:
         self.count += self.fresh
         return self.count
+
+    def met(self, demand: Demand) -> bool:
+        self.demands.append(demand)
+        return self.meets
 
     def set_step(self, step: int) -> None: ...
     def alive(self) -> bool:
         return True
 
     def stop(self, *, at_once: bool = False) -> None: ...
+
+
+def no_inner(step: Step, _dice: Dice) -> None:
+    raise AssertionError(f"nobody draws {step.kind} here")
 
 
 class Play:
@@ -89,6 +113,7 @@ class Play:
             background=Inline(),
             tell=lambda _text: None,
             note=lambda _text: None,
+            inner=no_inner,
         )
         self.fleet = Fleet(stage)
 
@@ -102,7 +127,7 @@ def order(**changes: object) -> StopOrder:
         "signal": "SIGTERM",
         "grace_s": 1.0,
         "lag_s": 0.0,
-        "wants_busy": True,
+        "when": "in-flight",
         "busy_within_s": 1.0,
         "everything": False,
     }
@@ -143,7 +168,7 @@ def test_a_victim_that_may_be_idle_is_signalled_at_once() -> None:
     play = Play(ScriptedLoad(in_flight=[0], on_the_way=[0]))
     victim = play.fleet.start("web")
     began_ns = play.clock.now_ns()
-    play.fleet.stop(victim, order(wants_busy=False))
+    play.fleet.stop(victim, order(when="any"))
     assert play.of("terminate")[0].at_ns - began_ns < NS_PER_S / 100
 
 
@@ -269,7 +294,7 @@ def disturbance(play: Play, what: str, **changes: object) -> Disturbance:
         "what": what,
         "detail": "",
         "lasts_s": 2.0,
-        "wants_busy": True,
+        "when": "in-flight",
         "busy_within_s": 1.0,
         "take": take,
         "give_back": give_back,
@@ -306,7 +331,7 @@ def test_a_replica_that_takes_no_load_is_disturbed_at_once() -> None:
     play = Play(ScriptedLoad(in_flight=[0], on_the_way=[0]))
     victim = play.fleet.start("worker")
     began_ns = play.clock.now_ns()
-    play.fleet.disturb(victim, disturbance(play, "pause", wants_busy=False))
+    play.fleet.disturb(victim, disturbance(play, "pause", when="any"))
     taken, _ = both(play)
     assert taken.in_flight == -1
     assert taken.at_ns - began_ns < NS_PER_S / 100
