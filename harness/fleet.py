@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from harness import imports
 from harness.clock import NS_PER_S
 from harness.connections import Holder, Holding
 from harness.engines.base import Exit, Replica, ReplicaSpec, Sent
@@ -49,6 +50,7 @@ from harness.scenario import Scenario
 from harness.stage import Stage, Watch
 
 LOG_LINES: Final = 10
+IMPORT_LINES: Final = 10_000
 KILL_WAIT_S: Final = 10.0
 """How long SIGKILL may take before the run is given up."""
 
@@ -284,6 +286,15 @@ class Fleet:
             took_ns = stage.clock.now_ns() - replica.at_ns
             with self._lock:
                 self._quickest_ns[replica.process] = min(took_ns, self._quickest_ns.get(replica.process, took_ns))
+            self._tell_imports(replica)
+
+    def _tell_imports(self, replica: Replica) -> None:
+        """Record what a Python app imported while it started, where its environment makes it tell."""
+        stage = self._stage
+        if imports.VARIABLE in stage.scenario.target[replica.process].environment:
+            lines = stage.engine.log_tail(replica, IMPORT_LINES)
+            if told := imports.imported(lines, replica=replica.name, at_ns=stage.clock.now_ns()):
+                stage.record(told)
 
     def _give_up(self, replica: Replica, error: NotHealthyError) -> None:
         stage = self._stage
