@@ -12,7 +12,19 @@ from harness.engines.base import EngineContext, Exit, Replica, Sent
 from harness.engines.fake import FakeEngine, FakeProcess, FakeScript
 from harness.errors import KeyOfScenarioError, MachineError, StoppedError, TargetError
 from harness.fleet import Disturbance, Fleet, StopOrder
-from harness.history import Disturbed, Event, Exited, Restored, Routed, Signalled, Survived
+from harness.history import (
+    Disturbed,
+    Event,
+    Exited,
+    PhaseReached,
+    Repeated,
+    Restored,
+    Routed,
+    Signalled,
+    Spawned,
+    StartFailed,
+    Survived,
+)
 from harness.load.tail import Demand
 from harness.scenario import Scenario, Step
 from harness.stage import Inline, Stage
@@ -413,3 +425,228 @@ def test_a_squeeze_explains_no_death_that_has_nothing_to_do_with_memory_nor_one_
     late_ns = both(play)[1].until_ns + 2 * NS_PER_S
     play.fleet.exited(victim, Exit(at_ns=late_ns, status=137, oom=True))
     assert [event.commanded for event in play.events if isinstance(event, Exited)] == [False]
+
+
+# --- the moment that a stop demands
+
+
+def test_a_victim_that_is_to_answer_is_signalled_while_it_does() -> None:
+    play = stop(ScriptedLoad(in_flight=[3], answering=[0, 0, 2]), when="mid-response")
+    (signal,) = play.of("terminate")
+    assert (signal.when, signal.in_flight, signal.wants_busy) == ("mid-response", 2, True)
+    assert play.load.demands[0].when == "mid-response"
+
+
+def test_a_victim_that_has_just_accepted_is_held_so_until_the_signal_is_out() -> None:
+    play = stop(ScriptedLoad(held=[0, 0, 1]), when="just-accepted")
+    assert [call.split()[0] for call in play.load.calls] == ["publish", "hold", "withdraw", "release", "forget"]
+    (signal,) = play.of("terminate")
+    assert (signal.when, signal.in_flight) == ("just-accepted", 1)
+
+
+def test_a_victim_that_is_to_be_idle_is_withdrawn_before_it_is_awaited() -> None:
+    play = stop(ScriptedLoad(in_flight=[2, 1, 0], on_the_way=[1, 0], answering=[0, 0, 1, 0]), when="idle")
+    assert play.load.calls == ["publish web.1", "withdraw web.1", "forget web.1"]
+    (signal,) = play.of("terminate")
+    assert (signal.when, signal.in_flight, signal.wants_busy) == ("idle", 0, True)
+
+
+def test_an_idle_victim_of_a_kill_is_withdrawn_as_well() -> None:
+    play = stop(ScriptedLoad(in_flight=[2, 0]), when="idle", purpose="kill", signal="SIGKILL", grace_s=0.0, everything=True)
+    (told,) = [event for event in play.events if isinstance(event, Routed) and not event.open]
+    assert told.at_ns == play.of("kill")[0].at_ns
+    assert play.of("kill")[0].in_flight == 0
+
+
+def test_a_moment_that_never_comes_is_given_up_and_the_history_says_so() -> None:
+    play = stop(ScriptedLoad(in_flight=[4]), when="mid-response")
+    assert play.of("terminate")[0].in_flight == 0
+    assert "release web.1" in stop(ScriptedLoad(), when="just-accepted").load.calls
+
+
+@pytest.mark.parametrize(
+    ("when", "lag_s", "until"), [("in-flight", 0.0, "signal"), ("mid-response", 2.0, "signal"), ("idle", -2.0, "told")]
+)
+def test_the_ledger_is_asked_for_the_instant_at_which_the_victim_had_to_be_so(when: str, lag_s: float, until: str) -> None:
+    play = stop(ScriptedLoad(in_flight=[3] if when == "in-flight" else [0], answering=[1]), when=when, lag_s=lag_s)
+    (signal,), (demand,) = play.of("terminate"), play.load.demands
+    (told,) = [event for event in play.events if isinstance(event, Routed) and not event.open]
+    assert (demand.replica, demand.when, demand.sudden) == ("web.1", when, False)
+    assert (demand.at_ns, demand.until_ns) == ((signal.at_ns, signal.until_ns) if until == "signal" else (told.at_ns, told.at_ns))
+
+
+def test_a_stop_says_whether_the_ledger_shows_what_was_demanded() -> None:
+    for meets in (True, False):
+        play = Play(ScriptedLoad(in_flight=[3]))
+        play.load.meets = meets
+        assert play.fleet.stop(play.fleet.start("web"), order()) is meets
+    play = Play(ScriptedLoad(in_flight=[3]))
+    play.load.meets = False
+    assert play.fleet.stop(play.fleet.start("web"), order(when="any"))
+    assert play.fleet.stop(play.fleet.start("worker"), order())
+    assert not play.load.demands
+
+
+def test_a_fault_that_is_done_again_is_written_down() -> None:
+    play = Play(ScriptedLoad())
+    victim, again = play.fleet.start("web"), play.fleet.start("web")
+    play.fleet.repeat(victim, again)
+    assert [(event.replica, event.again) for event in play.events if isinstance(event, Repeated)] == [("web.1", "web.2")]
+
+
+# --- a second signal, and one to live through
+
+
+def test_a_second_signal_comes_while_the_first_is_obeyed() -> None:
+    play = Play(ScriptedLoad(in_flight=[1]), stop_s=0.9)
+    play.fleet.stop(play.fleet.start("web"), order(signal="SIGINT", again_s=0.3))
+    (first,), (second,) = play.of("terminate"), play.of("again")
+    assert second.signal == "SIGINT"
+    assert second.at_ns - first.at_ns == pytest.approx(0.3 * NS_PER_S, rel=0.01)
+    assert not play.of("grace-over")
+
+
+def test_no_second_signal_comes_to_one_that_is_gone() -> None:
+    play = Play(ScriptedLoad(in_flight=[1]), stop_s=0.1)
+    play.fleet.stop(play.fleet.start("web"), order(again_s=0.3))
+    assert not play.of("again")
+
+
+def nudge(play: Play, victim: Replica, signal: str = "SIGWINCH", **changes: object) -> bool:
+    return play.fleet.nudge(victim, order(purpose="signal", signal=signal, grace_s=0.0, **changes), 2.0)
+
+
+def test_a_replica_that_lives_through_a_signal_stays_and_the_router_is_not_told() -> None:
+    play, victim = busy_play()
+    began_ns = play.clock.now_ns()
+    assert nudge(play, victim)
+    (signal,) = play.of("signal")
+    assert (signal.signal, signal.in_flight, signal.delivered) == ("SIGWINCH", 3, True)
+    assert play.clock.now_ns() - began_ns >= 2 * NS_PER_S
+    assert play.load.calls == ["publish web.1"]
+    assert play.fleet.up("web") == [victim]
+
+
+def test_a_replica_that_ends_by_a_signal_was_commanded_and_its_place_is_free() -> None:
+    play, victim = busy_play()
+    assert not nudge(play, victim, "SIGTERM")
+    assert [event.commanded for event in play.events if isinstance(event, Exited)] == [True]
+    assert play.load.calls == ["publish web.1", "withdraw web.1", "forget web.1"]
+    assert [event.open for event in play.events if isinstance(event, Routed)] == [True, False]
+    assert play.fleet.up("web") == []
+
+
+def test_what_happens_to_a_replica_after_it_was_watched_is_its_own_doing() -> None:
+    play, victim = busy_play(dies_after_s=5.0)
+    assert nudge(play, victim)
+    play.clock.sleep(5)
+    play.fleet.tear_down()
+    assert [event.commanded for event in play.events if isinstance(event, Exited)] == [False]
+
+
+def test_a_replica_that_takes_no_load_is_nudged_at_once() -> None:
+    play = Play(ScriptedLoad())
+    assert nudge(play, play.fleet.start("worker"))
+    assert play.of("signal")[0].in_flight == -1
+
+
+def test_a_signal_to_one_that_is_gone_was_not_delivered_and_its_end_is_its_own() -> None:
+    play, victim = busy_play(dies_after_s=1.0)
+    play.engine.wait_exit(victim, 2)
+    assert not nudge(play, victim)
+    assert [event.delivered for event in play.of("signal")] == [False]
+    assert [event.commanded for event in play.events if isinstance(event, Exited)] == [False]
+
+
+# --- starts that are stopped
+
+
+def early(**changes: object) -> StopOrder:
+    return order(purpose="start", when="any", **changes)
+
+
+def test_a_replica_is_stopped_while_it_starts_and_gets_no_load() -> None:
+    play = Play(ScriptedLoad(), start_s=1.0)
+    left = play.fleet.stop_while_starting("web", 0.5, early())
+    (signal,) = play.of("start")
+    assert signal.at_ns - left.at_ns == pytest.approx(0.5 * NS_PER_S, rel=0.01)
+    assert (signal.signal, signal.in_flight, signal.replica) == ("SIGTERM", -1, left.name)
+    assert [event.commanded for event in play.events if isinstance(event, Exited)] == [True]
+    assert not [event for event in play.events if isinstance(event, PhaseReached) and event.phase == "healthy"]
+    assert not play.load.calls or play.load.calls == [f"forget {left.name}"]
+    assert play.fleet.up("web") == []
+
+
+def test_a_replica_that_is_ready_too_early_is_stopped_at_its_time_all_the_same() -> None:
+    play = Play(ScriptedLoad(), start_s=0.1)
+    left = play.fleet.stop_while_starting("web", 0.5, early())
+    (signal,) = play.of("start")
+    assert signal.at_ns - left.at_ns == pytest.approx(0.5 * NS_PER_S, rel=0.01)
+    assert "publish" not in " ".join(play.load.calls)
+
+
+def test_one_that_ignores_the_signal_while_it_starts_is_killed_at_the_end_of_its_grace() -> None:
+    play = Play(ScriptedLoad(), start_s=0.1, stop_s=None)
+    play.fleet.stop_while_starting("web", 0.5, early(grace_s=1.0))
+    assert [event.signal for event in play.of("grace-over")] == ["SIGKILL"]
+
+
+def test_one_that_dies_before_it_is_stopped_has_failed_to_start() -> None:
+    play = Play(ScriptedLoad(), start_s=1.0, dies_after_s=0.2)
+    raises(TargetError, lambda: play.fleet.stop_while_starting("web", 0.5, early()))
+    assert [event.reason for event in play.events if isinstance(event, StartFailed)] == ["exited"]
+    assert not play.of("start")
+
+
+def test_a_start_is_proven_at_the_address_of_one_that_was_stopped_and_removed() -> None:
+    play = Play(ScriptedLoad(), start_s=1.0)
+    left = play.fleet.stop_while_starting("web", 0.5, early())
+    play.fleet.prove_start("web", again=left)
+    first, second = (event for event in play.events if isinstance(event, Spawned))
+    assert (second.port, second.replaces) == (first.port, first.replica)
+    assert [event.replica for event in play.events if isinstance(event, PhaseReached) and event.phase == "healthy"] == [second.replica]
+    assert [event.replica for event in play.of("teardown")] == [second.replica]
+    assert [event.commanded for event in play.events if isinstance(event, Exited)] == [True, True]
+    assert "publish" not in " ".join(play.load.calls)
+    assert play.fleet.up("web") == []
+
+
+def test_the_quickest_start_is_remembered_and_a_stopped_one_is_none() -> None:
+    play = Play(ScriptedLoad(), start_s=1.0)
+    assert play.fleet.quickest_start_s("web") == 0
+    play.fleet.stop_while_starting("web", 0.5, early())
+    assert play.fleet.quickest_start_s("web") == 0
+    play.fleet.start("web")
+    assert play.fleet.quickest_start_s("web") == pytest.approx(1.0, rel=0.05)
+
+
+# --- claims of steps that go on at the same time
+
+
+def test_a_replica_is_claimed_once_and_is_no_longer_up_for_others() -> None:
+    play = Play(ScriptedLoad())
+    first, second = play.fleet.start("web"), play.fleet.start("web")
+    assert play.fleet.take(first, replaced=True)
+    assert not play.fleet.take(first, replaced=True)
+    assert play.fleet.up("web") == [second]
+
+
+def test_a_place_that_was_promised_counts_until_it_is_taken_or_given_up() -> None:
+    play = Play(ScriptedLoad())
+    first, second = play.fleet.start("web"), play.fleet.start("web")
+    play.fleet.take(first, replaced=True)
+    assert play.fleet.places("web") == 2
+    play.fleet.take(second, replaced=False)
+    assert play.fleet.places("web") == 1
+    play.fleet.stop(first, order(when="any"))
+    play.fleet.start("web", replaces=first.name)
+    assert (play.fleet.places("web"), play.fleet.places("worker")) == (1, 0)
+
+
+def test_a_replacement_that_fails_leaves_no_promise_behind() -> None:
+    play = Play(ScriptedLoad(), dies_after_s=1.5)
+    first = play.fleet.start("web")
+    play.fleet.take(first, replaced=True)
+    play.engine._script = FakeScript(other=FakeProcess(start_s=None))
+    raises(TargetError, lambda: play.fleet.start("web", replaces=first.name))
+    assert play.fleet.places("web") == 0
