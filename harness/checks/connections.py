@@ -254,7 +254,7 @@ def _last_answer(facts: Facts, fault: Fault) -> str:
 # --- dropped ----------------------------------------------------------------------------------------------------------------
 
 
-_DROPPED_NAMES: Final = {"http/1.0": "http10-dropped", "pipelined": "pipelined-dropped"}
+_DROPPED_NAMES: Final = {"http/1.0": "http-1-0-dropped", "pipelined": "pipelined-dropped"}
 
 _DROPPED_CURES: Final = {
     "http/1.0": "Wait for every request in flight, also on connections that are not kept: HTTP/1.0 is what some proxies and health "
@@ -283,7 +283,7 @@ def _dropped(facts: Facts, stops: Sequence[Fault]) -> list[Finding]:
                 check=CHECK,
                 name=name,
                 verdict=Verdict.FAIL,
-                title=f"{count(len(found), _THINGS[kind])} in flight at the signal lost by {listed(replicas)}",
+                title=f"{listed(replicas)} lost {count(len(found), _THINGS[kind])} that {'was' if len(found) == 1 else 'were'} in flight",
                 evidence=some([f"{_held_proof(facts, fault, held)}; GET {held.path}" for fault, held in found]),
                 cause=_dropped_cause([fault for fault, _ in found]),
                 cure=_DROPPED_CURES[kind],
@@ -302,11 +302,7 @@ _THINGS: Final = {"http/1.0": "HTTP/1.0 request", "pipelined": "pipelined reques
 def _dropped_cause(faults: Sequence[Fault]) -> str:
     """What the load's own requests say about it."""
     answered = sum(len(fault.in_flight) for fault in faults)
-    return (
-        f"The same stops answered all {count(answered, 'request')} of the load that {'was' if answered == 1 else 'were'} in flight."
-        if answered
-        else ""
-    )
+    return f"The same stops lost none of what the load itself had in flight ({count(answered, 'request')})." if answered else ""
 
 
 def _told_elsewhere(facts: Facts, fault: Fault) -> bool:

@@ -1074,7 +1074,7 @@ STORIES: dict[str, Callable[[], Story]] = {
     "pass--no-stop-met": steady_run,
     "fail--idle-connections-awaited": lambda: stop_run(_awaits_idle),
     "fail--killed-after-grace--let-go": lambda: stop_run(lambda story: _awaits_idle(story, ends=False)),
-    "fail--http10-dropped": lambda: stop_run(lambda story: _drops_old_clients(story, "http/1.0", "closed")),
+    "fail--http-1-0-dropped": lambda: stop_run(lambda story: _drops_old_clients(story, "http/1.0", "closed")),
     "fail--pipelined-dropped": lambda: stop_run(lambda story: _drops_old_clients(story, "pipelined", "cut", 720)),
     "fail--dropped-in-flight": lambda: stop_run(_dropped_in_flight),
     "fail--dropped-in-flight--backlog": lambda: stop_run(_backlog),
