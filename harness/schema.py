@@ -22,7 +22,9 @@ from pydantic.json_schema import GenerateJsonSchema
 from harness import command, template
 from harness.scenario import (
     Build,
+    Chaos,
     ContainerKeys,
+    CrashLoop,
     CutNetwork,
     Expectation,
     Healthcheck,
@@ -32,13 +34,18 @@ from harness.scenario import (
     Port,
     ProcessType,
     Request,
+    Restart,
     RollingRestart,
     Routing,
     Scenario,
+    Signal,
     SqueezeMemory,
-    Stream,
     Step,
+    Stream,
+    Terminate,
+    TerminateAtStart,
     Tls,
+    Together,
     Volume,
     WorkingDir,
 )
@@ -162,8 +169,33 @@ target:
     image: redis:7
 """
 
+STEPS_EXAMPLE: Final = """\
+steps:
+  - signal: SIGHUP                           # the app should live through it
+  - terminate: {replica: half, when: mid-response}
+  - terminate: {again: 200ms}                # a second signal while the first is being obeyed
+  - restart: {signal: SIGKILL}               # a crash, and a start on the same port
+  - terminate_at_start: ready                # stopped just before it is ready
+  - crash_loop: {times: 5}
+  - rolling_restart: {at_a_time: 2}
+    at: 20s                                  # not before so long after the load began
+  - together:
+      - rolling_restart:
+      - scale: {web: 5}
+  - chaos: {for: 30s, every: 500ms, of: [terminate, kill, scale]}
+"""
+
 CONTAINER_PORT: Final = 8000
 """The port of a container when nothing says it."""
+
+MOMENTS: Final[Mapping[str, str]] = {
+    "in-flight": "while a request has been sent to it and no byte of the answer has come",
+    "mid-response": "while an answer of its has begun and is not over",
+    "just-accepted": "while a new connection is there on which no byte has left; a few requests are held back to make it so",
+    "idle": "when none of these is so; it is given nothing new until then, where the router may know",
+    "any": "at once",
+}
+"""What each ``when`` means, for the reference."""
 
 _HEAD: Final = "| key | type | default | unit | meaning | example |\n|---|---|---|---|---|---|"
 _UNIT_WORDS: Final = {"count": "count", "s": "seconds", "share": "share", "status": "exit status", "per_s": "requests a second"}
@@ -335,12 +367,12 @@ A `stream`: {_law(Stream)}
 
 {_keys(Stream)}
 
-A stream's client does as a browser's EventSource does: when its connection ends, however it does, it connects again after the reconnection
-time, which the server may set with `retry:` (50 ms otherwise, where browsers wait seconds), here to the replica whose turn it is, and says in
-`Last-Event-ID` which event it had last. The client of a WebSocket says it where the path has `{{last_id}}`; its messages carry their number as
-`id` of a JSON object, or as the digits that they begin with. One subscription is one request: it is *resumed* when its stream went on, and
-dropped when the app answered with anything but a stream, or when the client had none for longer than `timeout`. Chunked answers, long polls and
-other requests that last are plain requests.
+A stream's client does as a browser's EventSource does: when its connection ends, however it does, it connects again after the
+reconnection time, which the server may set with `retry:` (50 ms otherwise, where browsers wait seconds), here to the replica whose turn
+it is, and says in `Last-Event-ID` which event it had last. The client of a WebSocket says it where the path has `{{last_id}}`; its
+messages carry their number as `id` of a JSON object, or as the digits that they begin with. One subscription is one request: it is
+*resumed* when its stream went on, and dropped when the app answered with anything but a stream, or when the client had none for longer
+than `timeout`. Chunked answers, long polls and other requests that last are plain requests.
 
 Placeholders may stand in the path, in the values of headers, in the texts of a JSON body, in `body` and in `body_contains`. One
 placeholder has one value within one request: `{{uuid}}` in the path and in the body is the same. All values come from the run's seed.
@@ -356,6 +388,7 @@ placeholder has one value within one request: `{{uuid}}` in the path and in the 
 
 
 def _steps_docs() -> str:
+    moments = _table(("when", "the victim is hit"), ((f"`{word}`", meaning) for word, meaning in MOMENTS.items()))
     return f"""\
 ## steps
 
@@ -363,17 +396,62 @@ def _steps_docs() -> str:
 
 {_keys(Step)}
 
+```yaml
+{STEPS_EXAMPLE.strip()}
+```
+
+A step begins when the one before it is over, or later with `at`. Steps that stop a replica end when its replacement is healthy. What chance
+decides, such as `replica: any`, comes from the run's seed.
+
+### Which replicas, and when
+
+`replica` chooses among the replicas that are up. `each` hits them one after the other, each when the one before is replaced. `half`,
+`all`, a share such as `30%` and a list hit theirs at the same time; a share is rounded down, and is one replica at least. A number is a
+place in the row of those that are up, 1 being the oldest. Where there is no such replica the step has a problem, and the verdict is
+*unknown*.
+
+`when` is what the victim must be doing at the fault:
+
+{moments}
+
+The fault comes at that moment or, when it has not come within `busy_within`, at another one; then the run says so, and the verdict is
+*unknown*. A process type that takes no load is never busy, so its steps need `when: any`.
+
 ### terminate, restart, kill
 
-The short form is the replica alone: `terminate: each`, `kill: 2`. All keys are optional. `scope` belongs to `kill` alone.
+- `terminate`: {_law(Terminate)}
+- `restart`: {_law(Restart)}
+- `kill`: {_law(Kill)}
 
-{_keys(Kill)}
+So `terminate: each`, or `kill: half`. All keys are optional. `scope` belongs to `kill` and `restart`, where it says whom SIGKILL hits;
+`signal` and `again` belong to `terminate` and `restart`. With `signal: SIGKILL` a restart is a crash and a start on the same port right
+after it.
+
+{_keys(Restart)}
 
 ### rolling_restart
 
 {_law(RollingRestart)} All keys are optional.
 
 {_keys(RollingRestart)}
+
+### signal
+
+{_law(Signal)}
+
+{_keys(Signal)}
+
+### terminate_at_start
+
+{_law(TerminateAtStart)} All keys are optional.
+
+{_keys(TerminateAtStart)}
+
+### crash_loop
+
+{_law(CrashLoop)} All keys are optional.
+
+{_keys(CrashLoop)}
 
 ### pause, squeeze_memory, cut_network
 
@@ -387,7 +465,30 @@ tells it that a process hangs.
 Only `squeeze_memory` has `to`, which it needs; all other keys are optional. A scenario with a step that the engine can't do is refused
 before anything starts.
 
-{_keys(SqueezeMemory)}"""
+{_keys(SqueezeMemory)}
+
+### together
+
+{_law(Together)} There are at least two, in a list:
+
+```yaml
+- together:
+    - rolling_restart: {{at_a_time: 2}}
+    - scale: {{web: 5}}
+```
+
+A replica that one of them has chosen is left alone by the others until it is replaced, and counts as one that is there when `scale` counts.
+What has begun is not taken back, so which of them comes first to a replica may differ from run to run. `chaos`, `repeat` and `at` have no
+meaning in such a step.
+
+### chaos
+
+{_law(Chaos)}
+
+{_keys(Chaos)}
+
+Each step that is drawn is a step of its own in the history and in reports. `chaos`, `repeat` and `at` have no meaning in a step that is
+drawn."""
 
 
 def _expect_docs() -> str:

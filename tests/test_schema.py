@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -16,6 +16,8 @@ from harness import command, schema, template
 from harness.scenario import (
     STEP_KINDS,
     Build,
+    Chaos,
+    CrashLoop,
     CutNetwork,
     Expectation,
     Healthcheck,
@@ -29,10 +31,12 @@ from harness.scenario import (
     RollingRestart,
     Routing,
     Scenario,
+    Signal,
     SqueezeMemory,
     Step,
     Stream,
     Terminate,
+    TerminateAtStart,
     Tls,
     Volume,
     WorkingDir,
@@ -71,6 +75,10 @@ MODELS: dict[type[BaseModel], dict[str, object]] = {
     Pause: {},
     SqueezeMemory: {"to": "32m"},
     CutNetwork: {},
+    Signal: {"name": "SIGHUP"},
+    TerminateAtStart: {},
+    CrashLoop: {},
+    Chaos: {"for": "60s", "every": "1s", "of": ["kill"]},
 }
 """Every mapping of a scenario file with the least that it needs."""
 
@@ -145,6 +153,15 @@ GOOD: list[dict[str, Any]] = [
     scenario(load={"requests": [{"GET /": None, "stream": "sse"}, {"request": "GET /", "stream": {"kind": "websocket", "for": "3s"}}]}),
     scenario(load={"requests": [{"request": "PUT /", "body": "x", "expect": {"status": [200, 404]}}, {"method": "GET", "path": "/"}]}),
     scenario(steps=[{"terminate": "each"}, {"terminate": None}, {"kill": 1}, {"kill": {"scope": "main"}, "repeat": 5}, {"restart": {}}]),
+    scenario(
+        steps=[{"terminate": "half"}, {"kill": "30%"}, {"restart": [1, 2], "at": "5s"}], target={"web": {"command": "a", "replicas": 2}}
+    ),
+    scenario(steps=[{"terminate": {"again": "1s", "signal": "int", "when": "mid-response"}}, {"rolling_restart": {"at_a_time": 2}}]),
+    scenario(steps=[{"signal": "HUP"}, {"signal": {"name": "SIGHUP", "for": "1s", "replica": "all"}}]),
+    scenario(steps=[{"terminate_at_start": None}, {"terminate_at_start": "ready"}, {"terminate_at_start": {"at": "100ms"}}]),
+    scenario(steps=[{"crash_loop": None}, {"crash_loop": "any"}, {"crash_loop": {"times": 3, "after": "50ms"}}]),
+    scenario(steps=[{"together": [{"rolling_restart": None}, {"together": [{"scale": {"web": 2}}, {"steady": "1s"}]}]}]),
+    scenario(steps=[{"chaos": {"for": "9s", "every": "1s", "of": ["kill", "scale", {"together": [{"kill": "any"}, {"pause": {}}]}]}}]),
     scenario(steps=[{"rolling_restart": None}, {"rolling_restart": {"order": "start-first"}}, {"scale": {"web": 0}}, {"steady": "1m30s"}]),
 ]
 
@@ -189,6 +206,20 @@ BAD: list[dict[str, Any]] = [
     scenario(steps=["steady"]),
     scenario(steps=[{"scale": {"web": -1}}]),
     scenario(expect=[5]),
+    scenario(steps=[{"kill": "0%"}]),
+    scenario(steps=[{"kill": []}]),
+    scenario(steps=[{"kill": {"when": "busy"}}]),
+    scenario(steps=[{"rolling_restart": {"at_a_time": 0}}]),
+    scenario(steps=[{"signal": {"for": "1s"}}]),
+    scenario(steps=[{"terminate_at_start": "soon"}]),
+    scenario(steps=[{"crash_loop": {"times": 0}}]),
+    scenario(steps=[{"steady": "1s", "at": 5}]),
+    scenario(steps=[{"together": [{"kill": "any"}]}]),
+    scenario(steps=[{"together": [{"kill": "any"}, {"kil": "any"}]}]),
+    scenario(steps=[{"chaos": {"for": "9s", "of": ["kill"]}}]),
+    scenario(steps=[{"chaos": {"for": "9s", "every": "1s", "of": ["kil"]}}]),
+    scenario(steps=[{"chaos": {"for": "9s", "every": "1s", "of": ["signal"]}}]),
+    scenario(steps=[{"chaos": {"for": "9s", "every": "1s", "of": [{"kill": {"whn": "any"}}]}}]),
 ]
 
 
@@ -224,7 +255,7 @@ def test_every_key_has_a_meaning_and_an_example_that_is_right(model: type[BaseMo
         assert field.description, f"{model.__name__}.{key}"
         assert field.examples, f"{model.__name__}.{key}"
         needed = {"http": "/"} if model is Healthcheck and key not in HEALTH_KINDS and key != "disable" else {}
-        needed |= {"kill": "any"} if model is Step and key == "repeat" else {}
+        needed |= {"kill": "any"} if model is Step and key in ("repeat", "at") else {}
         if (model, key) in ((ProcessType, "depends_on"), (Scenario, "target")):
             continue  # names other process types, or replaces them all
         made = model.model_validate(MODELS[model] | needed | {key: field.examples[0]})
@@ -262,6 +293,16 @@ def test_the_example_of_the_reference_is_a_scenario(tmp_path: Path) -> None:
     file.write_text(schema.EXAMPLE, encoding="utf-8")
     assert load_scenario(file).load_process == "web"
     assert schema.EXAMPLE.strip() in schema.scenario_docs()
+
+
+def test_the_steps_of_the_reference_are_steps() -> None:
+    made = Scenario.model_validate(scenario(**yaml.safe_load(schema.STEPS_EXAMPLE)))
+    assert len(made.steps) == 9
+    assert schema.STEPS_EXAMPLE.strip() in schema.scenario_docs()
+
+
+def test_the_reference_knows_every_moment_that_a_step_may_demand() -> None:
+    assert tuple(schema.MOMENTS) == get_args(Terminate.model_fields["when"].annotation)
 
 
 def test_the_requests_of_the_reference_are_requests() -> None:
