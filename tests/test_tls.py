@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from pathlib import Path
 
@@ -45,9 +46,24 @@ def test_a_file_that_is_no_authority_is_told_in_a_sentence(tmp_path: Path, conte
         tls_with(str(path), "")
 
 
-def test_a_folder_and_an_impossible_name_are_no_authority(tmp_path: Path) -> None:
-    assert "can't be read" in ca_problem(str(tmp_path))
-    assert "can't be read" in ca_problem("a\0b")
+def test_a_folder_a_pipe_and_an_impossible_name_are_no_authority(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name in (str(tmp_path), str(tmp_path / "pipe"), "a\0b", "x" * 5000):
+        assert ca_problem(name).startswith("there is no file ")
+
+
+def test_a_file_that_may_not_be_read_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "ca.pem"
+    path.write_text(CERTIFICATE.read_text())
+
+    class Forbidden(ssl.SSLContext):
+        """Root may read whatever it likes, so the answer of the system is played."""
+
+        def load_verify_locations(self, *_places: object, **_named: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(ssl, "SSLContext", Forbidden)
+    assert ca_problem(str(path)) == f"{path} can't be read: Permission denied"
 
 
 def test_the_committed_certificate_is_an_authority() -> None:

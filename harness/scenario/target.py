@@ -198,14 +198,14 @@ class Tls(Part):
 
     model_config = ConfigDict(json_schema_extra=lambda schema: schema.update(anyOf=[{"type": "boolean"}, moved(schema)]))
 
-    ca: Annotated[str, AfterValidator(_ca), Field(min_length=1)] | None = Field(
+    ca: Annotated[str, Field(min_length=1), AfterValidator(_ca)] | None = Field(
         default=None,
         description="a file of certificates in PEM form, one of which must have signed the app's own (a self-signed one is its own "
         "authority); a relative path begins at the scenario file's folder",
         examples=["certs/ca.pem"],
         json_schema_extra={"type_words": "file", "default_words": "no certificate is looked at"},
     )
-    server_name: Annotated[str, AfterValidator(_server_name), Field(min_length=1)] | None = Field(
+    server_name: Annotated[str, Field(min_length=1), AfterValidator(_server_name)] | None = Field(
         default=None,
         description="the name that the app is asked for (SNI), and that its certificate must be made out to where it is looked at",
         examples=["localhost"],
