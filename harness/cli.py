@@ -232,8 +232,9 @@ def drain(*, scenario: Path, engine: str, seed: int | None, reports: Path, preci
         raise UsageError(f"{scenario}: {len(loaded)} scenarios, and a drain belongs to one; name its file")
     path, whole = loaded[0]
     check_scenarios(loaded, engine)
-    lag, up_to, at = (_duration(flag, spans[flag]) for flag in ("endpoint_lag", "up_to", "at"))
-    asked = DrainOptions(lag=lag, up_to=up_to, at=at, precision=_duration("precision", precision) or DrainOptions.precision)
+    given = {flag: _duration(flag, written) for flag, written in spans.items() if written is not None}
+    lag, up_to, at = (given.get(flag) for flag in ("endpoint_lag", "up_to", "at"))
+    asked = DrainOptions(lag=lag, up_to=up_to, at=at, precision=_duration("precision", precision))
     search = prepare(whole, path, RunOptions(engine=engine, seed=whole.seed if seed is None else seed, reports=reports), asked)
     console = console_for(sys.stdout, os.environ)
     print_head(search.scenario.name, search.lag.s, search.left_out, console)
@@ -247,11 +248,11 @@ def drain(*, scenario: Path, engine: str, seed: int | None, reports: Path, preci
     return ExitCode(result.exit_code)
 
 
-def _duration(flag: str, written: str | None) -> Duration | None:
+def _duration(flag: str, written: str) -> Duration:
     from harness.units import Duration
 
     try:
-        return None if written is None else Duration.parse(written)
+        return Duration.parse(written)
     except ValueError as error:
         raise UsageError(f"--{flag.replace('_', '-')} {written}: {error}") from error
 

@@ -14,7 +14,7 @@ from harness.history import EVENTS_FILE
 
 ROOT = Path(__file__).parent.parent
 QUICKSTART = ROOT / "scenarios/quickstart"
-COMMANDS = ("run", "check", "validate", "list", "schema", "doctor", "cleanup")
+COMMANDS = ("run", "drain", "check", "validate", "list", "schema", "doctor", "cleanup")
 
 
 @pytest.fixture(autouse=True)
