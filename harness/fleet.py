@@ -57,7 +57,7 @@ KILL_WAIT_S: Final = 10.0
 SETTLE_S: Final = 1.0
 """How long descendants may outlive their main process before they count as survivors."""
 
-LET_GO_S: Final = 1.0
+LET_GO_S: Final = 2.0
 """How long a victim may take to end once nobody holds a connection to it, when its grace is over."""
 
 OOM_NEWS_S: Final = 1.0
@@ -613,6 +613,9 @@ class Fleet:
         """Close all connections to a victim that has nothing left to answer; returns whether its end had waited for that."""
         stage, holding = self._stage, self._holdings.get(victim.name)
         if holding is None or not self._gets_load(victim) or not (holding.open or stage.scenario.load.keep_alive):
+            return False
+        seen = stage.engine.listening(victim)
+        if seen is not None and seen.open:  # it goes on serving: it is not about to end
             return False
         if holding.in_flight or stage.load.in_flight(victim.name) or stage.load.answering(victim.name):
             return False

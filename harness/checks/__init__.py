@@ -21,6 +21,7 @@ CHECKS: Final[dict[str, Check]] = {
     "sanity": sanity.check,
     "requests": requests.check,
     "connections": connections.check,
+    "streams": streams.check,
     "timing": timing.check,
     "posture": posture.check,
     "expect": expect.check,

@@ -17,6 +17,7 @@ import numpy as np
 from harness.checks.deaths import died_by_itself, oom_kills_of
 from harness.checks.facts import STOP_PURPOSES, Facts, Fault, Harm, Life
 from harness.checks.held import awaited, dropped_held, held_of, in_flight
+from harness.checks.subscriptions import Stream, cut_at_stop, met_stops, streams_of
 from harness.checks.writes import written
 from harness.clock import NS_PER_S
 from harness.history import CODE, Knocked, LoadBegan, Process
@@ -78,7 +79,7 @@ def _requests_per_second(facts: Facts, process: str | None) -> list[float]:
 
 def _response_time(facts: Facts, process: str | None) -> list[float]:
     attempts = facts.history.attempts
-    rows = np.flatnonzero((attempts.outcome == CODE[Outcome.OK]) & (attempts.sent_ns > 0))
+    rows = np.flatnonzero((attempts.outcome == CODE[Outcome.OK]) & (attempts.sent_ns > 0) & ~facts.streaming)
     spans: list[float] = ((attempts.done_ns[rows] - attempts.sent_ns[rows]) / NS_PER_S).tolist()
     return spans if _takes_load(facts, process) else []
 
@@ -87,6 +88,34 @@ def _outage_time(facts: Facts, process: str | None) -> list[float]:
     if not _takes_load(facts, process):
         return []
     return [(end_ns - begin_ns) / NS_PER_S for begin_ns, end_ns in facts.outages] or [0.0]
+
+
+# --- streams ----------------------------------------------------------------------------------------------------------------
+
+
+def _of_events(events: Callable[[Stream], int]) -> Sampler:
+    """Counts over the streams that are to be resumed, where each can be verified."""
+
+    def sampler(facts: Facts, process: str | None) -> list[float]:
+        asked = [stream for stream in streams_of(facts) if stream.resume]
+        provable = bool(asked) and not any(stream.why_not for stream in asked)
+        return [float(sum(events(stream) for stream in asked))] if provable and _takes_load(facts, process) else []
+
+    return sampler
+
+
+def _resumed_streams(facts: Facts, process: str | None) -> list[float]:
+    streams = streams_of(facts)
+    return [float(sum(len(stream.proven) for stream in streams))] if streams and _takes_load(facts, process) else []
+
+
+def _resume_time(facts: Facts, process: str | None) -> list[float]:
+    return [away_s for stream in streams_of(facts) for away_s in stream.away_s] if _takes_load(facts, process) else []
+
+
+def _cut_streams(facts: Facts, process: str | None) -> list[float]:
+    streams = streams_of(facts)
+    return [float(len(cut_at_stop(streams)))] if met_stops(streams) and _takes_load(facts, process) else []
 
 
 # --- starts -----------------------------------------------------------------------------------------------------------------
@@ -306,6 +335,11 @@ SAMPLERS: Final[dict[str, Sampler]] = {
     "requests_per_second": _requests_per_second,
     "response_time": _response_time,
     "outage_time": _outage_time,
+    "lost_events": _of_events(lambda stream: stream.lost),
+    "repeated_events": _of_events(lambda stream: stream.repeated),
+    "resumed_streams": _resumed_streams,
+    "resume_time": _resume_time,
+    "cut_streams": _cut_streams,
     "time_to_running": _since_spawned(lambda life: life.running_ns),
     "time_to_created": _since_spawned(lambda life: life.created_ns),
     "time_to_started": _since_spawned(lambda life: life.started_ns),

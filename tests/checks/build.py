@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ from harness.history import (
     StartFailed,
     StepBegan,
     StepEnded,
+    Streamed,
     Survived,
     Wrote,
     Zombies,
@@ -1052,7 +1054,87 @@ _EROFS = "OSError: [Errno 30] Read-only file system: '/app/data/pid'"
 _EPERM = "PermissionError: [Errno 1] Operation not permitted: chown '/srv'"
 _PYC = "/app/__pycache__/app.cpython-311.pyc"
 
+# --- streams ----------------------------------------------------------------------------------------------------------------
+
+
+def subscribe(story: Story, *connections: Mapping[str, Any], **stream: Any) -> None:
+    """One subscription over ``connections``; each names replica, begin, end, how it ended, and what of `Streamed` is special about it."""
+    data = json.loads(story.scenario.model_dump_json())
+    if "stream" not in data["load"]["requests"][-1]:
+        data["load"]["requests"].append({"request": "GET /events", "name": "events", "stream": {"kind": "sse", **stream}})
+        story.scenario = Scenario.model_validate_json(json.dumps(data))
+    request, op, story.ops = 2, story.ops, story.ops + 1
+    outcomes = {"complete": Outcome.OK, "ended": Outcome.ENDED}
+    for n, told in enumerate(connections):
+        given = dict(told)
+        replica, begin, end, how = (given.pop(key) for key in ("replica", "begin", "end", "how"))
+        story.lines.append(Invoke(op=op, n=n, user=9, request=request, replica=replica, step=1, at_ns=at(begin), due_ns=at(begin)))
+        if how not in {*outcomes, "cut", "eof"}:
+            status, error = {"sent_ns": at(begin + 0.1), "status": 500}, Outcome.ERROR.value
+            story.lines.append(Close(op=op, n=n, outcome=error, reached=Reached.ANSWERED, last=True, done_ns=at(end), **status))
+            continue
+        numbers = {"events": 10, "first_event_ns": at(begin + 3), "last_event_ns": at(end - 1), "resumed": n > 0, **given}
+        if n:
+            numbers = {"away_ns": 60 * MS, "waited_ns": 50 * MS, **numbers}
+        outcome = outcomes.get(how, Outcome.CUT)
+        reached = Reached.ANSWERED if outcome is Outcome.OK else Reached.BODY
+        seen = {"connected_ns": at(begin), "sent_ns": at(begin + 0.1), "first_ns": at(begin + 2), "status": 200, "rx": 500}
+        story.lines += [
+            Streamed(op=op, n=n, at_ns=at(end), opened_ns=at(begin + 2), end=how, **numbers),
+            Close(op=op, n=n, outcome=outcome.value, reached=reached, last=outcome is Outcome.OK, done_ns=at(end), **seen),
+        ]
+
+
+def stream_run(*connections: Mapping[str, Any], how: str = "ended", expect: Sequence[str] = (), **stream: Any) -> Story:
+    """A clean stop of web.1, where a stream is open from 200 to 705 that ends as ``how`` says, and then has ``connections``."""
+    first = {"replica": "web.1", "begin": 200, "end": 705, "how": how, "first_id": 1, "last_id": 10}
+
+    def stop(story: Story) -> None:
+        clean_stop(story)
+        subscribe(story, first, *connections, **stream)
+
+    return stop_run(stop, expect=expect)
+
+
+def resumed(**changes: Any) -> Mapping[str, Any]:
+    """The connection after that, on which the stream goes on to its end."""
+    return {"replica": "web.2", "begin": 760, "end": 1700, "how": "complete", "first_id": 11, "last_id": 20, **changes}
+
+
+def _held_streams(story: Story) -> None:
+    first = {"replica": "web.1", "begin": 200, "end": 1701, "how": "cut", "first_id": 1, "last_id": 10}
+    story.signal("web.1", 700, grace_s=1.0)
+    story.signal("web.1", 1700, purpose="grace-over", in_flight=-1)
+    story.exit("web.1", 1702, 137)
+    subscribe(story, first, resumed(begin=1760, end=2400))
+
+
+def _stream_elsewhere(story: Story) -> None:
+    clean_stop(story)
+    subscribe(story, resumed(begin=200, first_id=1, resumed=False))
+
+
 STORIES: dict[str, Callable[[], Story]] = {
+    "pass--streams-resumed": lambda: stream_run(resumed(), expect=["lost_events == 0", "repeated_events == 0", "resume_time max < 1s"]),
+    "pass--streams-ended": lambda: stream_run(resumed()),
+    "pass--streams-counted": lambda: stream_run(resumed()),
+    "pass--stream-cut": lambda: stream_run(resumed(), how="cut"),
+    "fail--stream-cut": lambda: stream_run(resumed(), how="cut", expect=["cut_streams == 0"]),
+    "pass--streams-ended--by-the-end-of-the-connection": lambda: stream_run(resumed(), how="eof", expect=["cut_streams == 0"]),
+    "fail--streams-held": lambda: stop_run(_held_streams),
+    "pass--streams-not-met": lambda: stop_run(_stream_elsewhere),
+    "pass--no-streams": steady_run,
+    "pass--streams-reconnected": lambda: stream_run(resumed(first_id=17, missing=6), resume=False),
+    "fail--stream-events-lost": lambda: stream_run(resumed(first_id=14, missing=3)),
+    "fail--stream-events-lost--within": lambda: stream_run(resumed(skipped=2, holes=1)),
+    "pass--stream-events-lost--allowed": lambda: stream_run(resumed(first_id=14, missing=3), expect=["lost_events <= 3"]),
+    "pass--streams-resumed--late": lambda: stream_run(resumed(first_id=12, missing=1, late=1)),
+    "fail--stream-events-repeated": lambda: stream_run(resumed(first_id=9, twice=2)),
+    "fail--errors--of-a-stream": lambda: stream_run({"replica": "web.2", "begin": 760, "end": 770, "how": "error"}),
+    "unknown--stream-not-verifiable": lambda: stream_run(resumed(first_id=-1, unnumbered=10)),
+    "unknown--stream-not-verifiable--not-successive": lambda: stream_run(resumed(skipped=40, holes=12)),
+    "unknown--stream-not-verifiable--nothing-came": lambda: stream_run(resumed(events=0, first_id=-1, first_event_ns=0, last_event_ns=0)),
+    "unknown--expectation-unknown--streams": lambda: steady_run(expect=["resume_time p(95) < 1s", "lost_events == 0"]),
     "pass--faults-landed": lambda: stop_run(clean_stop),
     "pass--no-request-dropped": lambda: stop_run(
         clean_stop, expect=["dropped_requests == 0", "shutdown_time p(95) < 5s", "exit_status == 0"]
