@@ -110,7 +110,7 @@ def rolling_restart(stage: Stage, fleet: Fleet, options: RollingRestart) -> None
             fleet.stop(victim, order)
             fleet.start(process, replaces=victim.name)
 
-    for group in batched(fleet.up(process), options.at_a_time):
+    for group in batched(_row(stage, fleet, process), options.at_a_time):
         _at_once(stage, renew, [victim for victim in group if fleet.take(victim, replaced=True)])
 
 
@@ -168,23 +168,24 @@ def crash_loop(stage: Stage, fleet: Fleet, options: CrashLoop) -> None:
     """SIGKILL a replica, and at the same address each of its replacements but the last while it starts."""
 
     def loop(victim: Replica) -> None:
+        alone = replace(stage, dice=stage.dice.fork(victim.name))  # others may loop at the same time
         fleet.stop(victim, StopOrder(purpose="kill", signal="SIGKILL", everything=True))
         last = victim
         for _ in range(options.times - 1):
             order = StopOrder(purpose="start", signal="SIGKILL", everything=True)
-            last = fleet.stop_while_starting(victim.process, _life_s(stage, fleet, victim.process, options.after), order, again=last)
+            last = fleet.stop_while_starting(victim.process, _life_s(alone, fleet, victim.process, options.after), order, again=last)
         fleet.start(victim.process, replaces=victim.name, again=last)
 
-    for group in _victims(stage, fleet, options):
-        _at_once(stage, loop, [victim for victim in group if fleet.take(victim, replaced=True)])
+    _claim_each(stage, fleet, options, loop)
 
 
 def together(stage: Stage, fleet: Fleet, options: Together) -> None:
-    """Several steps at the same time, each with a dice of its own, so that chance does not depend on who comes first."""
+    """Several steps at the same time, which choose from the same row, each by a dice of its own: it matters not who comes first."""
+    row = stage.row or {process: fleet.up(process) for process in stage.scenario.target}
 
     def do(part: tuple[int, Step]) -> None:
         number, step = part
-        STEPS[step.kind](replace(stage, dice=stage.dice.fork(f"part {number}")), fleet, step.options)
+        STEPS[step.kind](replace(stage, dice=stage.dice.fork(f"part {number}"), row=row), fleet, step.options)
 
     stage.background.map(do, list(enumerate(options.steps)))
 
@@ -211,8 +212,10 @@ def draw(scenario: Scenario, options: Chaos, dice: Dice) -> Step:
     return Step(scale=Scale({process: dice.integer(1, 2 * max(1, scenario.target[process].replicas))}))
 
 
-def resolve(stage: Stage, fleet: Fleet, step: Step) -> Step:
+def resolve(stage: Stage, fleet: Fleet, step: Step, spoken_for: frozenset[str] = frozenset()) -> Step:
     """``step`` as it is done: what chance decides is decided, so that the same can be done again.
+
+    Chance leaves out replicas that are ``spoken_for``, by name, while there are others.
 
     Raises:
         StepProblemError: It needs a replica, and there is none.
@@ -220,22 +223,50 @@ def resolve(stage: Stage, fleet: Fleet, step: Step) -> Step:
     options = step.options
     match options:
         case Together():
-            parts = tuple(
-                resolve(replace(stage, dice=stage.dice.fork(f"part {number}")), fleet, part) for number, part in enumerate(options.steps)
-            )
-            return step.model_copy(update={"together": Together(parts)})
+            return step.model_copy(update={"together": _resolve_together(stage, fleet, options, spoken_for)})
         case TerminateAtStart() if options.at == "any":
             quickest_s = fleet.quickest_start_s(stage.scenario.process_of(options))
             at = Duration(ns=round(stage.dice.uniform() * quickest_s * NS_PER_S))
             return step.model_copy(update={step.kind: options.model_copy(update={"at": at})})
         case Terminate() | Kill() | Restart() | Pause() | SqueezeMemory() | CutNetwork() | Signal() | CrashLoop():
-            chosen = choose(fleet.up(stage.scenario.process_of(options)), options, stage)
+            up = _row(stage, fleet, stage.scenario.process_of(options))
+            chosen = choose(up, options, stage, spoken_for)
             return step.model_copy(update={step.kind: options.model_copy(update={"replica": chosen})})
         case _:
             return step
 
 
-def choose(up: list[Replica], options: Aimed, stage: Stage) -> Choice:
+def _resolve_together(stage: Stage, fleet: Fleet, options: Together, spoken_for: frozenset[str]) -> Together:
+    """Those that leave nothing to chance choose first, so that no two stop the same replica where there are enough of them."""
+    parts = list(options.steps)
+    for number in sorted(range(len(parts)), key=lambda number: _is_by_chance(parts[number])):
+        part = resolve(replace(stage, dice=stage.dice.fork(f"part {number}")), fleet, parts[number], spoken_for)
+        spoken_for |= {victim.name for victim in _first_victims(stage, fleet, part)}
+        parts[number] = part
+    return Together(tuple(parts))
+
+
+def _is_by_chance(step: Step) -> bool:
+    choice = getattr(step.options, "replica", None)
+    return choice == ANY or (choice is not None and share_of(choice) is not None)
+
+
+def _first_victims(stage: Stage, fleet: Fleet, step: Step) -> list[Replica]:
+    """The replicas that a step, which leaves nothing to chance any more, stops at its beginning."""
+    match step.options:
+        case Together() as together:
+            return [victim for part in together.steps for victim in _first_victims(stage, fleet, part)]
+        case RollingRestart() as rolling:
+            return _row(stage, fleet, stage.scenario.process_of(rolling))[: rolling.at_a_time]
+        case Scale() as scale:
+            return [victim for process, wanted in scale.counts.items() for victim in _row(stage, fleet, process)[wanted:]]
+        case Terminate() | Kill() | Restart() | Pause() | SqueezeMemory() | CutNetwork() | Signal() | CrashLoop() as aimed:
+            return _victims(stage, fleet, aimed)[0]
+        case _:
+            return []
+
+
+def choose(up: list[Replica], options: Aimed, stage: Stage, spoken_for: frozenset[str] = frozenset()) -> Choice:
     """The choice of replicas with nothing left to chance: places in the row of those that are up, or a word that chance has no part in.
 
     Raises:
@@ -248,14 +279,17 @@ def choose(up: list[Replica], options: Aimed, stage: Stage) -> Choice:
     if places and max(places) > len(up):
         raise StepProblemError(f"replica {max(places)} was named but only {len(up)} were up")
     everybody = list(range(1, len(up) + 1))
+    free = [place for place in everybody if up[place - 1].name not in spoken_for]
     if choice == ANY:
-        return stage.dice.choice(everybody)
+        return stage.dice.choice(free or everybody)
     if choice == ALL:
         return tuple(everybody)
     if share := share_of(choice):
-        for _ in range(len(up) - max(1, math.floor(share * len(up)))):
-            everybody.remove(stage.dice.choice(everybody))
-        return tuple(everybody)
+        wanted = max(1, math.floor(share * len(up)))
+        chosen = free if len(free) >= wanted else everybody
+        for _ in range(len(chosen) - wanted):
+            chosen.remove(stage.dice.choice(chosen))
+        return tuple(chosen)
     return choice
 
 
@@ -371,9 +405,14 @@ def _lacking(kind: str, engine: str) -> str:
     return f"{kind} needs an engine that can {ability.words}; the {engine} engine can't; {cure}"
 
 
+def _row(stage: Stage, fleet: Fleet, process: str) -> list[Replica]:
+    """The replicas that a step chooses from: those that are up, or that were up when this step and others began together."""
+    return list(stage.row[process]) if process in stage.row else fleet.up(process)
+
+
 def _victims(stage: Stage, fleet: Fleet, options: Aimed) -> list[list[Replica]]:
     """The replicas that a step means, as groups that are hit at once, one group after the other."""
-    up = fleet.up(stage.scenario.process_of(options))
+    up = _row(stage, fleet, stage.scenario.process_of(options))
     match choose(up, options, stage):
         case "oldest":
             return [up[:1]]
@@ -407,8 +446,22 @@ def _stop_and_replace(stage: Stage, fleet: Fleet, options: Stop, order: Callable
             fleet.repeat(victim, fresh)
             victim = fresh
 
+    _claim_each(stage, fleet, options, one)
+
+
+def _claim_each(stage: Stage, fleet: Fleet, options: Aimed, work: Callable[[Replica], None]) -> None:
+    """Do ``work`` on all replicas that a step means, but on none that another step has claimed.
+
+    Raises:
+        StepProblemError: Others had claimed them all.
+    """
+    count = 0
     for group in _victims(stage, fleet, options):
-        _at_once(stage, one, [victim for victim in group if fleet.take(victim, replaced=True)])
+        mine = [victim for victim in group if fleet.take(victim, replaced=True)]
+        count += len(mine)
+        _at_once(stage, work, mine)
+    if not count:
+        raise StepProblemError("another step at the same time had stopped each replica that this one chose")
 
 
 def _life_s(stage: Stage, fleet: Fleet, process: str, at: str | Duration) -> float:

@@ -7,13 +7,13 @@ real load, or in milliseconds on fakes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
 from harness.clock import Clock, Dice
-from harness.engines.base import CanBeLost, Engine
+from harness.engines.base import CanBeLost, Engine, Replica
 from harness.errors import EngineLostError, JetableError
 from harness.history import Event
 from harness.load.base import Load
@@ -83,7 +83,8 @@ class Threads:
     """
 
     def __init__(self) -> None:
-        self._mapped: list[_ThreadWatch] = []
+        self._left: list[_ThreadWatch] = []
+        self._lock = threading.Lock()
 
     def map(self, work: Callable[[A], B], items: Sequence[A]) -> list[B]:
         """Do ``work`` on all items at once, one thread each."""
@@ -95,13 +96,17 @@ class Threads:
 
             return one
 
-        self._mapped = [_ThreadWatch(body(index)) for index in range(len(items))]
+        watches = [_ThreadWatch(body(index)) for index in range(len(items))]
+        with self._lock:
+            self._left += watches
         errors = []
-        for watch in self._mapped:
+        for watch in watches:
             try:
                 watch.wait()
             except JetableError as error:
                 errors.append(error)
+        with self._lock:
+            self._left = [watch for watch in self._left if watch not in watches]
         if errors:
             raise errors[0]
         return [results[index] for index in range(len(items))]
@@ -112,7 +117,7 @@ class Threads:
 
     def end(self) -> None:
         """Wait for work that was left behind, at most a few seconds; what it raised is of no interest any more."""
-        for watch in self._mapped:
+        for watch in self._left:
             with suppress(JetableError):
                 watch.wait(END_WAIT_S)
 
@@ -152,6 +157,7 @@ class Stage:
         tell: Shows how many replicas are up; replaces what was told before.
         note: Says a line to the person who watches.
         inner: Does a step that another one has drawn, with that dice; it gets a number and a place in the history of its own.
+        row: For steps that began together: the replicas that were up then, by process type. Empty for all others.
     """
 
     scenario: Scenario
@@ -164,6 +170,7 @@ class Stage:
     tell: Callable[[str], None]
     note: Callable[[str], None]
     inner: Callable[[Step, Dice], None]
+    row: Mapping[str, Sequence[Replica]] = field(default_factory=dict)
 
     def raise_if_lost(self) -> None:
         """Raise `EngineLostError` when the engine has gone away: nothing that is seen from then on says anything of the app."""

@@ -31,6 +31,15 @@ def test_the_first_error_is_raised(background: Threads | Inline) -> None:
         background.map(work, [1, 2, 3])
 
 
+def test_work_may_have_work_done_at_the_same_time() -> None:
+    background = Threads()
+
+    def work(number: int) -> list[int]:
+        return background.map(lambda inner: number + inner, [1, 2, 3])
+
+    assert [background.map(work, [10, 20, 30, 40]) for _ in range(20)] == [[[t + n for n in (1, 2, 3)] for t in (10, 20, 30, 40)]] * 20
+
+
 def test_an_error_does_not_leave_the_others_behind() -> None:
     done = []
 
