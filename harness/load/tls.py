@@ -13,6 +13,7 @@ from __future__ import annotations
 import _socket
 import socket
 import ssl
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.tls import in_words
@@ -187,10 +188,9 @@ class TlsSocket:
     def close(self) -> None:
         """Close the socket, after a closure alert where the peer may still be there."""
         if self._shaken and not self._abrupt and not self._ended and self._error is None:
-            try:
+            with suppress(ssl.SSLError):  # it wants to read the peer's own alert, for which nobody waits
                 self._tls.unwrap()
-            except ssl.SSLError:  # it wants to read the peer's own alert, for which nobody waits
-                self._say_farewell()
+            self._say_farewell()
         self._sock.close()
 
 

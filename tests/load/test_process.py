@@ -23,7 +23,7 @@ from harness.history import AnyLine, Close, Control, Generator, Header, Invoke, 
 from harness.load import process as process_module
 from harness.load.base import Load
 from harness.load.process import ProcessLoad
-from harness.load.spec import LoadSpec, RequestSpec
+from harness.load.spec import LoadSpec, RequestSpec, TlsSpec
 from tests.load import servers
 from tests.load.servers import CountingServer, answering
 
@@ -134,6 +134,31 @@ def test_a_hold_keeps_a_few_connections_without_a_byte_while_the_load_goes_on(tm
     assert len(late) == held > 0
 
 
+def test_a_load_over_tls_is_answered_with_the_certificate_looked_at(tmp_path: Path) -> None:
+    spoken = TlsSpec(ca=str(servers.CERTIFICATE), server_name="localhost")
+    with answering(servers.OK, tls=servers.server_context()) as server, load_of(tmp_path, tls=spoken) as load:
+        load.publish("web.1", "127.0.0.1", server.port)
+        load.start()
+        until(lambda: load.begun > 100)
+        load.stop()
+    closes = lines_of(ledger(tmp_path), Close)
+    assert {(close.outcome, close.error) for close in closes} == {("ok", "")}
+    assert sum(not close.reused for close in closes) == server.accepted == 8
+
+
+def test_a_certificate_that_is_refused_ends_the_load_with_one_sentence(tmp_path: Path) -> None:
+    spoken = TlsSpec(ca=str(servers.CERTIFICATE), server_name="elsewhere")
+    with answering(servers.OK, tls=servers.server_context()) as server, load_of(tmp_path, tls=spoken) as load:
+        load.publish("web.1", "127.0.0.1", server.port)
+        load.start()
+        until(lambda: not load.alive())
+    told = (tmp_path / "load.log").read_text()
+    assert told.startswith("web.1: its certificate was refused: Hostname mismatch")
+    assert told.count("\n") == 1
+    assert len(lines_of(ledger(tmp_path), Close)) <= 8
+    assert {close.outcome for close in lines_of(ledger(tmp_path), Close)} == {"unfinished"}
+
+
 def test_what_the_server_saw_before_the_load_was_killed_is_on_disk(tmp_path: Path) -> None:
     for attempt in range(3):
         folder = tmp_path / str(attempt)
@@ -198,7 +223,7 @@ def test_everything_ends_when_the_harness_is_killed(tmp_path: Path, started: boo
 import sys, time
 from pathlib import Path
 from harness.load.process import ProcessLoad
-from harness.load.spec import LoadSpec, RequestSpec
+from harness.load.spec import LoadSpec, RequestSpec, TlsSpec
 folder = Path(sys.argv[1])
 load = ProcessLoad(LoadSpec(seed=1, requests=(RequestSpec(method="GET", path="/"),)), history=folder, logs=folder, run_id="test")
 load.prepare()
