@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from harness.checks import drops as names
 from harness.checks import evidence
@@ -147,7 +147,7 @@ OF_DROPS: Final[tuple[Cause[Drops], ...]] = (
     ),
     Cause(
         name=names.DROPPED_IN_FLIGHT,
-        needs="the main process is a reloader or a process manager by its command line, and they ended with it",
+        needs="the main process is a reloader or a process manager by its command line, and it ended before its grace was over",
         fits=behind_reloader,
         cause=lambda drops: (
             f"The main process is {manager_of(main_of(drops.life))} and not the server: it got {signal_of(drops)} and "
@@ -642,7 +642,7 @@ OF_STARTS: Final[tuple[Cause[Start], ...]] = (
     ),
     Cause(
         name="expectation-failed",
-        needs="a time of starts is too long, and imports took at least half of the time until it listened",
+        needs="a time of starts is too long, and imports took at least half as long as the whole start",
         fits=evidence.imports_took_it,
         cause=evidence.import_words,
         cure="Import what only some requests need when they need it, drop what none does, and keep bytecode caches in the image.",
@@ -664,5 +664,5 @@ OF_STARTS: Final[tuple[Cause[Start], ...]] = (
 )
 """Why starts failed or took long."""
 
-CAUSES: Final = (*OF_DROPS, *OF_STOPS, *OF_STARTS)
+CAUSES: Final[tuple[Cause[Any], ...]] = (*OF_DROPS, *OF_STOPS, *OF_STARTS)
 """The whole table; for each name the more telling evidence stands first."""

@@ -134,8 +134,8 @@ def by_second_signal(drops: Drops) -> bool:
 
 
 def behind_reloader(drops: Drops) -> bool:
-    """A reloader or a process manager got the signal, and they ended with it."""
-    return bool(manager_of(main_of(drops.life))) and with_exit(drops)
+    """A reloader or a process manager got the signal, and it was gone before the grace was over."""
+    return bool(manager_of(main_of(drops.life))) and drops.life.exited is not None
 
 
 def looked_well(drops: Drops) -> bool:
@@ -367,7 +367,8 @@ def started_words(stop: Stop) -> str:
     """``150 ms after it was asked for, before it listened``."""
     after = span((stop.fault.signal.at_ns - stop.life.spawned_ns) / NS_PER_S)
     listened = stop.life.listening_ns and stop.life.listening_ns <= stop.fault.signal.at_ns
-    return f"{after} after it was asked for, {'while it listened and was not healthy yet' if listened else 'before it listened'}"
+    where = "while it listened and was not healthy yet" if listened else "before it listened"
+    return f"while it started, {after} after it was asked for and {where}"
 
 
 def default_words(stop: Stop) -> str:
@@ -456,9 +457,9 @@ def until_healthy_s(start: Start) -> float:
 
 
 def imports_took_it(start: Start) -> bool:
-    """Imports took at least half of the time until it listened."""
+    """Imports took at least half as long as the whole start."""
     imported = start.life.imported
-    return imported is not None and 2 * imported.total_ns >= until_listening_s(start) * NS_PER_S > 0
+    return imported is not None and 2 * imported.total_ns >= until_healthy_s(start) * NS_PER_S > 0
 
 
 def health_took_it(start: Start) -> bool:
@@ -476,7 +477,8 @@ def import_words(start: Start) -> str:
     imported = start.life.imported
     top = [f"{each.slowest or each.name} {span(each.self_ns / NS_PER_S)}" for each in imported.top[:3]] if imported else []
     total = span(imported.total_ns / NS_PER_S) if imported else ""
-    return f"{start.life.replica} took {span(until_listening_s(start))} until it listened, {total} of that for imports: {listed(top)}."
+    healthy = span(until_healthy_s(start))
+    return f"{start.life.replica} took {healthy} until it was healthy; its processes spent {total} on imports, most on {listed(top)}."
 
 
 def health_words(start: Start) -> str:

@@ -36,6 +36,8 @@ _LONG_LINGER_S = 1.5
 _CRASH_AFTER_S = 1.5
 _CRASH_STATUS = 3
 _CHILD_LIVES_S = 600
+_START_TAKES_S = 1.5
+_WARMS_UP_S = 0.4
 # The bounds of what is planted, so that a machine without containers is not hurt by it.
 _MOST_EATEN_MIB = 300
 _MOST_ORPHANS = 20
@@ -403,25 +405,173 @@ def drops_old_clients() -> GunicornSettings:
     return {"post_worker_init": post_worker_init, "pre_request": pre_request, "post_request": post_request}
 
 
+def exits_zero() -> GunicornSettings:
+    """Plants: on SIGTERM workers and master end at once, with exit status 0. To be found: a stop that looks orderly and drops requests."""
+
+    def when_ready(master: Any) -> None:
+        signal.signal(signal.SIGTERM, lambda _signal, _frame: _end_at_once(master, 0))
+
+    return {"when_ready": when_ready}
+
+
+def never_exits() -> GunicornSettings:
+    """Plants: the stop answers everything and ends the workers, and then the master waits for ten minutes.
+
+    To be found: a stop that uses its whole grace for nothing, and ends by SIGKILL.
+    """
+
+    def on_exit(_master: object) -> None:
+        time.sleep(_CHILD_LIVES_S)
+
+    return {"on_exit": on_exit}
+
+
+def outlives_master() -> GunicornSettings:
+    """Plants: a worker does not notice that its master is gone.
+
+    To be found: after the master's sudden end, workers that serve on and keep the port.
+    """
+
+    def post_worker_init(worker: Any) -> None:
+        worker.notify = worker.tmp.notify  # gunicorn's own would end the worker as soon as its master is gone
+
+    return {"post_worker_init": post_worker_init}
+
+
+def second_signal() -> GunicornSettings:
+    """Plants: the first SIGTERM ends the app in order, and a second one at once. To be found: what the second one cut."""
+
+    def when_ready(master: Any) -> None:
+        def begin(number: int, frame: object) -> None:
+            signal.signal(signal.SIGTERM, lambda _signal, _frame: _end_at_once(master, 128 + signal.SIGTERM))
+            master.signal(number, frame)
+
+        signal.signal(signal.SIGTERM, begin)
+
+    return {"when_ready": when_ready}
+
+
+def ignores_sigterm_at_start() -> GunicornSettings:
+    """Plants: for 1.5 s the start ignores SIGTERM. To be found: a stop during the start that nothing comes of."""
+
+    def on_starting(_master: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(_START_TAKES_S)
+
+    return {"on_starting": on_starting}
+
+
+def crashes_at_start() -> GunicornSettings:
+    """Plants: for 1.5 s the start has a handler of SIGTERM that closes what is not there yet. To be found: a stop that breaks the start."""
+
+    def on_starting(_master: object) -> None:
+        there: dict[str, object] = {}
+
+        def close(_signal: int, _frame: object) -> None:
+            del there["pool"]
+
+        signal.signal(signal.SIGTERM, close)
+        time.sleep(_START_TAKES_S)
+
+    return {"on_starting": on_starting}
+
+
+def ends_on_sighup() -> GunicornSettings:
+    """Plants: SIGHUP ends the app at once, with the status of that signal. To be found: an end that should have been a reload."""
+
+    def when_ready(master: Any) -> None:
+        signal.signal(signal.SIGHUP, lambda _signal, _frame: _end_at_once(master, 128 + signal.SIGHUP))
+
+    return {"when_ready": when_ready}
+
+
+def drops_on_reload() -> GunicornSettings:
+    """Plants: SIGHUP kills the workers, and new ones take their place. To be found: what was in flight then."""
+
+    def when_ready(master: Any) -> None:
+        def reload(_signal: int, _frame: object) -> None:
+            for pid in master.WORKERS:
+                os.kill(pid, signal.SIGKILL)  # the master starts others
+
+        signal.signal(signal.SIGHUP, reload)
+
+    return {"when_ready": when_ready}
+
+
+def pid_file() -> GunicornSettings:
+    """Plants: a start that finds the file which says that the app runs ends with status 1; only a stop in order removes the file.
+
+    It stands beside the database and is named after the address. To be found: after SIGKILL, no start at the same address.
+    """
+    file = Path(os.environ.get("DATABASE_PATH") or Path(tempfile.gettempdir()) / "items.db").parent / f"{_own_address()}.pid"
+
+    def on_starting(_master: object) -> None:
+        try:
+            with file.open("x") as opened:
+                opened.write(f"{os.getpid()}\n")
+        except FileExistsError:
+            raise SystemExit(f"already running: {file} exists (planted)") from None
+
+    def on_exit(_master: object) -> None:
+        file.unlink(missing_ok=True)
+
+    return {"on_starting": on_starting, "on_exit": on_exit}
+
+
+def ready_too_soon() -> GunicornSettings:
+    """Plants: a worker's health check passes, and for 400 ms all else is answered 500. To be found: errors of a new replica."""
+
+    def plant(app: Flask) -> None:
+        from flask import request  # noqa: PLC0415  Flask belongs in the workers, which patch the process first
+
+        ready_s = time.monotonic() + _WARMS_UP_S
+
+        @app.before_request
+        def refuse() -> ResponseReturnValue | None:
+            return ({"error": "warming up (planted)"}, 500) if request.path != "/healthz" and time.monotonic() < ready_s else None
+
+    return _on_app(plant)
+
+
+def slow_imports() -> GunicornSettings:
+    """Plants: the start imports a module that takes 1.5 s. To be found: a slow start, and what took it."""
+
+    def on_starting(_master: object) -> None:
+        import sample_apps.web.heavy  # noqa: F401, PLC0415  Python tells how long a statement took, and not a call
+
+    return {"on_starting": on_starting}
+
+
 DEFECTS: dict[str, Callable[[], GunicornSettings]] = {
     "accepts-then-drops": accepts_then_drops,
     "awaits-idle": awaits_idle,
     "crashes": crashes,
+    "crashes-at-start": crashes_at_start,
     "crashes-while-stopping": crashes_while_stopping,
     "cuts-bodies": cuts_bodies,
     "dies-on-sigterm": dies_on_sigterm,
     "drops-kept-connections": drops_kept_connections,
     "drops-new-connections": drops_new_connections,
     "drops-old-clients": drops_old_clients,
+    "drops-on-reload": drops_on_reload,
     "eats-memory": eats_memory,
+    "ends-on-sighup": ends_on_sighup,
     "errors-while-draining": errors_while_draining,
     "exits-before-workers": exits_before_workers,
+    "exits-zero": exits_zero,
     "ignores-sigterm": ignores_sigterm,
+    "ignores-sigterm-at-start": ignores_sigterm_at_start,
     "leaves-child": leaves_child,
     "leaves-zombies": leaves_zombies,
     "needs-capability": needs_capability,
+    "never-exits": never_exits,
     "never-ready": never_ready,
+    "outlives-master": outlives_master,
+    "pid-file": pid_file,
+    "ready-too-soon": ready_too_soon,
     "root-only": root_only,
+    "second-signal": second_signal,
+    "slow-imports": slow_imports,
     "slow-start": slow_start,
     "some-errors": some_errors,
     "writes-beside-code": writes_beside_code,
@@ -434,6 +584,19 @@ def _on_app(plant: Callable[[Flask], None]) -> GunicornSettings:
         plant(worker.wsgi)
 
     return {"post_worker_init": post_worker_init}
+
+
+def _end_at_once(master: Any, status: int) -> None:
+    """End workers and master, and nothing before that."""
+    for pid in master.WORKERS:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)  # or else process 1 of a container would seem to have left them running
+    os._exit(status)
+
+
+def _own_address() -> str:
+    """What tells replicas that share a folder apart: a container's own address, or the port of this machine."""
+    return f"{socket.gethostbyname(socket.gethostname())}-{os.environ.get('PORT', '')}"
 
 
 def _linger_long(worker: Any) -> None:

@@ -216,7 +216,7 @@ OF_THE_REST: dict[str, tuple[Callable[[], Story], str, str]] = {
     "the main process is a reloader or a process manager by its command line, and a process that outlived it holds the port": (
         manager,
         "survivors",
-        "The main process is npm and not the server: it got SIGTERM and ended, and pid 200 (node server.js), which holds the port, went on.",
+        "is npm and not the server: it got SIGTERM and ended, and pid 200 (node server.js), which holds the port, went on.",
     ),
     "the main process is a reloader or a process manager by its command line, and new connections were served until SIGKILL": (
         lambda: manager(served=True),
@@ -267,7 +267,7 @@ OF_THE_REST: dict[str, tuple[Callable[[], Story], str, str]] = {
     "it is process 1 of its container, without an init, and SIGKILL was needed": (
         lambda: STORIES["fail--ignored-while-starting"]().contain(),
         "ignored-while-starting",
-        "100 ms after it was asked for, before it listened; process 1 of a container gets no signal",
+        "while it started, 100 ms after it was asked for and before it listened; process 1 of a container gets no signal",
     ),
     "the signal came before it was healthy, and SIGKILL was needed at the end of the grace": (
         STORIES["fail--ignored-while-starting"],
@@ -282,7 +282,7 @@ OF_THE_REST: dict[str, tuple[Callable[[], Story], str, str]] = {
     "the signal came before it was healthy, and the exit status is neither 0 nor 128 plus the signal's number": (
         lambda: start_run(2, 810),
         "crashed-while-starting",
-        "SIGTERM came 100 ms after it was asked for",
+        "SIGTERM came while it started, 100 ms after it was asked for",
     ),
     "the exit status is 128 plus the signal's number": (STORIES["fail--ended-by-signal"], "ended-by-signal", "Nothing handles SIGHUP"),
     "it exited soon after the signal, with another status": (
@@ -312,10 +312,10 @@ OF_THE_REST: dict[str, tuple[Callable[[], Story], str, str]] = {
     "no port is open, in a container": (lambda: unlistened(STORIES["fail--never-ready"]()).contain(), "never-ready", "warming up"),
     "no port is open": (lambda: unlistened(STORIES["fail--never-ready"]()), "never-ready", "warming up"),
     "the engine said why": (STORIES["fail--start-failed"], "start-failed", "The last line of web.1's log"),
-    "a time of starts is too long, and imports took at least half of the time until it listened": (
+    "a time of starts is too long, and imports took at least half as long as the whole start": (
         lambda: slow(800, Import(name="pandas", self_ns=600 * MS, slowest="pandas.core"), Import(name="app", self_ns=20 * MS)),
         "expectation-failed",
-        "web.3 took 800 ms until it listened, 620 ms of that for imports: pandas.core 600 ms and app 20.0 ms.",
+        "web.3 took 1.00 s until it was healthy; its processes spent 620 ms on imports, most on pandas.core 600 ms and app 20.0 ms.",
     ),
     "a time of starts is too long, and more than half of it passed between listening and healthy": (
         lambda: slow(100),
@@ -352,7 +352,7 @@ WITH_EVIDENCE: dict[str, tuple[Callable[[], Story], str]] = {
         STORIES["fail--dropped-in-flight--second-signal"],
         "when it came a second time, 200 ms later",
     ),
-    "the main process is a reloader or a process manager by its command line, and they ended with it": (
+    "the main process is a reloader or a process manager by its command line, and it ended before its grace was over": (
         lambda: behind("python -m flask --app app --debug run"),
         "is the reloader of flask and not the server: it got SIGTERM and exited with status 0",
     ),

@@ -28,10 +28,13 @@ BESIDE: dict[str, set[str]] = {
     "cuts-bodies": {"dropped-in-flight"},  # a cut that happened to be in flight at the signal is laid at its door
     "drops-kept-connections": {"dropped-in-flight"},  # a request that left before the signal may be read after it
     "drops-new-connections": {"dropped-after-signal"},  # a user may happen to connect anew
+    "grace-too-short": {"dropped-after-signal"},  # a request that was on its way when the signal came
 }
 """What else may fail, where one defect has two faces and chance decides whether the second one shows."""
 
 IN_CONTAINERS: dict[str, set[str]] = {
+    "answers-after-exit": {"cut-off-with-process-1"},  # the kernel cuts what would have answered
+    "orphans-keep-port": {"lost-by-kill"},  # nothing outlives process 1 of a container, so the kill takes the workers along
     "leaves-child": {"cut-off-with-process-1"},  # nothing outlives process 1 of a container: what would survive is cut off
 }
 """What must be found instead of what the scenario names, where a container makes another thing of the same defect."""
@@ -43,8 +46,35 @@ BESIDE_IN_CONTAINERS: dict[str, set[str]] = {
 }
 """What else may fail where only containers show the second face."""
 
-FAILS_ITS_OWN = {"slow-start": "startup_time"}
+FAILS_ITS_OWN = {"slow-start": "startup_time", "slow-imports": "startup_time", "saved-by-retry": "retried_requests"}
 """Scenarios of which a threshold is all that fails, and its metric."""
+
+CAUSES = {
+    "crashes-at-start": "KeyError: 'pool'",
+    "drops-on-reload": "cut them when SIGHUP came, though the replica lived on",
+    "drops-on-sigterm": "Nothing handles SIGTERM",
+    "ends-on-sighup": "SIGHUP ended the process",
+    "errors-while-draining": "answered that it is stopping",
+    "exits-zero": "It looks like an orderly end and is none",
+    "grace-too-short": "still under way when the grace of 1.00 s was over",
+    "ignores-sigterm": "went on serving new requests until SIGKILL",
+    "ignores-sigterm-at-start": "while it started",
+    "never-answered": "GET /not/there was never answered otherwise than with 404",
+    "never-exits": "what kept it is no request",
+    "orphans-keep-port": "went on and holds the port",
+    "pid-file": "already running",
+    "ready-too-soon": "The health check passed before the app was ready",
+    "reloader": "the reloader of flask and not the server",
+    "saved-by-retry": "Nothing handles SIGTERM",
+    "second-signal": "when it came a second time",
+    "shell-wrapper": "a shell does not pass SIGTERM on",
+    "slow-imports": "sample_apps.web.heavy 1.5",
+    "slow-start": "before it listened",
+}
+"""What the cause of one of a scenario's findings must say."""
+
+ENGINE_S_OWN = {"answers-after-exit", "orphans-keep-port"}
+"""Scenarios whose cause is another one in containers."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.live]
 
@@ -109,6 +139,9 @@ def test_a_planted_defect_is_found_by_name_and_nothing_else_is(
     assert failed <= named | beside | {"expectation-failed"}, f"found {sorted(failed)}\n{output}"
     wanted = "unknown" if path.stem in UNKNOWN else "fail"
     assert (result["verdict"], ended.code) == (wanted, {"fail": 1, "unknown": 7}[wanted]), output
+    causes = [finding["cause"] for finding in result["findings"]]
+    if not (engine == "docker" and path.stem in ENGINE_S_OWN):
+        assert any(CAUSES.get(path.stem, "") in cause for cause in causes), causes
     metrics = {finding["metric"] for finding in result["findings"] if finding["name"] == "expectation-failed"}
     assert path.stem not in FAILS_ITS_OWN or metrics == {FAILS_ITS_OWN[path.stem]}, output
     assert not left(request, engine, str(result["run_id"]), ended.owner)
@@ -137,6 +170,7 @@ def test_every_shipped_scenario_runs_on_containers_and_only_those_without_a_comm
 
 def test_the_tables_of_this_file_name_scenarios_that_there_are() -> None:
     named = UNKNOWN | BESIDE.keys() | IN_CONTAINERS.keys() | BESIDE_IN_CONTAINERS.keys() | FAILS_ITS_OWN.keys()
+    named |= CAUSES.keys() | ENGINE_S_OWN
     assert named <= {path.stem for path in KNOWN_BAD}
 
 
