@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from harness.checks import connections, expect, posture, requests, sanity, timing
+from harness.checks import connections, expect, posture, requests, sanity, streams, timing
 from harness.history import History
 from harness.verdict import Finding, Verdict, worst
 
@@ -20,8 +20,8 @@ Check: TypeAlias = Callable[[History], list[Finding]]
 CHECKS: Final[dict[str, Check]] = {
     "sanity": sanity.check,
     "requests": requests.check,
-    "connections": connections.check,
     "streams": streams.check,
+    "connections": connections.check,
     "timing": timing.check,
     "posture": posture.check,
     "expect": expect.check,
