@@ -386,11 +386,15 @@ class Note(Line, frozen=True, tag="note"):
 
 
 class RunEnded(Line, frozen=True, tag="run-ended"):
-    """The last event: ``finished``, ``interrupted`` or ``aborted``, with a sentence that says why."""
+    """The last event: ``finished``, ``interrupted`` or ``aborted``, with a sentence that says why.
+
+    ``lines`` is how many lines stand before it in its file, the header included; -1 when nobody counted.
+    """
 
     at_ns: int
     how: str
     why: str = ""
+    lines: int = -1
 
 
 class Invoke(Line, frozen=True, tag="invoke", gc=False):
@@ -569,13 +573,17 @@ class EventWriter:
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self._lock = threading.Lock()
+        self._lines = 0
 
     def append(self, line: AnyLine) -> None:
-        """Write one line; it survives SIGKILL of this process as soon as this returns."""
-        data = memoryview(_encoder.encode(line) + b"\n")
+        """Write one line; it survives SIGKILL of this process as soon as this returns. The last one gets the number of those before it."""
         with self._lock:
+            if isinstance(line, RunEnded):
+                line = msgspec.structs.replace(line, lines=self._lines)
+            data = memoryview(_encoder.encode(line) + b"\n")
             while data:
                 data = data[os.write(self._fd, data) :]
+            self._lines += 1
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""

@@ -15,7 +15,7 @@ import numpy as np
 from harness.checks.facts import AFTERMATH_NS, SAME_MOMENT_S, STEP_OF, Disturbance, Facts, Fault, Harm, is_timeout
 from harness.checks.wording import count, grouped, listed, percent, some, span, tally
 from harness.clock import NS_PER_S
-from harness.history import History, LoadBegan, LoadEnded, Repeated, StepBegan, StepEnded
+from harness.history import History, LoadBegan, LoadEnded, Repeated, RunEnded, StepBegan, StepEnded
 from harness.scenario import nested
 from harness.verdict import Finding, Verdict
 
@@ -165,6 +165,8 @@ def _ledger(facts: Facts) -> list[Finding]:
     problems = []
     if not began:
         problems.append("its beginning is missing")
+    if missing := _missing_events(facts):
+        problems.append(f"{count(missing, 'event')} of the run {'is' if missing == 1 else 'are'} missing")
     if history.torn:
         problems.append(f"{count(history.torn, 'line')} can't be read")
     if open_attempts or open_ops:
@@ -179,6 +181,14 @@ def _ledger(facts: Facts) -> list[Finding]:
     if problems:
         findings.append(_ill("ledger-open", f"the ledger is not whole: {listed(problems)}", _open_ops(facts), count=open_ops))
     return findings or [_well("ledger-closed", f"each of {count(len(attempts), 'attempt')} has its end in the ledger", count=len(attempts))]
+
+
+def _missing_events(facts: Facts) -> int:
+    """How many events fewer there are than the run's last line has counted before it; the load process has lines of its own."""
+    if facts.run_ended is None or facts.run_ended.lines < 0:
+        return 0
+    told = sum(not isinstance(event, LoadBegan | LoadEnded | RunEnded) for event in facts.history.events)
+    return max(0, facts.run_ended.lines - 1 - told)  # one of the lines is the header
 
 
 def _load_died(facts: Facts) -> Finding:

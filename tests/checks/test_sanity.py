@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from harness.checks.sanity import check
-from harness.history import Control, EngineLost, Exited, Generator, LoadEnded, Restored, Signalled
+from harness.history import (
+    AnyLine,
+    Control,
+    EngineLost,
+    EventWriter,
+    Exited,
+    Generator,
+    History,
+    LoadBegan,
+    LoadEnded,
+    Restored,
+    Signalled,
+    build,
+)
 from harness.outcome import Outcome
 from harness.verdict import Finding, Verdict
 from tests.checks.build import MS, ONE_KILL, STORIES, Story, at, clean_stop, disturb_run, samples, steady_run, stop_run
@@ -329,3 +344,27 @@ def test_only_what_was_taken_while_victim_and_engine_live_has_to_be_given_back()
 
 def test_a_run_that_ended_before_anything_was_given_back_is_told_as_cut_off_alone() -> None:
     assert "fault-not-reversed" not in ills(kept_from().without(Restored))
+
+
+def test_an_event_that_somebody_took_out_of_the_history_is_missed(tmp_path: Path) -> None:
+    history = stop_run(clean_stop).history()
+    writer = EventWriter(tmp_path / "events.jsonl")
+    for line in (history.header, *(event for event in history.events if not isinstance(event, LoadBegan | LoadEnded))):
+        writer.append(line)
+    writer.close()
+    lines = (tmp_path / "events.jsonl").read_text().splitlines()
+    assert "ledger-open" not in {finding.name for finding in check(with_events(history, lines))}
+    fewer = [line for line in lines if '"spawned"' not in line]
+    (found,) = [finding for finding in check(with_events(history, fewer)) if finding.name == "ledger-open"]
+    assert f"{len(lines) - len(fewer)} event" in found.title
+    assert "missing" in found.title
+
+
+def with_events(history: History, lines: list[str]) -> History:
+    """``history`` with the harness's own events as they stand in ``lines``."""
+    decoder: msgspec.json.Decoder[AnyLine] = msgspec.json.Decoder(AnyLine)
+    own = [decoder.decode(line) for line in lines]
+    load = [event for event in history.events if isinstance(event, LoadBegan | LoadEnded)]
+    ledger = history.attempts, history.ops
+    whole = build([*own, *load, *history.controls, *history.generator])
+    return dataclasses.replace(whole, attempts=ledger[0], ops=ledger[1])
