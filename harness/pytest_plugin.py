@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from harness.report.model import RunReport
     from harness.scenario import Scenario
 
-# Imports of Jetable stand inside of functions: a pytest without scenarios must not pay for them.
-# ruff: noqa: PLC0415
-
 SUFFIXES: Final = (".yaml", ".yml")
 SCENARIO: Final = re.compile(rb"""^(?:---[ \t]+)?(?:\{\s*)?["']?jetable["']?[ \t]*:""", re.MULTILINE)
 LOOKED_AT_BYTES: Final = 1 << 20
@@ -96,6 +93,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> ScenarioFile | None:
     """A scenario file, if it is one."""
     if file_path.suffix not in SUFFIXES or not _says_so(file_path):
+        return None
+    from harness.scenario.files import is_of_a_run
+
+    if is_of_a_run(file_path.parent) and not parent.session.isinitpath(file_path):
         return None
     file: ScenarioFile = ScenarioFile.from_parent(parent, path=file_path)
     return file
@@ -180,7 +181,7 @@ class ScenarioItem(pytest.Item):
             raise StoppedError("stopped")
         return report
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> Told | str:  # type: ignore[override]
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> Told | str:  # type: ignore[override]  # it names what it returns more closely
         """The report, or the sentence of what could not be run; a defect of Jetable keeps its traceback."""
         from harness.errors import JetableError, ScenarioError
 

@@ -107,7 +107,14 @@ def test_only_files_that_say_jetable_are_collected_and_nothing_is_started(projec
         "scenarios/two.yml::the second",
     ]
     assert "3 tests collected" in ended.stdout
-    assert not (project / "reports").exists()
+    (project / "reports/some-run/history").mkdir(parents=True)
+    (project / "reports/some-run/history/events.jsonl").touch()
+    scenario(project, "reports/some-run/plan.yaml", "what a run keeps")
+    assert "3 tests collected" in run_pytest(project, "--collect-only", "-q").stdout
+    assert "1 test collected" in run_pytest(project, "--collect-only", "-q", "reports/some-run/plan.yaml").stdout
+    (project / "reports/some-run/plan.yaml").unlink()
+    (project / "reports/some-run/history/events.jsonl").unlink()
+    assert not [path for path in (project / "reports").rglob("*") if path.is_file() and path.name != "app.py"]
 
 
 def test_scenarios_are_chosen_by_name_by_file_and_by_marker(project: Path) -> None:

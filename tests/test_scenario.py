@@ -791,8 +791,9 @@ def test_a_wrong_file_ends_with_the_exit_code_of_usage(tmp_path: Path) -> None:
 
 
 def test_folders_are_searched_for_scenarios_in_the_order_of_their_names(tmp_path: Path) -> None:
-    for name in ("b.yaml", "a.yml", "sub/c.yaml", ".hidden/d.yaml", ".e.yaml", "notes.txt", "sub/f.json"):
+    for name in ("b.yaml", "a.yml", "sub/c.yaml", ".hidden/d.yaml", ".e.yaml", "notes.txt", "sub/f.json", "reports/run/plan.yaml"):
         write(tmp_path, "x", name)
+    write(tmp_path, "", "reports/run/history/events.jsonl")  # a run's own copy is a scenario only for who names it
     found = find_scenarios([tmp_path])
     assert [path.relative_to(tmp_path).as_posix() for path in found] == ["a.yml", "b.yaml", "sub/c.yaml"]
     assert all(path.suffix in SUFFIXES for path in found)

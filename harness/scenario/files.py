@@ -15,6 +15,7 @@ from harness.scenario.whole import Scenario
 from harness.strict_yaml import Problem
 
 SUFFIXES: Final = (".yaml", ".yml")
+_OF_A_RUN: Final = Path("history/events.jsonl")
 
 
 def load_scenario(path: Path) -> Scenario:
@@ -31,6 +32,8 @@ def load_scenario(path: Path) -> Scenario:
         raise UsageError(f"{path}: {error.strerror or error}") from None
     document = strict_yaml.parse(content, str(path))
     problems = list(document.problems)
+    if what := _something_else(document.data):
+        raise ScenarioError([Problem(document.root.at, (), what).line_of(str(path))])
     try:
         scenario = Scenario.model_validate(document.data, context={"folder": path.parent.resolve()})
     except ValidationError as error:
@@ -40,6 +43,18 @@ def load_scenario(path: Path) -> Scenario:
     if problems:
         raise ScenarioError([problem.line_of(str(path)) for problem in strict_yaml.in_order(problems)])
     return scenario
+
+
+def _something_else(data: object) -> str:
+    """What a file is that was written for another program, and how a scenario begins; empty when it may be a scenario."""
+    if not isinstance(data, dict) or "jetable" in data:
+        return ""
+    begin = "begin a scenario in a file of its own with jetable: 1"
+    if isinstance(data.get("services"), dict):
+        return f"this is a Compose file and no scenario; {begin}, and paste the app's services under target: (docs/docker.md shows how)"
+    if "apiVersion" in data and "kind" in data:
+        return f"this is a Kubernetes manifest and no scenario; {begin}, and write the app's image or command under target:"
+    return ""
 
 
 def _problem(document: strict_yaml.Document, place: str, path: tuple[str | int, ...], what: str) -> Problem:
@@ -73,10 +88,15 @@ def find_scenarios(paths: Sequence[Path]) -> list[Path]:
     return list(selected.values())
 
 
+def is_of_a_run(folder: Path) -> bool:
+    """Whether a run wrote into this folder: the plan that it keeps there is a scenario, but only for who names it."""
+    return (folder / _OF_A_RUN).exists()
+
+
 def _in_folder(folder: Path) -> list[Path]:
     files = []
     for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".") and not is_of_a_run(Path(parent, name))]
         files += [Path(parent, name) for name in names if name.endswith(SUFFIXES) and not name.startswith(".")]
     if not files:
         raise NothingSelectedError(f"{folder}: no scenario file (*.yaml or *.yml) is in this folder or below it")
