@@ -55,6 +55,7 @@ from harness.history import (
 from harness.load.fake import FakeLoad
 from harness.load.process import ProcessLoad
 from harness.load.spec import LoadSpec
+from harness.openfiles import check_open_files
 from harness.replay import PLAN_FILE, plan_of, write_plan
 from harness.report import update_latest, write_all
 from harness.report.model import RunReport
@@ -103,6 +104,7 @@ def check_scenarios(scenarios: Sequence[tuple[Path, Scenario]], asked: str) -> N
     """Raise `ScenarioError` with all that the engine could not start or do, of all scenarios, before anything starts."""
     problems = []
     for path, scenario in scenarios:
+        check_open_files(scenario)
         engine = ENGINES[engine_for(scenario, asked)]
         problems += [problem_at(path, key, what) for key, what in check_abilities(scenario, engine)]
         for process in scenario.target:

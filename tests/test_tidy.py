@@ -18,7 +18,7 @@ LADDER: tuple[tuple[str, ...], ...] = (
     ("units", "outcome", "strict_yaml", "proctable", "procevents", "loop", "keptlog", "sockets", "tls", "dockerd", "stopping"),
     ("history", "verdict", "threshold", "template", "command", "strict_model", "marks"),
     ("scenario", "imports"),
-    ("engines", "checks", "schema"),
+    ("engines", "checks", "schema", "openfiles"),
     ("load",),
     ("stage",),
     ("probes", "connections", "cleanup"),

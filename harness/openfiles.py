@@ -1,0 +1,40 @@
+"""Whether this machine lets the load hold as many connections as a scenario asks for.
+
+Each user of the closed model keeps a connection to each replica. The load process raises its own limit of open files as far as it may, to
+the hard one; what needs more than that would fail in the middle of a run and look like the app's doing, so it is refused before.
+"""
+
+from __future__ import annotations
+
+import resource
+from typing import Final
+
+from harness.errors import MachineError
+from harness.scenario import Scale, Scenario
+
+SPARE: Final = 64
+"""Files that the load process needs besides."""
+
+
+def check_open_files(scenario: Scenario) -> None:
+    """Raise `MachineError` when the users of ``scenario`` need more connections than this process may open files.
+
+    With ``rate`` nobody knows before how many requests will be under way at once, so nothing is refused.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    load = scenario.load
+    replicas = most_replicas(scenario) if load.keep_alive else 1
+    needed = load.users * replicas + SPARE
+    if load.rate is None and hard != resource.RLIM_INFINITY and needed > hard:
+        what = f"{load.users} users with a connection to each of {replicas} replicas" if replicas > 1 else f"{load.users} users"
+        raise MachineError(
+            f"{scenario.name}: {what} need {needed} open files, and {hard} are allowed; "
+            f"raise the hard limit (ulimit -Hn {needed}), or ask for fewer users"
+        )
+
+
+def most_replicas(scenario: Scenario) -> int:
+    """The largest number of replicas that the steps let take the load."""
+    name = scenario.load_process
+    scaled = [step.options.counts.get(name, 0) for step in scenario.steps if isinstance(step.options, Scale)]
+    return max([scenario.target[name].replicas, *scaled])
