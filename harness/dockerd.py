@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import importlib.util
+import ipaddress
 import json
 import os
 import socket
@@ -22,6 +23,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from harness.errors import ExitCode, JetableError, MachineError, UsageError
 
@@ -34,6 +36,9 @@ OLDEST_API: Final = (1, 40)
 ANSWERS_WITHIN_S: Final = 60
 GREETS_WITHIN_S: Final = 10
 """An engine that is there says its version within milliseconds; what it is asked to do later may take its time."""
+
+ALLOWED_HOSTS: Final = "JETABLE_ALLOW_HOSTS"
+"""Names the machines, with commas between them, on whose Docker engine runs may happen although it is not this machine's."""
 
 USUAL_URL: Final = "unix:///var/run/docker.sock"
 
@@ -135,7 +140,10 @@ def connect(url: str = "", *, timeout_s: int = ANSWERS_WITHIN_S) -> Daemon:
         from docker.errors import DockerException, InvalidVersion, TLSParameterError  # noqa: PLC0415  see the head of this file
         from requests import RequestException  # noqa: PLC0415  see the head of this file
     try:
-        api = APIClient(version="auto", timeout=min(timeout_s, GREETS_WITHIN_S), **_settings(place))
+        settings = _settings(place)
+        if not url:  # one that was noted down was allowed then
+            _refuse_elsewhere(place)
+        api = APIClient(version="auto", timeout=min(timeout_s, GREETS_WITHIN_S), **settings)
     except TLSParameterError as error:
         raise _bad_certificates(place) from error
     except InvalidVersion as error:
@@ -285,6 +293,21 @@ def _knock(place: Place) -> None:
             knocking.connect(place.url.removeprefix("unix://"))
         except OSError as error:
             raise _no_engine(place, error) from error
+
+
+def _refuse_elsewhere(place: Place) -> None:
+    """Raise `UsageError` when the engine is on another machine and nobody allowed that by name: what runs there may be somebody's."""
+    host = urlsplit(place.url).hostname or ""
+    if not host or host == "localhost" or host in os.environ.get(ALLOWED_HOSTS, "").replace(",", " ").split():
+        return
+    with suppress(ValueError):
+        address = ipaddress.ip_address(host)
+        if address.is_loopback or address.is_unspecified:
+            return
+    raise UsageError(
+        f"{place.source or 'it'} names the Docker engine at {place.url}, which is not on this machine; "
+        f"set {ALLOWED_HOSTS}={host} if containers may be started, put under load and killed there"
+    )
 
 
 def _settings(place: Place) -> dict[str, Any]:
