@@ -270,6 +270,12 @@ class Step(Part):
         return written
 
     @classmethod
+    def _unknown_key(cls, key: str) -> str:
+        if key in _INSIDE:
+            return f"{quoted(key)} belongs inside of the step and not beside it; write for example terminate: {{{key}: …}}"
+        return super()._unknown_key(key)
+
+    @classmethod
     def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
         """Exactly one kind of step."""
         given = [kind for kind in STEP_KINDS if long.get(kind) is not None]
@@ -325,6 +331,9 @@ class _WordsOrStep:
 
 
 Item = Annotated[str | Step, BeforeValidator(_drawn), _WordsOrStep()]
+
+_INSIDE: Final = frozenset(Terminate.model_fields) | frozenset(Kill.model_fields)
+"""Options that people write beside their step."""
 
 STEP_KINDS: Final = tuple(name for name in Step.model_fields if name not in _BESIDE)
 """The names of all steps."""
