@@ -315,7 +315,7 @@ class Client:
         self._ended = None
         self._timer.again(self._wake, _Woken.EXPIRED)
         try:
-            holding = route.held_back and words[route.held] < HELD_AT_ONCE
+            holding = words[route.hold] and words[route.held] < HELD_AT_ONCE
             connection = (None if holding else self._usable(route, seen)) or self._connect(route)
             if not seen.reused:
                 _note_connection(connection, seen)

@@ -305,10 +305,10 @@ class Route:
         flight: The index of *in flight*.
         answering: The index of *answering*.
         held: The index of *held*.
+        hold: The index of the hold itself.
     """
 
     __slots__ = (
-        "_hold",
         "_published",
         "_state",
         "_vanished",
@@ -317,6 +317,7 @@ class Route:
         "authority",
         "flight",
         "held",
+        "hold",
         "name",
         "sent",
         "way",
@@ -337,7 +338,7 @@ class Route:
         self.flight = at + _IN_FLIGHT
         self.answering = at + _ANSWERING
         self.held = at + _HELD
-        self._hold = at + _HOLD
+        self.hold = at + _HOLD
 
     @property
     def gone(self) -> bool:
@@ -354,7 +355,7 @@ class Route:
     @property
     def held_back(self) -> bool:
         """True while a hold is set on it; for somebody who has a request reserved or held here, as the place can't change hands then."""
-        return self.words[self._hold] == 1
+        return self.words[self.hold] == 1
 
     @property
     def published(self) -> bool:
