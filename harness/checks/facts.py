@@ -564,7 +564,10 @@ class Facts:
 
     @cached_property
     def zero_spans(self) -> tuple[tuple[int, int], ...]:
-        """Spans in which the scenario wanted no replica for the load: from the stop of the last one until one is asked for again."""
+        """Spans in which the scenario wanted no replica for the load: from the stop of the last one until the first one is ready again.
+
+        A start takes time whatever the app does; how long it took is told of the start.
+        """
         process = self.scenario.load_process
         if not _scales_to_zero(self.scenario.model_dump(mode="json", include={"steps"}), process):
             return ()
@@ -576,13 +579,13 @@ class Facts:
             if isinstance(event, Routed):
                 if event.open:
                     up.add(event.replica)
+                    if began_ns:
+                        spans.append((began_ns, event.at_ns))
+                        began_ns = 0
                 elif up == {event.replica} and event.replica in scaled:
                     began_ns = min(event.at_ns, scaled[event.replica])
                 if not event.open:
                     up.discard(event.replica)
-            elif isinstance(event, Spawned) and event.process == process and began_ns:
-                spans.append((began_ns, event.at_ns))
-                began_ns = 0
         return (*spans, (began_ns, self.end_ns)) if began_ns else tuple(spans)
 
     @cached_property

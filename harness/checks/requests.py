@@ -237,13 +237,13 @@ def _saved(facts: Facts) -> list[Finding]:
 
 
 def _scaled_to_zero(facts: Facts) -> list[Finding]:
-    """Requests that came while the scenario itself wanted no replica."""
+    """Requests that came while the scenario itself wanted no replica, or until it had one again."""
     found = int(np.count_nonzero(facts.scaled_to_zero))
     if not facts.zero_spans:
         return []
     spans = [f"{span((end - begin) / NS_PER_S)} from {_since_start(facts, begin)}" for begin, end in facts.zero_spans]
     title = (
-        f"{count(found, 'request')} found no replica while the scenario itself wanted none, and {'is' if found == 1 else 'are'} not counted"
+        f"{count(found, 'request')} found no replica while the scenario itself had scaled to none, and {'is' if found == 1 else 'are'} not counted"
     )
     return [Finding(check=CHECK, name="scaled-to-zero", verdict=Verdict.PASS, title=title, evidence=some(spans, most=5), count=found)]
 
