@@ -57,7 +57,7 @@ KILL_WAIT_S: Final = 10.0
 SETTLE_S: Final = 1.0
 """How long descendants may outlive their main process before they count as survivors."""
 
-LET_GO_S: Final = 2.0
+LET_GO_S: Final = 3.0
 """How long a victim may take to end once nobody holds a connection to it, when its grace is over."""
 
 OOM_NEWS_S: Final = 1.0

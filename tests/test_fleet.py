@@ -11,11 +11,12 @@ from harness.clock import NS_PER_S, Dice, FakeClock
 from harness.engines.base import EngineContext, Exit, Replica, Sent
 from harness.engines.fake import FakeEngine, FakeProcess, FakeScript
 from harness.errors import KeyOfScenarioError, MachineError, StoppedError, TargetError
-from harness.fleet import Disturbance, Fleet, StopOrder
+from harness.fleet import LET_GO_S, Disturbance, Fleet, StopOrder
 from harness.history import (
     Disturbed,
     Event,
     Exited,
+    LetGo,
     PhaseReached,
     Repeated,
     Restored,
@@ -492,6 +493,35 @@ def test_a_fault_that_is_done_again_is_written_down() -> None:
     victim, again = play.fleet.start("web"), play.fleet.start("web")
     play.fleet.repeat(victim, again)
     assert [(event.replica, event.again) for event in play.events if isinstance(event, Repeated)] == [("web.1", "web.2")]
+
+
+# --- connections that a stop waits for
+
+
+def test_at_the_end_of_the_grace_a_victim_with_nothing_left_to_answer_is_let_go_of_and_not_killed_if_that_ends_it() -> None:
+    play = Play(ScriptedLoad(in_flight=[0]), stop_s=2.5)
+    play.fleet.stop(play.fleet.start("web"), order(grace_s=1.0, when="any"))
+    (let_go,) = [event for event in play.events if isinstance(event, LetGo)]
+    (signal,) = play.of("terminate")
+    assert let_go.at_ns - signal.at_ns == pytest.approx(1.0 * NS_PER_S, rel=0.01)
+    assert "forget web.1" in play.load.calls
+    assert not play.of("grace-over")
+
+
+def test_it_is_killed_if_it_does_not_end_then_either() -> None:
+    play = Play(ScriptedLoad(in_flight=[0]), stop_s=60.0)
+    play.fleet.stop(play.fleet.start("web"), order(grace_s=1.0, when="any"))
+    (signal,), (kill,) = play.of("terminate"), play.of("grace-over")
+    assert kill.at_ns - signal.at_ns == pytest.approx((1.0 + LET_GO_S) * NS_PER_S, rel=0.01)
+
+
+@pytest.mark.parametrize(("in_flight", "closes_s"), [([1], 0.0), ([0], 60.0)])
+def test_one_that_has_something_to_answer_or_goes_on_listening_is_killed_at_once(in_flight: list[int], closes_s: float) -> None:
+    play = Play(ScriptedLoad(in_flight=in_flight), stop_s=60.0, closes_s=closes_s)
+    play.fleet.stop(play.fleet.start("web"), order(grace_s=1.0, when="any"))
+    (signal,), (kill,) = play.of("terminate"), play.of("grace-over")
+    assert kill.at_ns - signal.at_ns == pytest.approx(1.0 * NS_PER_S, rel=0.01)
+    assert not [event for event in play.events if isinstance(event, LetGo)]
 
 
 # --- a second signal, and one to live through
