@@ -321,6 +321,7 @@ class Client:
                 _note_connection(connection, seen)
             if holding:
                 self._hold(route, connection)
+                self.drop(route)  # the new one takes the place of one that was kept
             connection.begin(expect)
             broken = self._send(connection, request, seen)
             words[route.sent] += 1  # before the next line, as the table's head says
@@ -352,7 +353,7 @@ class Client:
         self._loop.run_callback(self._wake, _Woken.CANCELLED)
 
     def drop(self, route: Route) -> None:
-        """Close the connection to a replica that is gone."""
+        """Close the connection that is kept to a replica."""
         connection = self._connections.pop(route, None)
         if connection is not None:
             connection.close()
@@ -530,7 +531,7 @@ class Client:
         seen.as_expected = seen.status in expect.statuses and connection.found
         if seen.status in expect.statuses and not connection.found:
             seen.error = "BODY"
-        if connection.keep and self._keep_alive and not route.gone and route not in self._connections:
+        if connection.keep and self._keep_alive and not route.gone:
             self._connections[route] = connection
         else:
             if connection.surplus and not seen.error:
