@@ -14,7 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 FOLDER = HERE / "wheels"
-REQUIREMENTS = HERE / "web" / "requirements.txt"
+REQUIREMENTS = (HERE / "web" / "requirements.txt", HERE / "streams" / "requirements.txt")
 _PYTHON = "3.11"
 _ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 _OLDEST_GLIBC, _GLIBC = 17, 36  # 2.36 is that of the images' Debian
@@ -30,7 +30,8 @@ def main() -> int:
     if architecture is None:
         print(f"sample_apps.wheels: there are no wheels for the processor {machine!r}; build with network instead.", file=sys.stderr)
         return 1
-    wanted = f"{REQUIREMENTS.read_text()}\n{_FOR_AN_OLDER_PYTHON} {_PYTHON} {architecture}"
+    texts = "\n".join(path.read_text() for path in REQUIREMENTS)
+    wanted = f"{texts}\n{_FOR_AN_OLDER_PYTHON} {_PYTHON} {architecture}"
     if _are_there(wanted):
         return 0
     FOLDER.mkdir(exist_ok=True)
@@ -62,7 +63,9 @@ def _pip_download(folder: Path, architecture: str) -> list[str]:
     command += ["--python-version", _PYTHON, "--implementation", "cp", "--dest", str(folder)]
     for each in [*platforms, f"manylinux2014_{architecture}"]:
         command += ["--platform", each]
-    return [*command, "--requirement", str(REQUIREMENTS), *_FOR_AN_OLDER_PYTHON]
+    for path in REQUIREMENTS:
+        command += ["--requirement", str(path)]
+    return [*command, *_FOR_AN_OLDER_PYTHON]
 
 
 def _put_in_place(fetched: Path, wanted: str) -> None:

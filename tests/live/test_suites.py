@@ -15,10 +15,10 @@ from harness.schema import EXAMPLE
 from tests.live.commands import ROOT, jetable, results
 from tests.live.processes import left_by, left_of
 
-KNOWN_GOOD = sorted(path for suite in ("quickstart", "faults", "docker") for path in (ROOT / "scenarios" / suite).glob("*.yaml"))
+KNOWN_GOOD = sorted(path for suite in ("quickstart", "faults", "streams", "docker") for path in (ROOT / "scenarios" / suite).glob("*.yaml"))
 KNOWN_BAD = sorted((ROOT / "scenarios/known-bad").glob("*.yaml"))
 
-UNKNOWN = {"idle-victim", "rate-too-high"}
+UNKNOWN = {"idle-victim", "rate-too-high", "stream-no-ids"}
 """Scenarios that show why a run proves nothing."""
 
 BESIDE: dict[str, set[str]] = {

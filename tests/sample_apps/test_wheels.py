@@ -36,8 +36,9 @@ def pip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Pip:
     monkeypatch.setattr(subprocess, "run", stand_in)
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(wheels, "FOLDER", tmp_path / "wheels")
-    monkeypatch.setattr(wheels, "REQUIREMENTS", tmp_path / "requirements.txt")
-    wheels.REQUIREMENTS.write_text("flask>=3.0\n")
+    monkeypatch.setattr(wheels, "REQUIREMENTS", (tmp_path / "web.txt", tmp_path / "other.txt"))
+    for path in wheels.REQUIREMENTS:
+        path.write_text("flask>=3.0\n")
     return stand_in
 
 
@@ -55,7 +56,7 @@ def test_what_is_there_is_not_fetched_again(pip: Pip) -> None:
     "change",
     [
         lambda _: (wheels.FOLDER / "flask-3.0-py3-none-any.whl").unlink(),
-        lambda _: wheels.REQUIREMENTS.write_text("flask>=3.1\n"),
+        lambda _: wheels.REQUIREMENTS[1].write_text("flask>=3.1\n"),
         lambda monkeypatch: monkeypatch.setattr(platform, "machine", lambda: "arm64"),
     ],
     ids=["a wheel is gone", "the requirements changed", "another processor"],
