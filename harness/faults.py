@@ -187,7 +187,8 @@ def together(stage: Stage, fleet: Fleet, options: Together) -> None:
         number, step = part
         STEPS[step.kind](replace(stage, dice=stage.dice.fork(f"part {number}"), row=row), fleet, step.options)
 
-    stage.background.map(do, list(enumerate(options.steps)))
+    # those that go through the whole row begin last and leave out what others have claimed
+    stage.background.map(do, sorted(enumerate(options.steps), key=lambda part: isinstance(part[1].options, RollingRestart | Scale)))
 
 
 def chaos(stage: Stage, _fleet: Fleet, options: Chaos) -> None:
