@@ -33,10 +33,11 @@ GunicornSettings = dict[str, object]
 
 # How long the defects that show only after SIGTERM stay to be seen.
 _LONG_LINGER_S = 1.5
+_SHORT_LINGER_S = 0.05
 _CRASH_AFTER_S = 1.5
 _CRASH_STATUS = 3
 _CHILD_LIVES_S = 600
-_START_TAKES_S = 1.5
+_START_TAKES_S = 3
 _WARMS_UP_S = 0.4
 # The bounds of what is planted, so that a machine without containers is not hurt by it.
 _MOST_EATEN_MIB = 300
@@ -272,6 +273,7 @@ def exits_before_workers() -> GunicornSettings:
 
     def post_worker_init(worker: Any) -> None:
         worker.notify = worker.tmp.notify  # gunicorn's own would end the worker as soon as its master is gone
+        worker.linger_s = _SHORT_LINGER_S
 
     return {"when_ready": when_ready, "post_worker_init": post_worker_init}
 
@@ -452,7 +454,7 @@ def second_signal() -> GunicornSettings:
 
 
 def ignores_sigterm_at_start() -> GunicornSettings:
-    """Plants: for 1.5 s the start ignores SIGTERM. To be found: a stop during the start that nothing comes of."""
+    """Plants: for 3 s the start ignores SIGTERM. To be found: a stop during the start that nothing comes of."""
 
     def on_starting(_master: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -462,7 +464,7 @@ def ignores_sigterm_at_start() -> GunicornSettings:
 
 
 def crashes_at_start() -> GunicornSettings:
-    """Plants: for 1.5 s the start has a handler of SIGTERM that closes what is not there yet. To be found: a stop that breaks the start."""
+    """Plants: for 3 s the start has a handler of SIGTERM that closes what is not there yet. To be found: a stop that breaks the start."""
 
     def on_starting(_master: object) -> None:
         there: dict[str, object] = {}

@@ -41,8 +41,12 @@ IN_CONTAINERS: dict[str, set[str]] = {
 
 BESIDE_IN_CONTAINERS: dict[str, set[str]] = {
     "docker-eats-memory": {"dropped-without-fault"},  # what a worker had in flight when the kernel killed it, and no step had ordered it
+    "answers-after-exit": {"dropped-in-flight"},  # as the next one
     "docker-exits-before-workers": {"dropped-in-flight"},  # what the workers were answering when process 1 took them along
     "drops-on-sigterm": {"cut-off-with-process-1"},  # master and workers end at once, so chance decides who was first
+    "ends-on-sighup": {"cut-off-with-process-1"},  # the same
+    "exits-zero": {"cut-off-with-process-1"},  # the same
+    "second-signal": {"cut-off-with-process-1"},  # the same
 }
 """What else may fail where only containers show the second face."""
 
