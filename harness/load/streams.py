@@ -355,17 +355,19 @@ class StreamClient(Client):
     """A client that can also follow a stream."""
 
     _following = False
+    _answering = 0
 
     def follow(self, route: Route, request: bytes, talk: Talk, left_s: Callable[[], float], seen: Exchange) -> str:
         """One connection of a stream to ``route``, on which it was reserved; returns how it ended, as `harness.history.Streamed.end`.
 
         ``left_s`` tells again and again for how many seconds the client wants to go on. The attempt counts as *in flight* until it is
-        over: at each instant an open stream awaits an event. Writes into ``seen`` as `Client.exchange` does and never raises an `OSError`.
+        over, since at each instant an open stream awaits an event, and from its opening on also as *answering*. Writes into ``seen`` as
+        `Client.exchange` does and never raises an `OSError`.
         """
         words, under_way = route.words, route.way
         connection: _Connection | None = None
         end = CUT
-        self._ended = None
+        self._ended, self._answering = None, 0
         self._timer.again(self._wake, _Woken.EXPIRED)
         try:
             connection = self._connect(route)
@@ -391,6 +393,7 @@ class StreamClient(Client):
         finally:
             self._following = False
             seen.done_ns = seen.done_ns or _now_ns()
+            words[route.answering] -= self._answering
             words[under_way] -= 1
             self._timer.stop()
             if connection is not None:
@@ -427,7 +430,8 @@ class StreamClient(Client):
                 seen.status = talk.status
                 seen.reached = Reached.BODY if talk.status else Reached.HEADERS
                 if talk.opened and not self._following:
-                    self._following = True
+                    self._following, self._answering = True, 1
+                    route.words[route.answering] += 1
                     self._timer.stop()
                     look = self._loop.timer(min(_LOOK_S, max(0.0, left_s())), _LOOK_S)
                     look.start(self._look_up)

@@ -147,6 +147,7 @@ def following(
         w.publish(server.port)
         w.server = server  # type: ignore[attr-defined]  # for the tests of this file
         yield w, user
+        assert w.publisher.answering("web.1") == 0
 
 
 def says(*pieces: bytes, then: Callable[[socket.socket], None] = servers.hang) -> Callable[[socket.socket, Server], None]:
@@ -273,17 +274,18 @@ def test_no_answer_in_time_is_a_time_out() -> None:
     assert w.books.ops() == ["timeout"]
 
 
-def test_an_open_stream_counts_as_in_flight_until_it_ends() -> None:
+def test_an_open_stream_counts_as_in_flight_and_as_answering_until_it_ends() -> None:
     with following(says(HEAD, event(1)), spec=sse(5.0)) as (w, _):
         greenlet = gevent.spawn(lambda: w.crowd.op(w.crowd.new_user()))
         with gevent.Timeout(5):
             while not streamed_began(w):
                 gevent.sleep(0.001)
-        gevent.sleep(0.01)
-        assert (w.publisher.in_flight("web.1"), w.publisher.sent("web.1")) == (1, 1)
+            while not w.publisher.answering("web.1"):
+                gevent.sleep(0.001)
+        assert (w.publisher.in_flight("web.1"), w.publisher.sent("web.1"), w.publisher.answering("web.1")) == (1, 1, 1)
         w.crowd.stopping = True
         greenlet.join(5)
-        assert w.publisher.in_flight("web.1") == 0
+        assert (w.publisher.in_flight("web.1"), w.publisher.answering("web.1")) == (0, 0)
 
 
 def streamed_began(w: World) -> bool:
