@@ -441,7 +441,10 @@ def _stop_and_replace(stage: Stage, fleet: Fleet, options: Stop, order: Callable
     def one(victim: Replica) -> None:
         for left in range(MORE_TRIES, -1, -1):
             met = fleet.stop(victim, order(victim))
-            fresh = fleet.start(victim.process, replaces=victim.name, again=victim if in_place else None)
+            try:
+                fresh = fleet.start(victim.process, replaces=victim.name, again=victim if in_place else None)
+            finally:
+                fleet.bury(victim)
             if met or not left or not fleet.take(fresh, replaced=True):
                 return
             fleet.repeat(victim, fresh)
@@ -517,6 +520,7 @@ def _sudden(scenario: Scenario, options: Kill | Restart) -> StopOrder:
         when=options.when,
         busy_within_s=options.busy_within.s,
         everything=options.scope == "all",
+        spares=isinstance(options, Restart),
     )
 
 

@@ -82,6 +82,7 @@ class StopOrder:
         busy_within_s: How long to wait for that.
         everything: Signal the descendants too.
         again_s: Send the signal once more so long after the first; 0 for never.
+        spares: Leave what outlives it until `Fleet.bury`, as a process manager does that starts the next one at once.
     """
 
     purpose: str
@@ -92,6 +93,7 @@ class StopOrder:
     busy_within_s: float = 0.0
     everything: bool = False
     again_s: float = 0.0
+    spares: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +147,7 @@ class Fleet:
         self._squeezed: dict[str, tuple[int, int]] = {}
         self._holder = Holder(stage)
         self._holdings: dict[str, Holding] = {}
+        self._spared: dict[str, tuple[Process, ...]] = {}
         self._taken: set[str] = set()
         self._promised: dict[str, str] = {}
         self._nudged: set[str] = set()
@@ -368,8 +371,16 @@ class Fleet:
                 watch.end()
             del self._holdings[victim.name]
         met = self._was_met(victim, order, sent, told_ns)
-        self._bury(victim, left)
+        if order.spares and left:
+            self._spared[victim.name] = left
+        else:
+            self._bury(victim, left)
         return met
+
+    def bury(self, victim: Replica) -> None:
+        """End what was spared when ``victim`` was stopped; nothing when nothing was."""
+        if left := self._spared.pop(victim.name, ()):
+            self._bury(victim, left)
 
     def nudge(self, victim: Replica, order: StopOrder, watch_s: float) -> bool:
         """Send a signal that the replica should live through, and watch it for ``watch_s``; the router is not told.
