@@ -1,10 +1,11 @@
-"""What the benchmarks of the engines share: whole runs of a scenario as a user starts them, quantiles, and what the machine is."""
+"""What the benchmarks share: rows of the one table, whole runs of a scenario as a user starts them, quantiles, and what the machine is."""
 
 from __future__ import annotations
 
 import math
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -113,6 +114,39 @@ def step_spans(events: Sequence[Event]) -> dict[int, tuple[str, int, int]]:
     """For each step its key, its begin and its end."""
     ends = {event.step: event.at_ns for event in events if isinstance(event, StepEnded)}
     return {event.step: (event.name, event.at_ns, ends[event.step]) for event in events if isinstance(event, StepBegan)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One row of the table of all benchmarks.
+
+    Attributes:
+        what: What was measured, the unit included.
+        goal: What it should be, such as ``≤ 150``; empty where it is only told.
+        values: One of each round, in no order; empty when it could not be measured.
+        digits: Digits behind the point.
+        peer: What it is to be compared with, measured in the same go.
+        command: What repeats it alone.
+    """
+
+    what: str
+    goal: str
+    values: tuple[float, ...]
+    digits: int
+    peer: str
+    command: str
+
+    @property
+    def measured(self) -> str:
+        """The median, and the smallest and largest value where there are several."""
+        if not self.values:
+            return "not measured"
+        median, low, high = (f"{value:,.{self.digits}f}".replace(",", " ") for value in _summary(self.values))
+        return median if len(self.values) == 1 else f"{median} ({low} to {high})"
+
+
+def _summary(values: Sequence[float]) -> tuple[float, float, float]:
+    return statistics.median(values), min(values), max(values)
 
 
 def quantile(values: Sequence[float], share: float) -> float:

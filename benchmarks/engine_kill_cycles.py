@@ -16,12 +16,13 @@ import argparse
 import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.common import ENGINES, ROOT, Ran, lives, machine, ms, quantile, run, step_spans
+from benchmarks.common import ENGINES, ROOT, Figure, Ran, lives, machine, ms, quantile, run, step_spans
 from harness.clock import NS_PER_S
 from harness.history import Signalled
 from harness.verdict import Verdict
@@ -92,6 +93,45 @@ def cycles_of(ran: Ran) -> list[Cycle]:
     return found
 
 
+def measured(cycles: int, rounds: int, engines: Sequence[str]) -> dict[str, list[list[Cycle]]]:
+    """The cycles of each run that passed, by engine; all engines in turns."""
+    found: dict[str, list[list[Cycle]]] = {engine: [] for engine in engines}
+    with tempfile.TemporaryDirectory(prefix="benchmark-of-jetable-") as folder:
+        scenario = Path(folder) / "kill-cycles.yaml"
+        scenario.write_text(SCENARIO.format(root=ROOT, cycles=cycles))
+        for number in range(rounds):
+            for engine in engines:
+                ran = run(scenario, engine, seed=number + 1)
+                if ran.verdict is Verdict.PASS:
+                    found[engine].append(cycles_of(ran))
+                else:
+                    print(f"{engine}: a run is not counted: {ran.verdict.name.lower()}, {', '.join(ran.findings)}", flush=True)
+    return found
+
+
+def a_minute(cycles: Sequence[Cycle], *, without_rest: bool = False) -> float:
+    """Cycles a minute, or what they would be if the app and its runtime were all that takes time."""
+    return 60 * NS_PER_S * len(cycles) / sum(cycle.whole - cycle.rest * without_rest for cycle in cycles)
+
+
+def figures(engines: Sequence[str]) -> list[Figure]:
+    """Verified cycles a minute, run by run."""
+    rows = []
+    for engine, runs in measured(cycles=20, rounds=3, engines=engines).items():
+        every = [cycle for cycles in runs for cycle in cycles]
+        rows.append(
+            Figure(
+                what=f"{engine}: verified kill cycles a minute, 3 replicas of gunicorn",
+                goal="≥ 100" if engine == "process" else "≥ 50",
+                values=tuple(a_minute(cycles) for cycles in runs),
+                digits=0,
+                peer=f"{a_minute(every, without_rest=True):.0f} if only the app and its runtime took time" if every else "",
+                command=f"python benchmarks/engine_kill_cycles.py --engines {engine}",
+            )
+        )
+    return rows
+
+
 def main() -> None:
     """Run all in turns and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -99,18 +139,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
     options = parser.parse_args()
-    found: dict[str, list[list[Cycle]]] = {engine: [] for engine in options.engines}
     print(machine(), flush=True)
-    with tempfile.TemporaryDirectory(prefix="benchmark-of-jetable-") as folder:
-        scenario = Path(folder) / "kill-cycles.yaml"
-        scenario.write_text(SCENARIO.format(root=ROOT, cycles=options.cycles))
-        for number in range(options.rounds):
-            for engine in options.engines:
-                ran = run(scenario, engine, seed=number + 1)
-                if ran.verdict is Verdict.PASS:
-                    found[engine].append(cycles_of(ran))
-                else:
-                    print(f"{engine}: a run is not counted: {ran.verdict.name.lower()}, {', '.join(ran.findings)}")
+    found = measured(options.cycles, options.rounds, options.engines)
     print(f"{'':9}{'runs':>6}{'cycles':>8}{'a minute':>10}{'cycle':>10}{'p95':>9}{'end':>8}{'runtime':>9}{'app':>8}{'rest':>8}{'bound':>7}")
     for engine, runs in found.items():
         print(_row(engine, runs) if any(runs) else f"{engine:9}{0:6}")
@@ -119,13 +149,11 @@ def main() -> None:
 
 def _row(engine: str, runs: list[list[Cycle]]) -> str:
     cycles = [cycle for cycles in runs for cycle in cycles]
-    whole = sum(cycle.whole for cycle in cycles)
-    a_minute = 60 * NS_PER_S * len(cycles) / whole
-    bound = 60 * NS_PER_S * len(cycles) / (whole - sum(cycle.rest for cycle in cycles))
+    rate, bound = a_minute(cycles), a_minute(cycles, without_rest=True)
     median = [ms(statistics.median(getattr(cycle, name) for cycle in cycles)) for name in ("whole", "end", "runtime", "app", "rest")]
     p95 = ms(quantile([cycle.whole for cycle in cycles], 0.95))
     return (
-        f"{engine:9}{len(runs):6}{len(cycles):8}{a_minute:10.0f}{median[0]:10.0f}{p95:9.0f}"
+        f"{engine:9}{len(runs):6}{len(cycles):8}{rate:10.0f}{median[0]:10.0f}{p95:9.0f}"
         f"{median[1]:8.1f}{median[2]:9.1f}{median[3]:8.1f}{median[4]:8.1f}{bound:7.0f}"
     )
 

@@ -23,14 +23,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.common import ENGINES, ROOT, Ran, machine, ms, quantile, run
+from benchmarks.common import ENGINES, ROOT, Figure, Ran, machine, ms, quantile, run
 from harness.clock import NS_PER_S
 from harness.history import Exited, PhaseReached, Signalled
 
@@ -64,6 +64,11 @@ PHASES: Final = {
     "exited, from before _exit()": ("exited", "exiting"),
 }
 """What each row compares: a phase of the history and a stamp of the app."""
+
+ERRORS: Final = ("listening", "signalled, to the handler", "stopped listening", "exited, from before _exit()")
+"""The rows without what an interpreter takes to start."""
+
+CONTROL: Final = "control"
 
 
 def stamps_of(log: str) -> dict[str, int]:
@@ -119,6 +124,38 @@ def control(late: list[int]) -> Iterator[None]:
         thread.join()
 
 
+def measured(stops: int, rounds: int, engines: Sequence[str]) -> dict[str, dict[str, list[int]]]:
+    """How late the history is, by engine and row, and how late a thread wakes meanwhile; all engines in turns."""
+    late: dict[str, dict[str, list[int]]] = {engine: {row: [] for row in (*PHASES, CONTROL)} for engine in engines}
+    with tempfile.TemporaryDirectory(prefix="benchmark-of-jetable-") as name:
+        for number in range(rounds):
+            for engine in engines:
+                meanwhile = control(late[engine][CONTROL])
+                ran = run(_scenario(Path(name), engine, stops), engine, number + 1, meanwhile)
+                for row, values in compare(ran).items():
+                    late[engine][row] += values
+    return late
+
+
+def figures(engines: Sequence[str]) -> list[Figure]:
+    """The p99 of each phase that is an error alone."""
+    rows = []
+    for engine, late in measured(stops=40, rounds=1, engines=engines).items():
+        woken = quantile([abs(value) for value in late[CONTROL]], 0.99) if late[CONTROL] else 0
+        values = tuple(ms(quantile([abs(value) for value in late[row]], 0.99)) for row in ERRORS if late[row])
+        rows.append(
+            Figure(
+                what=f"{engine}: error of a phase, its 99th percentile, ms (median, least and most of {len(ERRORS)} phases)",
+                goal="≤ 2" if engine == "process" else "≤ 5",
+                values=values,
+                digits=2,
+                peer=f"a thread that sleeps 1 ms wakes {ms(woken):.2f} late",
+                command=f"python benchmarks/engine_phases.py --engines {engine}",
+            )
+        )
+    return rows
+
+
 def main() -> None:
     """Run all in turns and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -130,14 +167,7 @@ def main() -> None:
     if options.realtime:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))  # what is started from here inherits it
     print(machine() + (", SCHED_RR" if options.realtime else ""), flush=True)
-    late: dict[str, dict[str, list[int]]] = {engine: {row: [] for row in (*PHASES, "control")} for engine in options.engines}
-    with tempfile.TemporaryDirectory(prefix="benchmark-of-jetable-") as name:
-        for number in range(options.rounds):
-            for engine in options.engines:
-                meanwhile = control(late[engine]["control"])
-                ran = run(_scenario(Path(name), engine, options.stops), engine, number + 1, meanwhile)
-                for row, values in compare(ran).items():
-                    late[engine][row] += values
+    late = measured(options.stops, options.rounds, options.engines)
     print(f"{'ms':38}{'n':>7}{'earliest':>10}{'median':>9}{'latest':>9}{'p50':>9}{'p99':>9}{'max':>9}")
     for engine, rows in late.items():
         for row, values in rows.items():

@@ -17,12 +17,14 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.common import ENGINES, ROOT, Lived, Ran, lives, machine, ms, run, step_spans
+from benchmarks.common import ENGINES, ROOT, Figure, Lived, Ran, lives, machine, ms, run, step_spans
+from harness.clock import NS_PER_S
 from harness.history import RunEnded
 from harness.scenario import Scenario, Steady
 
@@ -68,6 +70,36 @@ def _slowest(born: list[Lived]) -> list[Lived]:
     return found
 
 
+def measured(scenario: Path, rounds: int, engines: Sequence[str]) -> dict[str, list[dict[str, int]]]:
+    """The parts of each run, by engine; all engines in turns."""
+    found: dict[str, list[dict[str, int]]] = {engine: [] for engine in engines}
+    for number in range(rounds):
+        for engine in engines:
+            ran = run(scenario, engine, seed=number + 1)
+            found[engine].append(parts_of(ran))
+            if ran.findings:
+                print(f"{engine}: {ran.verdict.name.lower()}, {', '.join(ran.findings)}", flush=True)
+    return found
+
+
+def figures(engines: Sequence[str]) -> list[Figure]:
+    """Jetable's own seconds of a smoke run."""
+    rows = []
+    for engine, runs in measured(QUICKSTART, rounds=3, engines=engines).items():
+        wall_s = statistics.median(sum(parts.values()) for parts in runs) / NS_PER_S
+        rows.append(
+            Figure(
+                what=f"{engine}: Jetable's own share of a smoke run, s",
+                goal="≤ 1" if engine == "process" else "",
+                values=tuple(sum(parts[part] for part in OWN) / NS_PER_S for parts in runs),
+                digits=2,
+                peer=f"the whole run takes {wall_s:.1f} s",
+                command=f"python benchmarks/engine_share.py --engines {engine}",
+            )
+        )
+    return rows
+
+
 def main() -> None:
     """Run all in turns and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -76,13 +108,7 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
     options = parser.parse_args()
     print(machine(), flush=True)
-    found: dict[str, list[dict[str, int]]] = {engine: [] for engine in options.engines}
-    for number in range(options.rounds):
-        for engine in options.engines:
-            ran = run(options.scenario.resolve(), engine, seed=number + 1)
-            found[engine].append(parts_of(ran))
-            if ran.findings:
-                print(f"{engine}: {ran.verdict.name.lower()}, {', '.join(ran.findings)}")
+    found = measured(options.scenario.resolve(), options.rounds, options.engines)
     print(f"{'median, ms':12}{'wall':>8}" + "".join(f"{part:>9}" for part in PARTS) + f"{'jetable':>9}{'share':>7}")
     for engine, runs in found.items():
         wall = statistics.median(sum(parts.values()) for parts in runs)

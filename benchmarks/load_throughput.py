@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -25,6 +26,7 @@ import psutil
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.common import Figure  # noqa: E402  the line above finds it
 from harness.load.process import ProcessLoad  # noqa: E402  the line above finds it
 from harness.load.spec import LoadSpec, RequestSpec  # noqa: E402  as above
 
@@ -76,8 +78,8 @@ class _Answering(asyncio.Protocol):
 
 
 async def serve() -> None:
-    """A server that is faster than both loads; it prints its port."""
-    server = await asyncio.get_running_loop().create_server(_Answering, "127.0.0.1", 0)
+    """A server that is faster than both loads, on ``PORT`` or any other; it prints its port."""
+    server = await asyncio.get_running_loop().create_server(_Answering, "127.0.0.1", int(os.environ.get("PORT", "0")))
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
@@ -117,6 +119,34 @@ def fast_http_user(port: int, users: int, seconds: float) -> Figures:
     return Figures(requests=requests, wall_s=wall_s, cpu_s=cpu_s)
 
 
+def measured(rounds: int, users: int, seconds: float) -> dict[str, list[Figures]]:
+    """Both in turns, so often."""
+    contestants = {"jetable": jetable, "FastHttpUser": fast_http_user}
+    found: dict[str, list[Figures]] = {name: [] for name in contestants}
+    with server() as port:
+        for _ in range(rounds):
+            for name, measure in contestants.items():
+                found[name].append(measure(port, users, seconds))
+    return found
+
+
+def figures() -> list[Figure]:
+    """How many times as much as its peer it does for the same CPU time."""
+    found = measured(rounds=3, users=20, seconds=3.0)
+    each_s = {name: [one.requests / one.cpu_s for one in all_] for name, all_ in found.items()}
+    theirs, ours = (statistics.median(each_s[name]) for name in ("FastHttpUser", "jetable"))
+    return [
+        Figure(
+            what="recorded requests for each second of CPU, as a multiple of FastHttpUser's",
+            goal="≥ 3",
+            values=tuple(mine / yours for mine, yours in zip(each_s["jetable"], each_s["FastHttpUser"], strict=True)),
+            digits=1,
+            peer=f"FastHttpUser {theirs:.0f} a second of CPU, Jetable {ours:.0f}",
+            command="python benchmarks/load_throughput.py",
+        )
+    ]
+
+
 def main() -> None:
     """Run both in turns and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -128,12 +158,7 @@ def main() -> None:
     if options.serve:
         asyncio.run(serve())
         return
-    contestants = {"jetable": jetable, "FastHttpUser": fast_http_user}
-    found: dict[str, list[Figures]] = {name: [] for name in contestants}
-    with server() as port:
-        for _ in range(options.rounds):
-            for name, measure in contestants.items():
-                found[name].append(measure(port, options.users, options.seconds))
+    found = measured(options.rounds, options.users, options.seconds)
     each_cpu_s = {name: statistics.median(f.requests / f.cpu_s for f in all_) for name, all_ in found.items()}
     print(f"{'':14}{'requests/s':>12}{'requests/CPU s':>16}{'CPU':>7}")
     for name, all_ in found.items():

@@ -1,12 +1,19 @@
-"""The benchmarks of the engines still run. What they measure is no test's business: see docs/benchmarks.md."""
+"""The benchmarks still run. What they measure is no test's business: see docs/benchmarks.md."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from benchmarks import __main__ as all_of_them
+from benchmarks.__main__ import BENCHMARKS, END, Benchmark, measure, table
+from benchmarks.common import Figure
+from benchmarks.memory_hour import Needs, in_an_hour
 
 ROOT = Path(__file__).parent.parent
 
@@ -48,3 +55,71 @@ def test_the_benchmark_of_the_share_takes_a_run_apart() -> None:
     rows = [line.split() for line in table_of("engine_share", "--rounds=1", "--engines=process") if line.startswith("process ")]
     wall, *parts = (float(word) for word in rows[-1][1:-2])
     assert abs(wall - sum(parts)) < 10
+
+
+def test_the_benchmark_of_the_load_compares_it_with_its_peer() -> None:
+    """Its first line is a head, and not the machine's."""
+    rows = table_of("load_throughput", "--seconds=0.3", "--rounds=1", "--users=2")
+    assert [row.split()[0] for row in rows] == ["jetable", "FastHttpUser", "jetable"]
+    assert rows[-1].endswith("times as much for the same CPU time")
+
+
+def test_the_benchmark_of_the_help_has_a_row_for_it_and_for_an_interpreter_that_does_nothing() -> None:
+    assert [row[:16].strip() for row in table_of("help_time", "--rounds=1")] == ["ms", "jetable --help", "python -c pass"]
+
+
+def test_the_benchmark_of_memory_sees_both_processes_and_the_disk() -> None:
+    head, short, long, hour = table_of("memory_hour", "--rate=100/s", "--seconds", "1", "2")
+    assert head.split()[-4:] == ["load", "parent", "judging", "history"]
+    assert all(float(word) > 1 for row in (short, long) for word in row.split()[-4:-1])
+    assert float(short.split()[-1]) <= float(long.split()[-1]) < float(hour.split()[-1])
+
+
+def test_the_benchmark_of_a_million_finds_what_it_planted_and_how_it_grows() -> None:
+    _, small, large, growth = table_of("judge_million", "--ops", "20000", "40000")
+    assert [row.split()[0] for row in (small, large, growth)] == ["20000", "40000", "growth"]
+    assert int(large.split()[-1]) > 0
+
+
+def test_a_figure_says_its_median_and_its_range() -> None:
+    figure = Figure(what="x", goal="", values=(1.0, 3.0, 2.0), digits=1, peer="", command="")
+    assert figure.measured == "2.0 (1.0 to 3.0)"
+    assert replace(figure, values=(12345.6,), digits=0).measured == "12 346"
+    assert replace(figure, values=()).measured == "not measured"
+
+
+def test_all_benchmarks_together_make_one_table_between_the_markers_of_the_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text((ROOT / "docs/benchmarks.md").read_text())
+    command = [sys.executable, "-m", "benchmarks", "--only", "help_time", "--write", str(page)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    assert done.stdout.strip() in text
+    assert "| jetable --help, ms | ≤ 150 | " in text
+    assert text.partition(END)[2] == (ROOT / "docs/benchmarks.md").read_text().partition(END)[2]
+
+
+def test_a_benchmark_that_fails_leaves_its_row_and_the_reason_and_the_others_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_engines: Sequence[str]) -> list[Figure]:
+        raise SystemExit("the run left no history")
+
+    good = Figure(what="good", goal="", values=(1.0,), digits=0, peer="", command="")
+    known = {"bad": Benchmark(figures=broken), "good": Benchmark(figures=lambda _engines: [good])}
+    monkeypatch.setattr(all_of_them, "BENCHMARKS", known)
+    rows, failed = measure(["bad", "good"], ["process"])
+    assert [row.measured for row in rows] == ["not measured", "1"]
+    assert failed == ["bad: SystemExit: the run left no history"]
+    assert "Not measured: bad: SystemExit: the run left no history" in table(rows, "a machine", failed)
+
+
+def test_every_benchmark_is_one_of_all() -> None:
+    files = {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - {"__init__", "__main__", "common", "stamping_app"}
+    assert set(BENCHMARKS) == files
+
+
+def test_what_grows_goes_on_growing_as_it_did() -> None:
+    short, long = (Needs(load_s=s, requests=0, load=100, parent=100 + int(s), judging=0, history=int(10 * s)) for s in (10, 20))
+    assert in_an_hour([short, long], "load") == 100
+    assert in_an_hour([short, long], "parent") == 3700
+    assert in_an_hour([short, long], "history") == 36_000
