@@ -185,7 +185,7 @@ class Fleet:
         stage.note(f"the fault on {victim.name} came at another moment than its step demands; it is done again on {again.name}")
 
     def quickest_start_s(self, process: str) -> float:
-        """Seconds of the quickest start of a process type so far, from the order to *healthy*; 0 when there was none."""
+        """Seconds of the quickest start of a process type so far, from its beginning to *healthy*; 0 when there was none."""
         with self._lock:
             return self._quickest_ns.get(process, 0) / NS_PER_S
 
@@ -210,14 +210,16 @@ class Fleet:
                 self._promised.pop(replaces, None)
 
     def stop_while_starting(self, process: str, after_s: float, order: StopOrder, *, again: Replica | None = None) -> Replica:
-        """Start one replica and stop it as ``order`` says, ``after_s`` after it was asked for; it gets no load. Raises as `start`.
+        """Start one replica and stop it as ``order`` says, ``after_s`` after it began; it gets no load. Raises as `start`.
+
+        It begins when it is asked for, or when its command runs where a runtime has to make a container first.
 
         Returns:
             What is left of it: its address, for the next start.
         """
         replica = self._launch(process, self._next_name(process), again=again, replaces=again.name if again else "")
-        self._await_health(replica, until_ns=replica.at_ns + round(after_s * NS_PER_S))
-        self._stage.engine.wait_exit(replica, (replica.at_ns - self._stage.clock.now_ns()) / NS_PER_S + after_s)
+        self._await_health(replica, until_ns=_began_ns(replica) + round(after_s * NS_PER_S))
+        self._stage.engine.wait_exit(replica, (_began_ns(replica) - self._stage.clock.now_ns()) / NS_PER_S + after_s)
         self._end(replica, order)
         return replica
 
@@ -286,7 +288,7 @@ class Fleet:
             self._give_up(replica, error)
             raise
         if healthy:
-            took_ns = stage.clock.now_ns() - replica.at_ns
+            took_ns = stage.clock.now_ns() - _began_ns(replica)
             with self._lock:
                 self._quickest_ns[replica.process] = min(took_ns, self._quickest_ns.get(replica.process, took_ns))
             self._tell_imports(replica)
@@ -694,6 +696,11 @@ class Fleet:
         if self._gets_load(replica):
             self._stage.load.withdraw(replica.name)
             self._stage.record(Routed(at_ns=self._stage.clock.now_ns(), replica=replica.name, open=False))
+
+
+def _began_ns(replica: Replica) -> int:
+    """When the app itself began: what a runtime takes to make its container is not the app's."""
+    return (replica.created_ns and replica.running_ns) or replica.at_ns
 
 
 def _order(purpose: str) -> StopOrder:

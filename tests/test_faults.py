@@ -154,6 +154,9 @@ class RecordedFleet:
         self.orders.append(order)
         return self.met.pop(0) if len(self.met) > 1 else self.met[0]
 
+    def bury(self, victim: Replica) -> None:
+        """Nothing outlives anybody here."""
+
     def repeat(self, victim: Replica, again: Replica) -> None:
         self.calls.append(f"{victim.name} again on {again.name}")
 

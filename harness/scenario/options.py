@@ -339,7 +339,7 @@ class TerminateAtStart(_Ordered):
     )
     at: StartMoment = Field(
         default="ready",
-        description="when the signal comes: so long after the replica was asked for; ready: just before it would be ready, by the quickest "
+        description="when the signal comes: so long after the app began to start; ready: just before it would be ready, by the quickest "
         "start so far; any: at an instant until then, by the dice",
         examples=["100ms"],
         json_schema_extra={"type_words": "duration, ready or any"},
