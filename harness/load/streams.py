@@ -422,8 +422,11 @@ class StreamClient(Client):
                 if data is None:
                     continue
                 if not data:
-                    seen.ending, seen.error, seen.eof = Ending.CLOSED, "FIN", talk.opened and not talk.framed
-                    return EOF if seen.eof else CUT
+                    unframed = talk.opened and not talk.framed
+                    if unframed and connection.tls is not None and connection.tls.notified:
+                        break
+                    seen.ending, seen.error, seen.eof = Ending.CLOSED, "FIN", unframed
+                    return EOF if unframed else CUT
                 seen.first_ns = seen.first_ns or _now_ns()
                 seen.rx += len(data)
                 self._say(connection, talk.feed(data))

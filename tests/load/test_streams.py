@@ -16,7 +16,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Request, TextMessage
 
 from harness.history import Close, Invoke, Streamed
-from harness.load.spec import RequestSpec, StreamSpec
+from harness.load.spec import RequestSpec, StreamSpec, TlsSpec
 from harness.load.streams import EventParser, Numbers, Taken, number_in, number_of
 from harness.load.user import User
 from tests.load import servers
@@ -133,7 +133,7 @@ def test_every_number_from_the_first_on_came_or_is_counted_as_left_out(numbers: 
 
 @contextmanager
 def following(
-    *behaviours: Callable[[socket.socket, Server], None], spec: RequestSpec, timeout_s: float = 2.0
+    *behaviours: Callable[[socket.socket, Server], None], spec: RequestSpec, timeout_s: float = 2.0, tls: bool = False
 ) -> Iterator[tuple[World, User]]:
     """One user and one server that does the next of ``behaviours`` on each connection, the last one again and again."""
     done = 0
@@ -143,7 +143,9 @@ def following(
         number, done = done, done + 1
         behaviours[min(number, len(behaviours) - 1)](connection, server)
 
-    with Server(behave) as server, world(spec, timeout_s=timeout_s) as (w, user):
+    spoken = TlsSpec(ca=str(servers.CERTIFICATE), server_name="localhost") if tls else None
+    context = servers.server_context() if tls else None
+    with Server(behave, tls=context) as server, world(spec, timeout_s=timeout_s, tls=spoken) as (w, user):
         w.publish(server.port)
         w.server = server  # type: ignore[attr-defined]  # for the tests of this file
         yield w, user
@@ -209,6 +211,18 @@ def test_the_end_of_a_connection_that_nothing_else_could_tell_is_not_called_a_cu
         w.crowd.op(user)
     assert streamed(w)[0].end == "eof"
     assert [line.eof for line in w.books.lines if isinstance(line, Close)] == [True, False]
+
+
+@pytest.mark.slow
+def test_streams_are_followed_over_tls_where_an_end_in_order_is_told_by_a_closure_alert_too() -> None:
+    bare = HEAD.replace(b"Transfer-Encoding: chunked\r\n", b"")
+    unframed = says(bare, b"id: 1\ndata: x\n\n", then=servers.close_with_alert)
+    with following(unframed, says(HEAD, event(2), then=servers.close), says(HEAD, event(3)), spec=sse(0.15), tls=True) as (w, user):
+        w.crowd.op(user)
+    assert [line.end for line in streamed(w)] == ["ended", "cut", "complete"]
+    with following(sends("1", close=1012), sends("2"), spec=websocket(), tls=True) as (w, user):
+        w.crowd.op(user)
+    assert next((line.end, line.code) for line in streamed(w)) == ("ended", 1012)
 
 
 @pytest.mark.slow
