@@ -203,7 +203,16 @@ _UNIT_WORDS: Final = {"count": "count", "s": "seconds", "share": "share", "statu
 
 def scenario_docs() -> str:
     """The reference of the scenario file, in Markdown."""
-    sections = [_opening(), _target_docs(), _container_docs(), _load_docs(), _steps_docs(), _expect_docs(), _values_docs()]
+    sections = [
+        _opening(),
+        _target_docs(),
+        _container_docs(),
+        _load_docs(),
+        _steps_docs(),
+        _more_steps_docs(),
+        _expect_docs(),
+        _values_docs(),
+    ]
     return "\n\n".join(section.strip() for section in sections) + "\n"
 
 
@@ -433,8 +442,11 @@ after it.
 
 {_law(RollingRestart)} All keys are optional.
 
-{_keys(RollingRestart)}
+{_keys(RollingRestart)}"""
 
+
+def _more_steps_docs() -> str:
+    return f"""\
 ### signal
 
 {_law(Signal)}

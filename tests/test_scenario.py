@@ -48,6 +48,7 @@ from harness.scenario.choice import Choice, share_of, words_of
 from harness.scenario.container import CAPABILITIES
 from harness.scenario.files import SUFFIXES
 from harness.scenario.load import METHODS, USERS_OF_AN_OPEN_MODEL
+from harness.scenario.options import LEAST_BYTES
 from harness.scenario.steps import VICTIM_STEPS
 from harness.scenario.target import _COMPOSE_KEYS
 from harness.scenario.values import MAX_REPLICAS
@@ -348,7 +349,7 @@ def test_a_choice_may_be_a_share_and_is_told_in_words(choice: Choice, share: flo
         ({"terminate_at_start": {"process": "worker", "at": "1s"}}, "terminate a new replica of worker 1s after it was asked for"),
         ({"crash_loop": {"times": 3}}, "crash loop of any, 3 kills, each while it starts"),
         ({"together": [{"kill": 1}, {"scale": {"web": 2}}]}, "together: kill replica 1; scale web to 2"),
-        ({"chaos": {"for": "6s", "every": "500ms", "of": ["kill", "scale"]}}, "chaos for 6s, every 500ms: kill any, scale"),
+        ({"chaos": {"for": "6s", "every": "500ms", "of": ["kill", "scale"]}}, "chaos for 6s, every 500ms: kill any; scale"),
     ],
 )
 def test_a_step_says_in_words_what_it_does(written: object, text: str) -> None:
@@ -568,7 +569,7 @@ def test_an_image_is_named_as_everywhere(name: str) -> None:
     assert ProcessType.model_validate({"image": name}).image == name
 
 
-@pytest.mark.parametrize(("written", "count"), [("6m", 6 << 20), ("1GB", 1 << 30), ("1.5g", 3 << 29), (64_000_000, 64_000_000)])
+@pytest.mark.parametrize(("written", "count"), [("6m", LEAST_BYTES), ("1GB", 1 << 30), ("1.5g", 3 << 29), (64_000_000, 64_000_000)])
 def test_a_limit_of_memory_is_a_number_of_bytes(written: object, count: int) -> None:
     process = ProcessType.model_validate({"image": "x", "mem_limit": written})
     assert process.mem_limit == count

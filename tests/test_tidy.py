@@ -21,7 +21,7 @@ LADDER: tuple[tuple[str, ...], ...] = (
     ("engines", "checks", "schema", "openfiles"),
     ("load",),
     ("stage",),
-    ("probes", "connections", "cleanup"),
+    ("probes", "connections", "moment", "cleanup"),
     ("fleet",),
     ("faults",),
     ("report",),

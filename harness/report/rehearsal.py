@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from rich.console import Console
 from rich.text import Text
 
-from harness.history import Event, History, Signalled, Spawned, StepBegan, StepEnded
+from harness.history import Disturbed, Event, History, Signalled, Spawned, StepBegan, StepEnded
 from harness.scenario import Scenario
 
 
@@ -20,15 +22,23 @@ def print_rehearsal(history: History, console: Console) -> None:
     console.print(Text(f"  for real: {history.header.rerun}"), soft_wrap=True)
 
 
+_MANNERS: Final = {"terminate": "", "kill": "", "scale": "", "signal": "", "again": " once more", "start": " while it starts"}
+"""The purposes of signals that a step orders, and how each comes to its replica."""
+
+_TAKEN: Final = {"pause": "freeze", "network": "cut off", "memory": "squeeze"}
+
+
 def plan_lines(events: tuple[Event, ...]) -> list[str]:
-    """One line a step, and under it one for each signal and each start that it would bring."""
+    """One line a step, and under it one for each signal, each start and all else that it would bring."""
     lines = []
     for event in events:
         match event:
             case StepBegan():
-                lines.append(f"  step {event.step}  {event.text}")
-            case Signalled() if event.purpose in ("terminate", "kill", "scale"):
-                lines.append(f"          {event.signal} to {event.replica}" + _router_words(event.lag_s))
+                lines.append(f"  step {event.step}  {event.text}" + (f", drawn by step {event.of}" if event.of else ""))
+            case Signalled() if event.purpose in _MANNERS:
+                lines.append(f"          {event.signal} to {event.replica}{_MANNERS[event.purpose]}" + _router_words(event.lag_s))
+            case Disturbed():
+                lines.append(f"          {_TAKEN[event.what]} {event.replica}")
             case Spawned():
                 lines.append(f"          start {event.replica}" + (f" in place of {event.replaces}" if event.replaces else ""))
             case StepEnded() if event.problem:

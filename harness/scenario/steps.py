@@ -361,7 +361,7 @@ def _words(kind: str, options: Options) -> str:  # noqa: PLR0911  one line a kin
         case Together() as together:
             return "together: " + "; ".join(step.text for step in together.steps)
         case Chaos() as chaos:
-            names = ", ".join(item if isinstance(item, str) else item.text for item in chaos.of)
+            names = "; ".join(item if isinstance(item, str) else item.text for item in chaos.of)
             return f"chaos for {chaos.lasts}, every {chaos.every}: {names}"
         case Pause() | SqueezeMemory() | CutNetwork() as disturb:
             to = f" to {bytes_text(disturb.to)}" if isinstance(disturb, SqueezeMemory) else ""
