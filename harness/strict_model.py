@@ -19,6 +19,10 @@ Place = Literal["value", "key"]
 """Whether a complaint is about what stands at a path, or about the key that it stands under."""
 
 
+_MOST_KEYS: Final = 20
+"""More keys than these are not listed in a message."""
+
+
 class Complaint(NamedTuple):
     """One thing that is wrong: where, relative to the part that complains, and what."""
 
@@ -87,6 +91,8 @@ class Part(BaseModel):
             return f"{quoted(key)} is not supported yet{cls.not_yet[key]}"
         known = [field.alias or name for name, field in cls.model_fields.items()]
         near = did_you_mean(key, known)
+        if len(known) > _MOST_KEYS and not near:
+            return f"unknown key {quoted(key)}; docs/scenarios.md lists the {len(known)} that there are"
         return f"unknown key {quoted(key)}{near}" if near else f"unknown key {quoted(key)}; there are {all_of(sorted(known))}"
 
 

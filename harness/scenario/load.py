@@ -334,7 +334,8 @@ def _stream_contradictions(long: Mapping[str, Any]) -> Iterator[Complaint]:
     for key in ("json", "body"):
         if long.get(key) is not None:
             yield Complaint((key,), "has no meaning in a stream, which has no body; remove it", "key")
-    if any(value not in (None, (), []) for value in (long.get("expect") or {}).values()):
+    expect = long.get("expect")
+    if any(value not in (None, (), []) for value in (expect.values() if isinstance(expect, Mapping) else ())):
         yield Complaint(("expect",), "has no meaning in a stream, whose events are looked at one by one; remove it", "key")
 
 
