@@ -24,7 +24,7 @@ LADDER: tuple[tuple[str, ...], ...] = (
     ("probes", "connections", "moment", "cleanup"),
     ("fleet",),
     ("faults",),
-    ("report",),
+    ("report", "replay"),
     ("run", "doctor"),
     ("drain",),
     ("cli", "pytest_plugin"),
