@@ -22,6 +22,9 @@ RACE = {"dropped-after-signal", "dropped-in-flight", "new-connections-dropped"}
 KEPT_PORT = {"dropped-in-flight", "keep-alive-race"}
 """Beside all that a main process takes on the port that it keeps open: the server's own share, which is its idle connections."""
 
+AWAITED = {"idle-connections-awaited", "killed-after-grace"}
+"""Whether it was waited for idle connections alone is seen only when they have idled for a while."""
+
 BESIDE: dict[str, set[str]] = {
     "aiohttp": RACE,
     "gunicorn-gevent": RACE,
@@ -34,9 +37,9 @@ BESIDE: dict[str, set[str]] = {
     # its process is killed as a survivor when it has outlived supervisord by a second, and what it was still answering with it
     "supervisord-group": {"answered-by-orphans", "dropped-in-flight"},
     # a connection that it takes in the moment in which it stops is not told to close, and waited for
-    "uvicorn": RACE | {"killed-after-grace"},
-    "uvicorn-reload": KEPT_PORT | {"killed-after-grace"},
-    "uvicorn-workers": KEPT_PORT | {"killed-after-grace"},
+    "uvicorn": RACE | AWAITED,
+    "uvicorn-reload": KEPT_PORT | AWAITED,
+    "uvicorn-workers": KEPT_PORT | AWAITED,
 }
 """What else may fail, where chance decides whether a server shows its second face."""
 
@@ -51,7 +54,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.live]
 def what_is_missing(scenario: Scenario, working_dir: Path) -> str | None:
     """Why this machine can't run the server, with the cure; None when it can."""
     (kind,) = scenario.target.values()
-    program, *rest = shlex.split(str(kind.command))
+    program, *rest = shlex.split(kind.command) if isinstance(kind.command, str) else list(kind.command or ())
     if program == "{python}":
         module = rest[1].partition(".")[0]
         return None if importlib.util.find_spec(module) else f"{module} is not installed: pip install -e '.[servers]'"
