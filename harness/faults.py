@@ -57,7 +57,7 @@ MORE_TRIES: Final = 3
 JUST_BEFORE: Final = 0.9
 """The share of the quickest start so far after which a replica is about to be ready."""
 
-LOAD_ENDED: Final = "the load ended before the steps did; logs/load.log in the run's folder says why"
+LOAD_ENDED: Final = "the load ended before the steps did; its last words (logs/load.log in the run's folder)"
 
 SCALE_DOWN: Final = Terminate(replica="newest")
 """How a replica is stopped that is one too many."""
@@ -475,13 +475,18 @@ def _life_s(stage: Stage, fleet: Fleet, process: str, at: str | Duration) -> flo
     return fleet.quickest_start_s(process) * (JUST_BEFORE if at == "ready" else JUST_BEFORE * stage.dice.uniform())
 
 
+def raise_if_load_ended(stage: Stage) -> None:
+    """Raise `TargetError`, with its reason, when the load has ended although nobody stopped it."""
+    if not stage.load.alive():
+        raise TargetError(f"{LOAD_ENDED}: {stage.load.last_words()}")
+
+
 def wait_until(stage: Stage, at_ns: int) -> None:
     """Let the load run until ``at_ns``; raises as `steady`."""
     while (left_s := (at_ns - stage.clock.now_ns()) / NS_PER_S) > 0:
         stage.clock.sleep(min(left_s, LOOK_EVERY_S))
         stage.raise_if_lost()
-        if not stage.load.alive():
-            raise TargetError(LOAD_ENDED)
+        raise_if_load_ended(stage)
 
 
 def _disturbance(

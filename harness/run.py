@@ -34,7 +34,7 @@ from harness.engines import ENGINES
 from harness.engines.base import Engine, EngineContext, Exit, Prepares, Replica
 from harness.engines.fake import FakeEngine, FakeScript
 from harness.errors import JetableError, KeyOfScenarioError, MachineError, ScenarioError, StoppedError, TargetError, UsageError
-from harness.faults import LOAD_ENDED, STEPS, StepProblemError, check_abilities, resolve, wait_until
+from harness.faults import STEPS, StepProblemError, check_abilities, raise_if_load_ended, resolve, wait_until
 from harness.fleet import Fleet, spec_of
 from harness.history import (
     EVENTS_FILE,
@@ -261,8 +261,7 @@ def play(stage: Stage, fleet: Fleet, progress: Progress) -> None:
         if step.at is not None:
             wait_until(stage, began_ns + step.at.ns)
         teller.do(step, place)
-        if not stage.load.alive():
-            raise TargetError(LOAD_ENDED)
+        raise_if_load_ended(stage)
 
 
 DEFAULT_REPORTS: Final = Path("reports")

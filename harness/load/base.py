@@ -76,6 +76,10 @@ class Load(Protocol):
         """False when the load has ended although nobody stopped it."""
         ...
 
+    def last_words(self) -> str:
+        """Why it ended although nobody stopped it, in its own words."""
+        ...
+
     def stop(self, *, at_once: bool = False) -> None:
         """Take no new ops, let those in flight end within the scenario's time-out (or leave them unfinished), close the ledger."""
         ...

@@ -92,7 +92,7 @@ class ProcessLoad:
             if ended or self._clock.now_ns() > deadline_ns:
                 what = f"the {ended} ended before the load began" if ended else f"the load process was not ready within {START_S:.0f} s"
                 self._kill()
-                raise MachineError(f"{what} (its log: {self._log}): {self._last_words()}")
+                raise MachineError(f"{what} (its log: {self._log}): {self.last_words()}")
             self._clock.sleep(_POLL_S)
 
     def publish(self, replica: str, host: str, port: int) -> None:
@@ -220,7 +220,7 @@ class ProcessLoad:
                 process.kill()
             process.wait()
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
         """The last line of the log that is not empty: the load process ends with the reason."""
         try:
             lines = self._log.read_bytes()[-_LOG_BYTES:].decode(errors="replace").split("\n")
