@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import sys
 
+from sample_apps.web.defects import before_start
 from sample_apps.web.settings import SettingsError, read_settings
 
 
 def main() -> int:
     """Check the environment, then be gunicorn; 2 when a variable is wrong."""
     try:
-        read_settings(os.environ)
+        settings = read_settings(os.environ)
     except SettingsError as error:
         print(f"sample_apps.web: {error}", file=sys.stderr)
         return 2
+
+    before_start(settings.defect)
 
     from gunicorn.app.wsgiapp import run  # type: ignore[import-untyped]  # noqa: PLC0415  only when it is to run
 

@@ -454,28 +454,28 @@ def second_signal() -> GunicornSettings:
 
 
 def ignores_sigterm_at_start() -> GunicornSettings:
-    """Plants: for 3 s the start ignores SIGTERM. To be found: a stop during the start that nothing comes of."""
-
-    def on_starting(_master: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        time.sleep(_START_TAKES_S)
-
-    return {"on_starting": on_starting}
+    """Plants: for 3 s the start ignores SIGTERM (see `before_start`). To be found: a stop during the start that nothing comes of."""
+    return {}
 
 
 def crashes_at_start() -> GunicornSettings:
-    """Plants: for 3 s the start has a handler of SIGTERM that closes what is not there yet. To be found: a stop that breaks the start."""
+    """Plants: for 3 s the start has a handler of SIGTERM that closes what is not there yet (see `before_start`).
 
-    def on_starting(_master: object) -> None:
-        there: dict[str, object] = {}
+    To be found: a stop that breaks the start.
+    """
+    return {}
 
-        def close(_signal: int, _frame: object) -> None:
-            del there["pool"]
 
-        signal.signal(signal.SIGTERM, close)
+def before_start(defect: str | None) -> None:
+    """Plant what shows before gunicorn is there: from the first moment on, which a busy machine makes long."""
+    there: dict[str, object] = {}
+
+    def close(_signal: int, _frame: object) -> None:
+        del there["pool"]
+
+    if defect in ("ignores-sigterm-at-start", "crashes-at-start"):
+        signal.signal(signal.SIGTERM, close if defect == "crashes-at-start" else signal.SIG_IGN)
         time.sleep(_START_TAKES_S)
-
-    return {"on_starting": on_starting}
 
 
 def ends_on_sighup() -> GunicornSettings:

@@ -46,6 +46,7 @@ BESIDE_IN_CONTAINERS: dict[str, set[str]] = {
     "drops-on-sigterm": {"cut-off-with-process-1"},  # master and workers end at once, so chance decides who was first
     "ends-on-sighup": {"cut-off-with-process-1"},  # the same
     "exits-zero": {"cut-off-with-process-1"},  # the same
+    "saved-by-retry": {"cut-off-with-process-1"},  # the same
     "second-signal": {"cut-off-with-process-1"},  # the same
 }
 """What else may fail where only containers show the second face."""

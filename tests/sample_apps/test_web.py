@@ -947,3 +947,136 @@ def test_the_supervisor_starts_the_app_and_forwards_no_signal(start: Start) -> N
 @pytest.mark.live
 def test_the_supervisor_takes_over_the_status_of_the_app(start: Start) -> None:
     assert start(command=(sys.executable, "-m", "sample_apps.web.supervisor"), DEFECT="crashes").exit_status() == 3
+
+
+# --- those that show why
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_exits_zero_cuts_what_is_in_flight_and_looks_well(start: Start) -> None:
+    app = start(DEFECT="exits-zero").wait_until_healthy()
+    with connected(app.port) as connection:
+        stream = Stream(connection, chunks=100)
+        app.terminate()
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            stream.is_answered_whole()
+    assert app.exit_status() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_never_exits_refuses_connections_and_stays(start: Start) -> None:
+    app = start(DEFECT="never-exits").wait_until_healthy()
+    workers = app.workers()
+    app.terminate()
+    wait_until(lambda: all(is_gone(worker) for worker in workers))
+    with pytest.raises(OSError, match="refused"):
+        ask(app.port, "/healthz")
+    assert app.process.poll() is None
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_outlives_master_serves_on_when_its_master_is_killed(start: Start) -> None:
+    app = start(DEFECT="outlives-master").wait_until_healthy()
+    (worker,) = app.workers()
+    try:
+        app.process.kill()
+        app.exit_status()
+        assert ask(app.port, "/slow?ms=1200")[0] == 200  # a worker that looks after its master has ended by then
+    finally:
+        worker.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_second_signal_cuts_what_the_first_one_lets_be_answered(start: Start) -> None:
+    app = start(DEFECT="second-signal").wait_until_healthy()
+    with connected(app.port) as connection:
+        stream = Stream(connection, chunks=100)
+        app.terminate()
+        wait_until(lambda: "Handling signal: term" in app.text())
+        app.terminate()
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            stream.is_answered_whole()
+    assert app.exit_status() == 128 + signal.SIGTERM
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_ignores_sigterm_at_start_starts_all_the_same(start: Start) -> None:
+    app = start(DEFECT="ignores-sigterm-at-start")
+    wait_until(lambda: has_disposition(app, "SigIgn"))
+    app.terminate()
+    app.wait_until_healthy()
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_crashes_at_start_breaks_when_it_is_stopped_while_it_starts(start: Start) -> None:
+    app = start(DEFECT="crashes-at-start")
+    wait_until(lambda: has_disposition(app, "SigCgt"))
+    app.terminate()
+    assert app.exit_status() == 1
+    assert "KeyError: 'pool'" in app.text()
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_ends_on_sighup_ends_at_once(start: Start) -> None:
+    app = start(DEFECT="ends-on-sighup").wait_until_healthy()
+    app.process.send_signal(signal.SIGHUP)
+    assert app.exit_status() == 128 + signal.SIGHUP
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_drops_on_reload_cuts_what_is_in_flight_and_serves_on(start: Start) -> None:
+    app = start(DEFECT="drops-on-reload").wait_until_healthy()
+    with connected(app.port) as connection:
+        stream = Stream(connection, chunks=100)
+        app.process.send_signal(signal.SIGHUP)
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            stream.is_answered_whole()
+    app.wait_until_healthy()
+
+
+@pytest.mark.slow
+@pytest.mark.live
+@pytest.mark.parametrize("killed", [True, False], ids=["killed", "stopped"])
+def test_pid_file_lets_nothing_start_after_a_kill(start: Start, *, killed: bool) -> None:
+    first = start(DEFECT="pid-file").wait_until_healthy()
+    workers = first.workers()
+    first.process.send_signal(signal.SIGKILL if killed else signal.SIGTERM)
+    first.exit_status()
+    wait_until(lambda: all(is_gone(worker) for worker in workers))
+    second = start(DEFECT="pid-file", PORT=str(first.port))
+    if killed:
+        assert second.exit_status() == 1
+        assert "already running" in second.text()
+    else:
+        wait_until(lambda: "Booting worker" in second.text())
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_ready_too_soon_is_healthy_before_it_can_answer(start: Start) -> None:
+    app = start(DEFECT="ready-too-soon").wait_until_healthy()
+    assert ask(app.port, "/")[0] == 500
+    wait_until(lambda: ask(app.port, "/")[0] == 200)
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_slow_imports_takes_its_time_for_a_module(start: Start) -> None:
+    app = start(DEFECT="slow-imports", PYTHONPROFILEIMPORTTIME="1").wait_until_healthy()
+    (line,) = [line for line in app.text().splitlines() if line.endswith("sample_apps.web.heavy")]
+    assert int(line.split("|")[1]) >= 1_500_000
+
+
+def has_disposition(app: App, field: str) -> bool:
+    """Whether the master's mask ``field`` of /proc (proc_pid_status(5)) holds SIGTERM."""
+    status = Path(f"/proc/{app.process.pid}/status").read_text()
+    mask = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith(f"{field}:"))
+    return bool(mask >> (signal.SIGTERM - 1) & 1)
