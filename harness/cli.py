@@ -209,11 +209,12 @@ def run(  # noqa: PLR0913  one parameter a flag
 @click.option("--endpoint-lag", metavar="DURATION", help="When the router learns of a stop. Default: the longest that the scenario names.")
 @click.option("--up-to", metavar="DURATION", help="The longest drain to try. Default: 10s, or twice the endpoint lag if that is longer.")
 @click.option("--precision", default="250ms", show_default=True, metavar="DURATION", help="How exact the answer must be.")
+@click.option("--confirm", type=click.IntRange(1, 100), default=2, show_default=True, help="Tries with the answer that must lose nothing.")
 @click.option("--at", metavar="DURATION", help="Try this drain only.")
 @click.option("--engine", default="", metavar="NAME", shell_complete=_engines, help="As in jetable run.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="The first try's seed; each try's is one higher than the one before.")
 @REPORTS
-def drain(*, scenario: Path, engine: str, seed: int | None, reports: Path, precision: str, **spans: str | None) -> ExitCode:
+def drain(*, scenario: Path, engine: str, seed: int | None, reports: Path, precision: str, confirm: int, **spans: str | None) -> ExitCode:
     """Find the shortest drain (preStop) with which stops lose nothing.
 
     The platform decides to stop a replica; the router learns of it after the endpoint lag; the process gets its signal after the drain.
@@ -234,7 +235,7 @@ def drain(*, scenario: Path, engine: str, seed: int | None, reports: Path, preci
     check_scenarios(loaded, engine)
     given = {flag: _duration(flag, written) for flag, written in spans.items() if written is not None}
     lag, up_to, at = (given.get(flag) for flag in ("endpoint_lag", "up_to", "at"))
-    asked = DrainOptions(lag=lag, up_to=up_to, at=at, precision=_duration("precision", precision))
+    asked = DrainOptions(lag=lag, up_to=up_to, at=at, precision=_duration("precision", precision), confirm=confirm)
     search = prepare(whole, path, RunOptions(engine=engine, seed=whole.seed if seed is None else seed, reports=reports), asked)
     console = console_for(sys.stdout, os.environ)
     print_head(search.scenario.name, search.lag.s, search.left_out, console)

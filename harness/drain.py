@@ -5,7 +5,7 @@ new requests there. A *drain*, Kubernetes' preStop sleep, lets the process run o
 drain of ``d`` in front of a router with a lag of ``l`` is the scenario's own run with ``endpoint_lag: l - d``, or ``drain: d - l``
 where the drain is the longer one.
 
-    no drain ─▶ the lag itself ─▶ the longest drain ─▶ bisection between what dropped and what did not ─▶ once more ─▶ settings
+    no drain ─▶ the lag itself ─▶ the longest drain ─▶ bisection between what dropped and what did not ─▶ again ─▶ settings
 
 Every try is a whole run, recorded and judged, in a folder of its own. A try counts as *dropped* when a stop in order dropped a request or
 lost a new connection, and as *unknown* when it proves nothing; then it is repeated, and an answer is never guessed. That a longer drain
@@ -43,7 +43,7 @@ UP_TO: Final = Duration.parse("10s")
 PRECISION: Final = Duration.parse("250ms")
 
 CONFIRMED: Final = 2
-"""Tries that must drop nothing with the drain that is the answer."""
+"""Tries that must drop nothing with the drain that is the answer, unless somebody asks for more."""
 
 MOST_UNKNOWN: Final = 3
 """Tries with one drain that may prove nothing before the answer is unknown."""
@@ -77,12 +77,14 @@ class Range:
         up_to_ns: The longest.
         precision_ns: How far above a drain that is too short the answer may be.
         guess_ns: What is tried before ``up_to_ns`` when ``from_ns`` is too short.
+        confirmed: Tries that must drop nothing with the answer.
     """
 
     from_ns: int
     up_to_ns: int
     precision_ns: int
     guess_ns: int
+    confirmed: int = CONFIRMED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +99,7 @@ class Answer:
 def next_ns(known: Known, within: Range) -> int | None:
     """The drain to try next, or None when the tries that are ``known`` say all that can be said."""
     wanted = _wanted(known, within)
-    if wanted is None or len(known) >= MOST_TRIES:
+    if wanted is None or len(known) >= MOST_TRIES + within.confirmed:
         return None
     return None if sum(pair == (wanted, Verdict.UNKNOWN) for pair in known) >= MOST_UNKNOWN else wanted
 
@@ -123,14 +125,14 @@ def _wanted(known: Known, within: Range) -> int | None:
     """What an answer still needs; None when there is one."""
     too_short, passed = _bounds(known)
     if too_short is None:
-        return within.from_ns if passed.count(within.from_ns) < CONFIRMED else None
+        return within.from_ns if passed.count(within.from_ns) < within.confirmed else None
     if too_short >= within.up_to_ns:
         return None
     if not passed:
         return within.guess_ns if too_short < within.guess_ns < within.up_to_ns else within.up_to_ns
     enough = min(passed)
     if enough - too_short <= within.precision_ns:
-        return enough if passed.count(enough) < CONFIRMED else None
+        return enough if passed.count(enough) < within.confirmed else None
     steps = (enough - too_short) // 2 // within.precision_ns
     return too_short + max(1, steps) * within.precision_ns
 
@@ -147,12 +149,14 @@ class DrainOptions:
         up_to: The longest drain that is tried; else 10 s, or twice the lag where that is longer.
         precision: How far above a drain that is too short the answer may be.
         at: Try this drain only.
+        confirm: How many tries must drop nothing with the answer.
     """
 
     lag: Duration | None = None
     up_to: Duration | None = None
     precision: Duration = PRECISION
     at: Duration | None = None
+    confirm: int = CONFIRMED
 
 
 def lag_of(scenario: Scenario, asked: Duration | None) -> Duration:
@@ -168,11 +172,12 @@ def range_of(lag: Duration, asked: DrainOptions) -> Range:
     if not asked.precision:
         raise UsageError("--precision 0s: nothing is measured as exactly as that; try 100ms")
     if asked.at is not None:
-        return Range(from_ns=asked.at.ns, up_to_ns=asked.at.ns, precision_ns=asked.precision.ns, guess_ns=asked.at.ns)
+        at_ns = asked.at.ns
+        return Range(from_ns=at_ns, up_to_ns=at_ns, precision_ns=asked.precision.ns, guess_ns=at_ns, confirmed=asked.confirm)
     up_to = asked.up_to or max(UP_TO, Duration(ns=2 * lag.ns))
     if up_to.ns < asked.precision.ns:
         raise UsageError(f"--up-to {up_to} is shorter than the precision of {asked.precision}; give a longer one, or a finer --precision")
-    return Range(from_ns=0, up_to_ns=up_to.ns, precision_ns=asked.precision.ns, guess_ns=lag.ns)
+    return Range(from_ns=0, up_to_ns=up_to.ns, precision_ns=asked.precision.ns, guess_ns=lag.ns, confirmed=asked.confirm)
 
 
 def stops_only(scenario: Scenario) -> Scenario:
@@ -326,6 +331,7 @@ def prepare(scenario: Scenario, path: Path, options: RunOptions, asked: DrainOpt
     within = range_of(lag, asked)
     words = [*_command(path, options, options.seed or 0, lag), "--precision", str(asked.precision)]
     words += ["--at", str(asked.at)] if asked.at is not None else ["--up-to", str(Duration(ns=within.up_to_ns))]
+    words += ["--confirm", str(asked.confirm)] if asked.confirm != CONFIRMED else []
     return Search(
         scenario=scenario,
         bare=stops_only(scenario),

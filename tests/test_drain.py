@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from harness import cli
 from harness.drain import (
     CONFIRMED,
     MOST_TRIES,
@@ -33,7 +34,7 @@ from harness.drain import (
     stops_only,
     with_drain,
 )
-from harness.errors import StoppedError, UsageError
+from harness.errors import ExitCode, StoppedError, UsageError
 from harness.report.drain import DrainTry, print_head, print_result, print_try, write_result
 from harness.report.model import RunReport
 from harness.run import RunOptions, judge_folder
@@ -55,7 +56,7 @@ def play(verdict_of: Callable[[int, int], Verdict], within: Range = WITHIN) -> t
     known: list[tuple[int, Verdict]] = []
     while (drain := next_ns(known, within)) is not None:
         known.append((drain, verdict_of(drain, len(known))))
-        assert len(known) <= MOST_TRIES
+        assert len(known) <= MOST_TRIES + within.confirmed
     return answer_of(known, within), known
 
 
@@ -81,7 +82,7 @@ def test_the_answer_is_enough_and_at_most_the_precision_above_what_is_not(thresh
     assert len(known) <= 3 + CONFIRMED + (10_000 // precision_ms).bit_length()
 
 
-@given(verdicts=st.lists(st.sampled_from(list(Verdict)), min_size=MOST_TRIES, max_size=MOST_TRIES))
+@given(verdicts=st.lists(st.sampled_from(list(Verdict)), min_size=MOST_TRIES + CONFIRMED, max_size=MOST_TRIES + CONFIRMED))
 def test_whatever_the_tries_give_the_search_ends_and_no_answer_was_ever_seen_to_drop(verdicts: list[Verdict]) -> None:
     answer, known = play(lambda _drain, number: verdicts[number])
     if answer.verdict is Verdict.PASS:
@@ -137,6 +138,13 @@ def test_one_drain_alone_is_tried_until_it_is_sure() -> None:
         [(500 * MS, Verdict.PASS)] * CONFIRMED,
     )
     assert play(enough(501 * MS), only)[0].verdict is Verdict.FAIL
+
+
+def test_more_tries_can_be_asked_for() -> None:
+    many = Range(from_ns=0, up_to_ns=1000 * MS, precision_ns=500 * MS, guess_ns=0, confirmed=70)
+    answer, known = play(enough(500 * MS), many)
+    assert answer.shortest_ns == 500 * MS
+    assert len(known) == 2 + many.confirmed
 
 
 # --- what a try plays -------------------------------------------------------------------------------------------------------
@@ -341,6 +349,31 @@ def test_without_a_drain_only_the_grace_is_set_and_with_killed_stops_not_even_th
     texts = [setting.text for setting in settings_for(Duration.parse("0s"), Duration.parse("2s"), 0.8)]
     assert texts == ["terminationGracePeriodSeconds: 2", "stop_grace_period: 2s", "routing: {endpoint_lag: 2s}"]
     assert [setting.text for setting in settings_for(Duration.parse("0s"), Duration.parse("0s"), None)] == ["routing: {endpoint_lag: 0s}"]
+
+
+# --- the command line -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["scenarios/quickstart"], "scenarios/quickstart: 3 scenarios, and a drain belongs to one; name its file"),
+        (["scenarios/quickstart/2-sudden-death.yaml"], "no step of 'sudden death is survived' stops a replica of web in order"),
+        (["scenarios/quickstart/1-graceful-stop.yaml", "--at", "5"], "--at 5: needs a unit: write 5s or 5ms"),
+        (["scenarios/quickstart/1-graceful-stop.yaml", "--endpoint-lag", "soon"], "--endpoint-lag soon: "),
+        (["scenarios/quickstart/1-graceful-stop.yaml", "--engine", "dokcer"], "--engine dokcer: "),
+        (["nowhere.yaml"], "nowhere.yaml: no such file"),
+    ],
+)
+def test_a_mistake_gets_one_sentence_and_starts_nothing(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit) as ended:
+        cli.main.main(args=["drain", *arguments, "--reports", str(tmp_path / "reports")], prog_name="jetable")
+    assert ended.value.code == ExitCode.USAGE
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "reports").exists()
 
 
 # --- on real replicas -------------------------------------------------------------------------------------------------------

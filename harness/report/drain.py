@@ -170,7 +170,11 @@ def print_result(result: DrainResult, console: Console, file: Path) -> None:
     console.print(Text.assemble((f"{verdict.name:<9}", STYLES[verdict]), (_answer(result), "bold")), soft_wrap=True)
     if result.bound is not None:
         proof = f"0 of {count(result.bound.trials, 'stop')} with it dropped a request: at most {percent(result.bound.upper)} do"
-        _prose(console, f"{proof}, at {percent(result.bound.confidence)} (repeat: on a step gives more stops, and a lower bound)", " " * 9)
+        _prose(
+            console,
+            f"{proof}, at {percent(result.bound.confidence)} (--confirm, or repeat: on a step, gives more stops and a lower bound)",
+            " " * 9,
+        )
     worst = _worst(result)
     if worst is not None:
         console.print()
