@@ -10,9 +10,23 @@ from harness.checks import Judgement, judge
 from harness.clock import NS_PER_S
 from harness.engines.fake import FakeProcess, FakeScript
 from harness.errors import TargetError, UsageError
-from harness.history import Disturbed, Exited, History, Restored, Routed, RunEnded, Signalled, Spawned, StepEnded, Survived
+from harness.history import (
+    Disturbed,
+    Exited,
+    History,
+    Planned,
+    Restored,
+    Routed,
+    RunEnded,
+    Signalled,
+    Spawned,
+    StepBegan,
+    StepEnded,
+    Survived,
+)
 from harness.run import RunOptions, check_engine, plan, planned_s, rehearse
-from harness.scenario import load_scenario
+from harness.scenario import Step, load_scenario, nested
+from harness.scenario.choice import share_of
 from harness.verdict import Verdict
 
 OPTIONS = RunOptions(engine="fake", seed=1, reports=Path("unused"))
@@ -227,3 +241,80 @@ def test_the_plan_of_a_disturbance_counts_how_long_it_lasts(tmp_path: Path) -> N
     alone = planned("pause: {for: 10s}")
     assert planned("pause: {replica: each, for: 10s}") - alone == 20
     assert planned("squeeze_memory: {to: 32m, for: 10s}") > alone
+
+
+# --- steps that are made of steps, and those that are no plain stops
+
+EVERY_NEW_STEP = """
+  - steady: 500ms
+  - signal: SIGWINCH
+  - terminate: {replica: half, when: mid-response}
+  - terminate: {when: just-accepted}
+  - terminate: {when: idle}
+  - terminate: {again: 2ms}
+  - restart: {signal: SIGKILL}
+  - terminate_at_start: ready
+  - terminate_at_start: any
+  - crash_loop: {times: 3}
+  - rolling_restart: {at_a_time: 2}
+  - together: [{rolling_restart: {}}, {scale: {web: 4}}, {kill: any}]
+  - chaos: {for: 4s, every: 500ms, of: [terminate, kill, scale]}
+  - steady: 500ms
+"""
+
+
+def test_every_new_step_is_played_and_judged(tmp_path: Path) -> None:
+    history, judgement = play(scenario_file(tmp_path, EVERY_NEW_STEP))
+    assert {event.purpose for event in of(history, Signalled)} == {"signal", "terminate", "again", "kill", "start", "scale", "teardown"}
+    assert {event.when for event in of(history, Signalled)} == {"", "mid-response", "just-accepted", "idle"}
+    assert not [event.problem for event in of(history, StepEnded) if event.problem]
+    by_kill = {"lost-by-kill", "expectation-failed"}
+    by_the_fake = {"fault-on-idle", "fault-at-wrong-moment"}  # it moves in such even steps that things happen at the same nanosecond
+    assert not worse(judgement) - by_kill - by_the_fake - {"control-missing", "generator-missing"}, judgement.findings
+
+
+def test_requests_that_find_nobody_while_the_scenario_wants_nobody_are_not_dropped(tmp_path: Path) -> None:
+    steps = STEADY + "  - scale: {web: 0}\n" + STEADY + "  - scale: {web: 2}\n" + STEADY
+    _, judgement = play(scenario_file(tmp_path, steps), start_s=0.5)
+    assert not worse(judgement) - {"control-missing", "generator-missing"}, judgement.findings
+    (zero,) = [finding for finding in judgement.findings if finding.name == "scaled-to-zero"]
+    assert zero.count > 50  # half a second of rest and half a second of start, at a hundred a second
+
+
+def test_a_signal_that_ends_a_replica_fails_and_the_replica_is_replaced(tmp_path: Path) -> None:
+    history, judgement = play(scenario_file(tmp_path, STEADY + "  - signal: {name: SIGHUP, replica: oldest}\n" + STEADY))
+    assert [event.replaces for event in of(history, Spawned) if event.replaces] == ["web.1"]
+    assert "ended-by-signal" in worse(judgement)
+    assert judgement.verdict is Verdict.FAIL
+
+
+def test_a_step_begins_no_sooner_than_it_says(tmp_path: Path) -> None:
+    history, _ = play(scenario_file(tmp_path, STEADY + "  - kill: {when: any}\n    at: 3s\n"))
+    load_ns = next(event.at_ns for event in of(history, StepEnded) if event.step == 0)
+    (kill,) = (event for event in of(history, Signalled) if event.purpose == "kill")
+    assert kill.at_ns - load_ns == pytest.approx(3 * NS_PER_S, rel=0.05)
+
+
+def test_every_step_writes_down_what_it_really_did(tmp_path: Path) -> None:
+    history, _ = play(scenario_file(tmp_path, EVERY_NEW_STEP))
+    plans = [Step.model_validate_json(event.plan) for event in of(history, Planned)]
+    assert len(plans) == len([event for event in of(history, StepBegan) if event.step > 0])
+    for each in nested(tuple(each for each in plans if each.kind != "chaos")):
+        choice = getattr(each.options, "replica", 1)
+        assert choice != "any"
+        assert share_of(choice) is None
+
+
+@pytest.mark.parametrize(
+    ("step", "seconds"),
+    [
+        ("chaos: {for: 10s, every: 1s, of: [kill]}", 10),
+        ("signal: {name: HUP, for: 3s, replica: each}", 9),
+        ("together: [{steady: 7s}, {kill: any}]", 7),
+        ("rolling_restart: {at_a_time: 2}", 3),
+        ("crash_loop: {times: 4}", 6),
+    ],
+)
+def test_how_long_a_step_takes_is_guessed(tmp_path: Path, step: str, seconds: float) -> None:
+    nothing = planned_s(load_scenario(scenario_file(tmp_path, "  - steady: 1s\n"))) - 1
+    assert planned_s(load_scenario(scenario_file(tmp_path, f"  - {step}\n"))) - nothing == seconds

@@ -143,11 +143,11 @@ class FakeLoad:
             if arrival.at_ns + longest_ns <= now_ns:
                 break
             since_ns = now_ns - self._sent_ns(arrival, replica)
-            count += from_ns < since_ns < until_ns and self._served_by(arrival) == replica and not self._gone(replica, now_ns)
+            count += from_ns <= since_ns < until_ns and self._served_by(arrival) == replica and not self._gone(replica, now_ns)
         return count
 
     def _held(self, replica: str, at_ns: int) -> int:
-        return sum(hold.replica == replica and hold.until_ns - _HOLD_NS < at_ns < hold.until_ns for hold in self._holds.values())
+        return sum(hold.replica == replica and at_ns < hold.until_ns for hold in self._holds.values())
 
     def _sent_ns(self, arrival: _Arrival, replica: str) -> int:
         hold = self._holds.get(arrival.number)
