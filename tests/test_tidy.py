@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 HARNESS = sorted((ROOT / "harness").rglob("*.py"))
-OURS = HARNESS + sorted((ROOT / "sample_apps").rglob("*.py"))
+OURS = HARNESS + sorted(path for path in (ROOT / "sample_apps").rglob("*.py") if "node_modules" not in path.parts)
 
 LADDER: tuple[tuple[str, ...], ...] = (
     ("errors", "clock", "words"),
