@@ -288,8 +288,11 @@ def _doubt(report: RunReport, proven: Sequence[Fault], strangers: Sequence[str])
     """Why a try in which no stop dropped anything proves nothing all the same; empty when it does prove something."""
     if strangers:
         return f"requests were dropped that no stop explains ({listed(sorted(set(strangers)))}), so no drain can help them"
-    unsure = next((finding.title for finding in report.findings if finding.verdict is Verdict.UNKNOWN), "")
-    return unsure or ("" if proven else "no stop hit a replica with a request in flight")
+    titles = {verdict: [each.title for each in report.findings if each.verdict is verdict] for verdict in (Verdict.FAIL, Verdict.UNKNOWN)}
+    if proven:
+        return next(iter(titles[Verdict.UNKNOWN]), "")
+    # What failed, such as a start, is why there was nothing to see.
+    return next(iter([*titles[Verdict.FAIL], *titles[Verdict.UNKNOWN]]), "no stop hit a replica with a request in flight")
 
 
 # --- the search -------------------------------------------------------------------------------------------------------------

@@ -326,6 +326,19 @@ def test_a_try_counts_what_stops_in_order_dropped_and_nothing_else(name: str, ve
     assert ("survivors" in tries[0].beside) == ("survivors" in name)
 
 
+def test_a_try_in_which_nothing_started_says_so(tmp_path: Path) -> None:
+    tries: list[DrainTry] = []
+    shortest_drain(search_in(tmp_path), Stored(tmp_path, lambda _drain_s: HISTORIES / "fail--never-ready.jsonl", []), tries.append)
+    assert tries[0].verdict == "unknown"
+    assert "web.1" in tries[0].what
+
+
+def test_a_router_that_learns_at_once_has_no_lag_to_tell() -> None:
+    console = screen()
+    print_head("an app", 0.0, (), console)
+    assert "learns of a stop as soon as the platform has decided on it" in text_of(console)
+
+
 def test_a_search_that_somebody_stops_ends_at_once(tmp_path: Path) -> None:
     whole = Stored(tmp_path, lambda _drain_s: KEEPS, [])
     attempt: Attempt = lambda scenario, options: (whole(scenario, options)[0], True)  # noqa: E731  one line is all it is

@@ -144,7 +144,8 @@ def words_of(seconds: float) -> str:
 def print_head(name: str, lag_s: float, left_out: tuple[str, ...], console: Console) -> None:
     """Print what is looked for."""
     console.print(Text.assemble("shortest drain of: ", (clean(name), "bold")), soft_wrap=True)
-    _prose(console, f"the router learns of a stop {words_of(lag_s)} after the platform has decided on it (endpoint lag)", "  ")
+    when = f"{words_of(lag_s)} after the platform has decided on it" if lag_s else "as soon as the platform has decided on it"
+    _prose(console, f"the router learns of a stop {when} (endpoint lag)", "  ")
     if left_out:
         _prose(console, f"left out, as nothing stops in order there: {'; '.join(map(clean, left_out))}", "  ")
     console.print()
