@@ -12,9 +12,10 @@ from harness.scenario.load import Load
 from harness.scenario.options import RollingRestart, Routing
 from harness.scenario.steps import VICTIM_STEPS, WITHOUT_MOMENT, OfOneProcess, Step, Stop
 from harness.scenario.target import Healthcheck, ProcessType
-from harness.scenario.values import ZERO, FindingName, Line, ProcessName
+from harness.scenario.values import ZERO, FindingName, Line, ProcessName, is_long
 from harness.strict_model import AsTuple, Complaint, Part, Place
 from harness.threshold import Threshold, parse_threshold
+from harness.units import Duration
 from harness.words import MistakeError, all_of, did_you_mean, one_of, quoted, shown
 
 MAX_STEPS: Final = 10_000
@@ -257,9 +258,17 @@ def _load_complaints(long: Mapping[str, Any], target: Mapping[str, Any]) -> Iter
             if process in target and process != loaded and kind not in WITHOUT_MOMENT and options.get("when", "in-flight") != "any":
                 what = f"{process} takes no load, so no request is ever in flight on it; write when: any beside it"
                 yield Complaint((*path, kind, "process"), what)
+            yield from _too_late((*path, kind, "again"), options.get("again"), target.get(process) if isinstance(process, str) else None)
             most, named = _most_replicas(long, target, process), _places(options.get("replica"))
             if kind in step and 0 < most < max(named, default=0):
                 yield Complaint((*path, kind, "replica"), f"there are never more than {most} replicas of {process}")
+
+
+def _too_late(path: tuple[str | int, ...], again: object, described: object) -> Iterator[Complaint]:
+    """A second signal that would come when SIGKILL has ended the grace."""
+    grace = described.get("stop_grace_period", "10s") if isinstance(described, Mapping) else "10s"
+    if is_long(again) and is_long(grace) and Duration.parse(again) >= Duration.parse(grace):
+        yield Complaint(path, f"comes no sooner than SIGKILL at the end of stop_grace_period, {grace}; write less")
 
 
 def _most_replicas(long: Mapping[str, Any], target: Mapping[str, Any], process: object) -> int:
