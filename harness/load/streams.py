@@ -189,10 +189,9 @@ class EventParser:
     def feed(self, data: bytes) -> None:
         """Parse what came; raises `HttpParserError` for a line without end."""
         if self._after_cr and data.startswith(b"\n"):
-            data = data[1:]
-            if not data:
-                self._after_cr = False
-                return
+            data, self._after_cr = data[1:], False
+        if not data:
+            return
         self._after_cr = data.endswith(b"\r")
         *lines, self._rest = _LINE_END.split(self._rest + data)
         if len(self._rest) > _LONGEST_LINE:
@@ -480,7 +479,7 @@ class StreamClient(Client):
         said = talk.goodbye()
         if not said:
             return
-        self._following = False
+        self._following, self._ended = False, None
         last = self._loop.timer(_CLOSING_S)
         last.start(self._wake, _Woken.EXPIRED)
         try:
@@ -689,7 +688,9 @@ class Subscription:
         """Sleep, but not on when the load ends: then a client that has to wait for long would prove nothing any more."""
         began_ns = _now_ns()
         end_ns = began_ns + round(seconds * NS_PER_S)
-        while (left_ns := end_ns - _now_ns()) > 0 and not self._hurried:
-            gevent.sleep(min(left_ns / NS_PER_S, _NAP_S))
+        while (left_ns := end_ns - _now_ns()) > 0:
+            gevent.sleep(min(left_ns / NS_PER_S, _NAP_S))  # at least one nap, so that nobody is asked without a pause
             self._hurried = self._crowd.cancelled or (self._crowd.stopping and seconds > _NAP_S)
+            if self._hurried:
+                break
         self._waited_ns += _now_ns() - began_ns

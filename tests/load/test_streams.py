@@ -10,7 +10,7 @@ from itertools import pairwise
 import gevent
 import pytest
 from httptools import HttpParserError
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Request, TextMessage
@@ -77,7 +77,8 @@ def test_the_reconnection_time_is_what_the_server_says_within_bounds() -> None:
         assert parsed(b"retry: " + said + b"\n\n")[1].retry_s == retry_s
 
 
-@given(st.sampled_from([b"\n", b"\r\n", b"\r"]), st.lists(st.integers(0, 60), max_size=6))
+@example(end=b"\r\n", cuts=[9, 9])
+@given(end=st.sampled_from([b"\n", b"\r\n", b"\r"]), cuts=st.lists(st.integers(0, 60), max_size=6))
 def test_lines_end_in_any_way_and_may_come_in_any_pieces(end: bytes, cuts: list[int]) -> None:
     whole = b"\xef\xbb\xbf" + b"id: 1\ndata: a\n\nid: 2\ndata: b\ndata: c\n\nretry: 9\n\n".replace(b"\n", end)
     places = [0, *sorted(cuts), len(whole)]
@@ -347,6 +348,21 @@ def test_a_wait_that_the_end_of_the_load_cut_short_is_no_measured_time() -> None
             greenlet.join()
     assert w.books.ops() == ["resumed"]
     assert (streamed(w)[1].resumed, streamed(w)[1].away_ns) == (True, 0)
+
+
+def test_a_client_in_a_hurry_still_pauses_while_there_is_no_replica() -> None:
+    slow = chunk("retry: 30000\n\n")
+    with following(says(HEAD, slow, event(1), then=servers.close), spec=sse(60.0), timeout_s=0.1) as (w, _):
+        greenlet = gevent.spawn(lambda: w.crowd.op(w.crowd.new_user()))
+        with gevent.Timeout(5):
+            while not closes(w):
+                gevent.sleep(0.001)
+            w.publisher.withdraw("web.1")
+            w.crowd.stopping = True
+            gevent.sleep(0.1)  # a client that asked without a pause would let nothing else run
+            w.crowd.cancel()
+            greenlet.join()
+    assert closes(w)[-1] == ("unfinished", True)
 
 
 def test_a_user_that_is_killed_leaves_no_connection_open_on_record() -> None:
