@@ -34,6 +34,7 @@ BESIDE: dict[str, set[str]] = {
 
 IN_CONTAINERS: dict[str, set[str]] = {
     "answers-after-exit": {"cut-off-with-process-1"},  # the kernel cuts what would have answered
+    "orphans-block-start": {"lost-by-kill"},  # as the next one
     "orphans-keep-port": {"lost-by-kill"},  # nothing outlives process 1 of a container, so the kill takes the workers along
     "leaves-child": {"cut-off-with-process-1"},  # nothing outlives process 1 of a container: what would survive is cut off
 }
@@ -66,6 +67,7 @@ CAUSES = {
     "ignores-sigterm-at-start": "while it started",
     "never-answered": "GET /not/there was never answered otherwise than with 404",
     "never-exits": "what kept it is no request",
+    "orphans-block-start": "outlived the main process of",
     "orphans-keep-port": "went on and holds the port",
     "pid-file": "already running",
     "ready-too-soon": "The health check passed before the app was ready",
@@ -78,7 +80,7 @@ CAUSES = {
 }
 """What the cause of one of a scenario's findings must say."""
 
-ENGINE_S_OWN = {"answers-after-exit", "orphans-keep-port"}
+ENGINE_S_OWN = {"answers-after-exit", "orphans-block-start", "orphans-keep-port"}
 """Scenarios whose cause is another one in containers."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.live]
