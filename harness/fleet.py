@@ -16,6 +16,7 @@ router is told nothing, as nobody tells one that a process hangs.
 
 from __future__ import annotations
 
+import signal as signals
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -46,6 +47,7 @@ from harness.history import (
 from harness.load.tail import Demand
 from harness.moment import Moment
 from harness.probes import NotHealthyError, knock_watch, listener_watch, wait_healthy
+from harness.proctable import disposition
 from harness.scenario import Scenario
 from harness.stage import Stage, Watch
 
@@ -151,6 +153,7 @@ class Fleet:
         self._taken: set[str] = set()
         self._promised: dict[str, str] = {}
         self._nudged: set[str] = set()
+        self._dispositions: dict[str, str] = {}
         self._quickest_ns: dict[str, int] = {}
         self._ending = False
         self._lock = threading.Lock()
@@ -231,6 +234,7 @@ class Fleet:
 
     def _end(self, replica: Replica, order: StopOrder) -> None:
         """Stop a replica that never got load."""
+        self._look_at_handler(replica, order)
         sent = self._signal(replica, order, in_flight=-1)
         gone, _ = self._await_exit(replica, order, sent)
         self._bury(replica, self._settle(replica, gone, everything=order.everything))
@@ -392,6 +396,7 @@ class Fleet:
         """
         with self._lock:
             self._nudged.add(victim.name)  # so that the router learns of its end, and not of the signal
+        self._look_at_handler(victim, order)
         if self._gets_load(victim):
             with self._moment(victim, order.when, order.busy_within_s) as moment:
                 moment.wait_until_now()
@@ -496,6 +501,7 @@ class Fleet:
         Returns:
             The signal, and the instant at which the victim had to be as demanded: the signal's, or when the router was told before it.
         """
+        self._look_at_handler(victim, order)
         if not self._gets_load(victim):
             sent = self._signal(victim, order, in_flight=-1)
             return sent, sent.at_ns
@@ -542,8 +548,13 @@ class Fleet:
         with self._lock:
             self._commanded.add(victim.name)  # not before: what died until now died by itself
         sent = self._stage.engine.signal(victim, order.signal, everything=order.everything)
-        self._record_signal(victim, order, sent, in_flight=in_flight)
+        self._record_signal(victim, order, sent, in_flight=in_flight, does=self._dispositions.pop(victim.name, ""))
         return sent
+
+    def _look_at_handler(self, victim: Replica, order: StopOrder) -> None:
+        """See what the main process would do on the signal; before the wait for the moment, as looking takes time."""
+        if order.signal in signals.Signals.__members__:
+            self._dispositions[victim.name] = disposition(victim.pid, signals.Signals[order.signal])
 
     def _is_gone(self, replica: Replica) -> bool:
         with self._lock:
@@ -552,7 +563,7 @@ class Fleet:
     def _sleep_until(self, at_ns: int) -> None:
         self._stage.clock.sleep((at_ns - self._stage.clock.now_ns()) / NS_PER_S)
 
-    def _record_signal(self, victim: Replica, order: StopOrder, sent: Sent, *, in_flight: int) -> None:
+    def _record_signal(self, victim: Replica, order: StopOrder, sent: Sent, *, in_flight: int, does: str = "") -> None:
         self._stage.record(
             Signalled(
                 at_ns=sent.at_ns,
@@ -565,6 +576,7 @@ class Fleet:
                 wants_busy=order.when != "any" and in_flight >= 0,
                 when=order.when if order.when not in PLAIN_WHENS else "",
                 in_flight=in_flight,
+                disposition=does,
                 grace_s=order.grace_s,
                 lag_s=order.lag_s,
             )

@@ -151,6 +151,8 @@ class Signalled(Line, frozen=True, tag="signalled"):
         when: ``in-flight``, ``mid-response``, ``just-accepted`` or ``idle``; empty: in-flight where ``wants_busy``, else anything.
         in_flight: Requests that awaited the first byte of their answer from the victim, as the load told it at ``at_ns``, or when the
             router was told before; -1 when it gets no load.
+        disposition: What the main process does on the signal (signal(7)), just before it: ``caught``, ``ignored`` or ``default``; empty
+            when it can't be seen. A runtime may catch it on behalf of a program that has no handler.
         grace_s: What the scenario grants before SIGKILL; 0 for a kill.
         lag_s: The router learns of it so many seconds after the signal; negative: before it.
     """
@@ -165,6 +167,7 @@ class Signalled(Line, frozen=True, tag="signalled"):
     wants_busy: bool = False
     when: str = ""
     in_flight: int = -1
+    disposition: str = ""
     grace_s: float = 0.0
     lag_s: float = 0.0
 

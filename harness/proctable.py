@@ -23,6 +23,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 import resource
 import signal
 import threading
@@ -34,6 +35,8 @@ from typing import Final
 from harness.errors import MachineError
 
 _STAT_BYTES: Final = 2048
+_STATUS_BYTES: Final = 4096
+_MASKS: Final = re.compile(rb"^Sig(Cgt|Ign):\s*([0-9a-f]+)", re.MULTILINE)
 _ENVIRON_BYTES: Final = 1 << 17
 _COMMAND_CHARS: Final = 200
 _LOADAVG_BYTES: Final = 256
@@ -248,6 +251,15 @@ def command_line(proc: Proc) -> str:
     """The command of a process as one line, or the kernel's short name in brackets."""
     words = _read(f"/proc/{proc.pid}/cmdline", _STAT_BYTES).replace(b"\0", b" ").strip()
     return os.fsdecode(words)[:_COMMAND_CHARS] or f"[{proc.name}]"
+
+
+def disposition(pid: int, signum: int) -> str:
+    """What a process does on a signal (proc(5), signal(7)): ``caught``, ``ignored`` or ``default``; empty when it can't be known."""
+    bit = 1 << (signum - 1)
+    masks = {name: int(value, 16) for name, value in _MASKS.findall(_read(f"/proc/{pid}/status", _STATUS_BYTES))} if pid else {}
+    if not masks:
+        return ""
+    return "caught" if masks.get(b"Cgt", 0) & bit else "ignored" if masks.get(b"Ign", 0) & bit else "default"
 
 
 def ancestors(table: Table, pid: int) -> set[int]:

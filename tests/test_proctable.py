@@ -162,3 +162,26 @@ def test_a_brand_goes_with_a_process_whatever_it_sheds() -> None:
 def test_who_is_not_there_or_not_ours_has_no_brand_and_gets_none() -> None:
     assert proctable.brand_of(2**22 + 1) == 0
     assert not proctable.brand(proc(2**22 + 1), 7)
+
+
+SET = """
+import signal, sys
+signal.signal(signal.SIGUSR1, lambda *_: None)
+signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_what_a_process_does_on_a_signal_is_seen() -> None:
+    command = [sys.executable, "-c", SET]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        seen = {name: proctable.disposition(child.pid, signal.Signals[name]) for name in ("SIGUSR1", "SIGUSR2", "SIGTERM")}
+        child.communicate()
+    assert seen == {"SIGUSR1": "caught", "SIGUSR2": "ignored", "SIGTERM": "default"}
+    assert proctable.disposition(child.pid, signal.SIGTERM) == ""
+    assert proctable.disposition(0, signal.SIGTERM) == ""

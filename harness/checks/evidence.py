@@ -86,9 +86,9 @@ def in_backlog(drops: Drops) -> bool:
 
 
 def no_handler(drops: Drops) -> bool:
-    """The exit status is that of the signal, and the process was gone at once."""
+    """The exit status is that of the signal, and the process was gone at once; it is not known to have caught the signal."""
     fault, exited = drops.fault, drops.life.exited
-    if fault is None or exited is None or fault.exit_s is None:
+    if fault is None or exited is None or fault.exit_s is None or fault.signal.disposition == "caught":
         return False
     return exited.status == 128 + signal_number(fault.signal.signal) and fault.exit_s <= AT_ONCE_S
 
