@@ -117,9 +117,9 @@ def memory_of(pid: int) -> dict[str, int]:
 
 
 def in_an_hour(needs: Sequence[Needs], figure: str) -> float:
-    """``figure`` of a run of an hour, on the line through the shortest and the longest of ``needs``."""
+    """``figure`` of a run of an hour, on the line through the shortest and the longest of ``needs``; what shrank is taken to stay."""
     short, long = needs[0], needs[-1]
-    slope = (getattr(long, figure) - getattr(short, figure)) / (long.load_s - short.load_s)
+    slope = max(0, getattr(long, figure) - getattr(short, figure)) / (long.load_s - short.load_s)
     return float(getattr(long, figure) + slope * (HOUR_S - long.load_s))
 
 

@@ -123,3 +123,4 @@ def test_what_grows_goes_on_growing_as_it_did() -> None:
     assert in_an_hour([short, long], "load") == 100
     assert in_an_hour([short, long], "parent") == 3700
     assert in_an_hour([short, long], "history") == 36_000
+    assert in_an_hour([replace(short, load=101), long], "load") == 100, "a little less is chance"
