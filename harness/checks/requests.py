@@ -242,9 +242,8 @@ def _scaled_to_zero(facts: Facts) -> list[Finding]:
     if not facts.zero_spans:
         return []
     spans = [f"{span((end - begin) / NS_PER_S)} from {_since_start(facts, begin)}" for begin, end in facts.zero_spans]
-    title = (
-        f"{count(found, 'request')} found no replica while the scenario itself had scaled to none, and {'is' if found == 1 else 'are'} not counted"
-    )
+    requests = f"{count(found, 'request')} found no replica while the scenario itself had scaled to none"
+    title = f"{requests}, and {'is' if found == 1 else 'are'} not counted"
     return [Finding(check=CHECK, name="scaled-to-zero", verdict=Verdict.PASS, title=title, evidence=some(spans, most=5), count=found)]
 
 
