@@ -53,7 +53,7 @@ _REFUSED: Final = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETU
 _PENDING: Final = frozenset({errno.EINPROGRESS, errno.EALREADY, errno.EINTR})
 
 
-class _Woken(Enum):
+class Woken(Enum):
     """Why a waiting greenlet was switched to."""
 
     READY = 1
@@ -62,7 +62,7 @@ class _Woken(Enum):
     VANISHED = 4
 
 
-class _EarlyEndError(Exception):
+class EarlyEndError(Exception):
     """An attempt ends for a reason that is no `OSError`; ``label`` is what the ledger shows."""
 
     def __init__(self, ending: Ending, label: str) -> None:
@@ -158,7 +158,7 @@ class _Framing:
         self.told |= name == b"content-length" or (name == b"transfer-encoding" and b"chunked" in value.lower())
 
 
-class _Connection:
+class Connection:
     """A connected socket with its parser, which calls the ``on_…`` methods."""
 
     __slots__ = (
@@ -293,13 +293,13 @@ class Client:
         hub = get_hub()
         self._keep_alive = keep_alive
         self._security = security
-        self._connections: dict[Route, _Connection] = {}
+        self._connections: dict[Route, Connection] = {}
         self._hub_switch = hub.switch
         self._loop = hub.loop
         self._timer = hub.loop.timer(timeout_s, timeout_s)
         self._switch = getcurrent().switch
         self._waiting = False
-        self._ended: _Woken | None = None
+        self._ended: Woken | None = None
 
     def exchange(self, route: Route, request: bytes, expect: Expect, seen: Exchange) -> None:
         """Send ``request`` to ``route``, on which it was reserved, and write into ``seen`` what happened.
@@ -311,14 +311,14 @@ class Client:
             TargetError: No handshake of this load was ever done, and this one can't be; never an `OSError`.
         """
         words, under_way = route.words, route.way
-        connection: _Connection | None = None
+        connection: Connection | None = None
         self._ended = None
-        self._timer.again(self._wake, _Woken.EXPIRED)
+        self._timer.again(self._wake, Woken.EXPIRED)
         try:
             holding = words[route.hold] and words[route.held] < HELD_AT_ONCE
             connection = (None if holding else self._usable(route, seen)) or self._connect(route)
             if not seen.reused:
-                _note_connection(connection, seen)
+                note_connection(connection, seen)
             if holding:
                 self._hold(route, connection)
                 self.drop(route)  # the new one takes the place of one that was kept
@@ -332,9 +332,9 @@ class Client:
             seen.done_ns = _now_ns()
             seen.ending = Ending.ANSWERED
         except OSError as error:
-            seen.ending = _ending_of(error)
+            seen.ending = ending_of(error)
             seen.error = error.label if isinstance(error, TlsError) else errno.errorcode.get(error.errno or 0, type(error).__name__)
-        except _EarlyEndError as early:
+        except EarlyEndError as early:
             seen.ending = early.ending
             seen.error = early.label
         except HttpParserError as error:
@@ -350,7 +350,7 @@ class Client:
 
     def cancel(self) -> None:
         """End the attempt under way, if there is one, as the end of the load; for the event loop's own greenlet or another one."""
-        self._loop.run_callback(self._wake, _Woken.CANCELLED)
+        self._loop.run_callback(self._wake, Woken.CANCELLED)
 
     def drop(self, route: Route) -> None:
         """Close the connection that is kept to a replica."""
@@ -365,13 +365,13 @@ class Client:
         self._connections.clear()
         self._timer.close()
 
-    def _usable(self, route: Route, seen: Exchange) -> _Connection | None:
+    def _usable(self, route: Route, seen: Exchange) -> Connection | None:
         """The connection that an earlier request left behind; raises when its peer has closed it meanwhile."""
         connection = self._connections.pop(route, None)
         if connection is None:
             return None
         seen.reused = True
-        _note_connection(connection, seen)
+        note_connection(connection, seen)
         try:
             found = connection.sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -381,9 +381,9 @@ class Client:
             raise
         connection.close()
         # Bytes that nobody asked for are a farewell, such as 408 before the end of an idle connection.
-        raise _EarlyEndError(Ending.CLOSED, "FIN" if not found else "UNASKED")
+        raise EarlyEndError(Ending.CLOSED, "FIN" if not found else "UNASKED")
 
-    def _connect(self, route: Route) -> _Connection:
+    def _connect(self, route: Route) -> Connection:
         """A new connection; raises `OSError`, at once where nobody would refuse it."""
         if route.vanished:
             raise OSError(errno.EHOSTUNREACH, "connect")
@@ -401,7 +401,7 @@ class Client:
             if problem in (0, errno.EISCONN):
                 port = sock.getsockname()[1]
                 if port != address[1] or sock.getsockname() != sock.getpeername():
-                    return _Connection(sock if self._security is None else self._secure(sock, route, self._security), port)
+                    return Connection(sock if self._security is None else self._secure(sock, route, self._security), port)
                 # A port that nobody listens on, which the kernel chose as our own by chance: TCP has connected it to itself.
                 problem = errno.ECONNREFUSED
         except BaseException:
@@ -423,7 +423,7 @@ class Client:
         security.proven = True
         return secure
 
-    def _hold(self, route: Route, connection: _Connection) -> None:
+    def _hold(self, route: Route, connection: Connection) -> None:
         """Wait with the new connection until the hold is over; raises when its peer has closed it meanwhile, or the load ends.
 
         The attempt's time-out counts from the end of the hold, which is none of the app's doing.
@@ -443,15 +443,15 @@ class Client:
             look.close()
             words[route.way] += 1
             words[route.held] -= 1
-            self._timer.again(self._wake, _Woken.EXPIRED)
+            self._timer.again(self._wake, Woken.EXPIRED)
         try:
             found = connection.sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return
         if not found:
-            raise _EarlyEndError(Ending.CLOSED, "FIN")
+            raise EarlyEndError(Ending.CLOSED, "FIN")
 
-    def _send(self, connection: _Connection, request: bytes, seen: Exchange) -> OSError | None:
+    def _send(self, connection: Connection, request: bytes, seen: Exchange) -> OSError | None:
         """Hand the request to the kernel; what broke when a part of it had left, since an answer may have come before."""
         try:
             seen.tx = connection.sock.send(request)
@@ -477,7 +477,7 @@ class Client:
             rest = rest[sent:]
         return None
 
-    def _receive(self, route: Route, connection: _Connection, seen: Exchange, broken: OSError | None) -> None:
+    def _receive(self, route: Route, connection: Connection, seen: Exchange, broken: OSError | None) -> None:
         sock, io, tls = connection.sock, connection.io, connection.tls
         problem: Exception | None = broken
         looks = _LAST_LOOKS
@@ -485,7 +485,7 @@ class Client:
             if problem is None:
                 try:
                     self._wait(io)
-                except _EarlyEndError as early:
+                except EarlyEndError as early:
                     if early.ending is not Ending.TIMEOUT:
                         raise
                     problem = early  # unless the answer is there by now: this process may have stood still while it came
@@ -516,14 +516,14 @@ class Client:
                     raise problem
         seen.reached = Reached.ANSWERED
 
-    def _end_of_stream(self, connection: _Connection, broken: OSError | None) -> None:
+    def _end_of_stream(self, connection: Connection, broken: OSError | None) -> None:
         """The peer has closed; raises unless that is the end of the answer, which with TLS takes an alert (RFC 9112, section 9.8)."""
         complete = connection.tls is None or connection.tls.notified
         if connection.headers_whole and broken is None and complete and not _Framing(connection.head).told:
             return
-        raise broken or _EarlyEndError(Ending.CLOSED, "FIN")
+        raise broken or EarlyEndError(Ending.CLOSED, "FIN")
 
-    def _settle(self, route: Route, connection: _Connection, expect: Expect, seen: Exchange) -> None:
+    def _settle(self, route: Route, connection: Connection, expect: Expect, seen: Exchange) -> None:
         """Judge the answer, and keep or close the connection."""
         if seen.ending is not Ending.ANSWERED:
             connection.close(reset=seen.ending is not Ending.CLOSED)
@@ -541,7 +541,7 @@ class Client:
     def _await_connection(self, sock: _socket.socket, route: Route) -> None:
         """Wait until a connection is made or refused; one to an address at which nobody is any more never would be."""
         look = self._loop.timer(_LOOK_S, _LOOK_S)
-        look.start(lambda: self._wake(_Woken.VANISHED) if route.vanished else None)
+        look.start(lambda: self._wake(Woken.VANISHED) if route.vanished else None)
         try:
             self._wait_once(sock, _WRITE)
         finally:
@@ -557,23 +557,23 @@ class Client:
     def _wait(self, io: Any) -> None:
         """Wait for a watcher; raises when the time-out passes or the load ends first."""
         if self._ended is None:
-            io.start(self._switch, _Woken.READY)
+            io.start(self._switch, Woken.READY)
             self._waiting = True
             try:
                 woken = self._hub_switch()
             finally:
                 self._waiting = False
                 io.stop()
-            if woken is _Woken.READY:
+            if woken is Woken.READY:
                 return
             self._ended = woken
-        if self._ended is _Woken.VANISHED:
+        if self._ended is Woken.VANISHED:
             raise OSError(errno.EHOSTUNREACH, "connect")
-        if self._ended is _Woken.EXPIRED:
-            raise _EarlyEndError(Ending.TIMEOUT, "TIMEOUT")
-        raise _EarlyEndError(Ending.LOAD_ENDED, "LOAD_ENDED")
+        if self._ended is Woken.EXPIRED:
+            raise EarlyEndError(Ending.TIMEOUT, "TIMEOUT")
+        raise EarlyEndError(Ending.LOAD_ENDED, "LOAD_ENDED")
 
-    def _wake(self, why: _Woken) -> None:
+    def _wake(self, why: Woken) -> None:
         """Runs in the event loop: let the greenlet go on with ``why``, or find it at its next wait."""
         if self._waiting:
             self._switch(why)
@@ -581,13 +581,15 @@ class Client:
             self._ended = why
 
 
-def _note_connection(connection: _Connection, seen: Exchange) -> None:
+def note_connection(connection: Connection, seen: Exchange) -> None:
+    """Write into ``seen`` that the connection is there."""
     seen.reached = Reached.CONNECTED
     seen.connected_ns = _now_ns()
     seen.port = connection.port
 
 
-def _ending_of(error: OSError) -> Ending:
+def ending_of(error: OSError) -> Ending:
+    """How an attempt ended that ``error`` ended."""
     if error.errno in _REFUSED:
         return Ending.REFUSED
     if errno.errorcode.get(error.errno or 0) in OWN_TROUBLE:

@@ -36,7 +36,7 @@ from wsproto.utilities import ProtocolError
 
 from harness.clock import NS_PER_S
 from harness.history import Invoke, Streamed
-from harness.load.client import Client, Exchange, _EarlyEndError, _ending_of, _note_connection, _Woken
+from harness.load.client import Client, EarlyEndError, Exchange, Woken, ending_of, note_connection
 from harness.load.tls import TlsError
 from harness.outcome import Ending, Outcome, Reached, Wire, classify
 from harness.template import compile_template, draw
@@ -44,7 +44,7 @@ from harness.template import compile_template, draw
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from harness.load.client import _Connection
+    from harness.load.client import Connection
     from harness.load.spec import RequestSpec, StreamSpec
     from harness.load.table import Route
     from harness.load.user import Crowd, User
@@ -361,16 +361,19 @@ class StreamClient(Client):
 
         ``left_s`` tells again and again for how many seconds the client wants to go on. The attempt counts as *in flight* until it is
         over, since at each instant an open stream awaits an event, and from its opening on also as *answering*. Writes into ``seen`` as
-        `Client.exchange` does and never raises an `OSError`.
+        `Client.exchange` does.
+
+        Raises:
+            TargetError: No handshake of this load was ever done, and this one can't be; never an `OSError`.
         """
         words, under_way = route.words, route.way
-        connection: _Connection | None = None
+        connection: Connection | None = None
         end = CUT
         self._ended, self._answering = None, 0
-        self._timer.again(self._wake, _Woken.EXPIRED)
+        self._timer.again(self._wake, Woken.EXPIRED)
         try:
             connection = self._connect(route)
-            _note_connection(connection, seen)
+            note_connection(connection, seen)
             broken = self._send(connection, request, seen)
             words[route.sent] += 1
             words[route.flight] += 1
@@ -380,9 +383,9 @@ class StreamClient(Client):
                 raise broken
             end = self._listen(route, connection, talk, left_s, seen)
         except OSError as error:
-            seen.ending = _ending_of(error)
+            seen.ending = ending_of(error)
             seen.error = error.label if isinstance(error, TlsError) else errno.errorcode.get(error.errno or 0, type(error).__name__)
-        except _EarlyEndError as early:
+        except EarlyEndError as early:
             seen.ending = early.ending
             seen.error = early.label
             end = STOPPED if early.ending is Ending.LOAD_ENDED else CUT
@@ -405,9 +408,9 @@ class StreamClient(Client):
 
     def _look_up(self) -> None:
         if self._following:
-            self._wake(_Woken.EXPIRED)
+            self._wake(Woken.EXPIRED)
 
-    def _listen(self, route: Route, connection: _Connection, talk: Talk, left_s: Callable[[], float], seen: Exchange) -> str:
+    def _listen(self, route: Route, connection: Connection, talk: Talk, left_s: Callable[[], float], seen: Exchange) -> str:
         """Read until the stream is over."""
         look: Any = None
         try:
@@ -447,24 +450,24 @@ class StreamClient(Client):
             seen.ending, seen.reached = Ending.ANSWERED, Reached.ANSWERED
         return ENDED
 
-    def _piece(self, route: Route, connection: _Connection) -> bytes | None:
+    def _piece(self, route: Route, connection: Connection) -> bytes | None:
         """What came, empty at the end of the connection; None when it is time to look around."""
         try:
             self._wait(connection.io)
-        except _EarlyEndError as early:
+        except EarlyEndError as early:
             # Before the stream is open these are the end of the attempt, afterwards `left_s` decides.
             if not self._following:
                 raise
             self._ended = None
             if early.ending is Ending.TIMEOUT and route.vanished:
-                raise _EarlyEndError(Ending.CLOSED, "VANISHED") from None
+                raise EarlyEndError(Ending.CLOSED, "VANISHED") from None
             return None
         try:
             return connection.sock.recv(_CHUNK)
         except BlockingIOError:
             return None
 
-    def _say(self, connection: _Connection, said: bytes) -> None:
+    def _say(self, connection: Connection, said: bytes) -> None:
         """Send what the protocol wants said in return, such as a pong."""
         if not said:
             return
@@ -474,14 +477,14 @@ class StreamClient(Client):
         if broken:
             raise broken
 
-    def _leave(self, connection: _Connection, talk: Talk) -> None:
+    def _leave(self, connection: Connection, talk: Talk) -> None:
         """Say goodbye and wait for the answer, but not for long. The stream is complete, so what goes wrong here says nothing."""
         said = talk.goodbye()
         if not said:
             return
         self._following, self._ended = False, None
         last = self._loop.timer(_CLOSING_S)
-        last.start(self._wake, _Woken.EXPIRED)
+        last.start(self._wake, Woken.EXPIRED)
         try:
             self._say(connection, said)
             while not talk.ended:
@@ -490,7 +493,7 @@ class StreamClient(Client):
                 if not data:
                     return
                 talk.feed(data)
-        except (OSError, _EarlyEndError, HttpParserError):
+        except (OSError, EarlyEndError, HttpParserError):
             return
         finally:
             last.close()

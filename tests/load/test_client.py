@@ -230,7 +230,7 @@ def test_the_instants_come_in_their_order_and_bytes_are_counted(client: Client) 
     needle=st.sampled_from([b"o w", b"hello world", b"d"]),
 )
 def test_where_an_answer_is_cut_into_packets_changes_nothing(answer: bytes, cuts: list[int], needle: bytes) -> None:
-    connection = client_module._Connection.__new__(client_module._Connection)
+    connection = client_module.Connection.__new__(client_module.Connection)
     connection._parser = None
     connection.begin(Expect(contains=needle))
     places = [0, *sorted({cut for cut in cuts if cut < len(answer)}), len(answer)]
@@ -415,18 +415,18 @@ def test_a_kept_connection_that_breaks_at_the_first_byte_is_stale(client: Client
     assert seen.error == "ECONNRESET"
 
 
-def unlooked_at(client: Client, route: Route, seen: Exchange) -> client_module._Connection:
+def unlooked_at(client: Client, route: Route, seen: Exchange) -> client_module.Connection:
     """The kept connection, as if its end had come right after the look at it."""
     connection = client._connections.pop(route)
     seen.reused = True
-    client_module._note_connection(connection, seen)
+    client_module.note_connection(connection, seen)
     return connection
 
 
 def test_a_new_connection_that_is_reset_before_the_first_byte_leaves_is_a_refusal(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     connect = Client._connect
 
-    def connect_and_wait(self: Client, route: Route) -> client_module._Connection:
+    def connect_and_wait(self: Client, route: Route) -> client_module.Connection:
         connection = connect(self, route)
         self._wait(connection.io)
         return connection

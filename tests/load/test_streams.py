@@ -16,9 +16,13 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Request, TextMessage
 
 from harness.history import Close, Invoke, Streamed
+from harness.load.client import Exchange, Security
 from harness.load.spec import RequestSpec, StreamSpec, TlsSpec
-from harness.load.streams import EventParser, Numbers, Taken, number_in, number_of
+from harness.load.streams import EventParser, EventTalk, Numbers, StreamClient, Taken, number_in, number_of
+from harness.load.table import lone_route
 from harness.load.user import User
+from harness.outcome import Reached
+from harness.tls import tls_with
 from tests.load import servers
 from tests.load.servers import Server
 from tests.load.test_user import World, world
@@ -224,6 +228,19 @@ def test_streams_are_followed_over_tls_where_an_end_in_order_is_told_by_a_closur
     with following(sends("1", close=1012), sends("2"), spec=websocket(), tls=True) as (w, user):
         w.crowd.op(user)
     assert next((line.end, line.code) for line in streamed(w)) == ("ended", 1012)
+
+
+def test_a_certificate_that_is_refused_is_told_for_a_stream_as_for_any_request() -> None:
+    security = Security(tls_with(str(servers.CERTIFICATE), "elsewhere"))
+    security.proven = True
+    client, seen = StreamClient(timeout_s=5.0, keep_alive=True, security=security), Exchange()
+    with servers.answering(servers.OK, tls=servers.server_context()) as server:
+        route = lone_route("web.1", "127.0.0.1", server.port)
+        assert route.reserve()
+        end = client.follow(route, b"GET / HTTP/1.1\r\n\r\n", EventTalk(EventParser(print), int), lambda: 1.0, seen)
+    client.close()
+    assert (end, seen.reached, seen.error) == ("cut", Reached.NOTHING, "CERTIFICATE")
+    assert [route.words[at] for at in (route.way, route.flight, route.answering)] == [0, 0, 0]
 
 
 @pytest.mark.slow
