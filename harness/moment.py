@@ -7,8 +7,8 @@ The load shares its counters with the harness, so the harness sees within micros
 ``mid-response``
     its answer has begun and is not over;
 ``just-accepted``
-    a new connection is there and has brought nothing yet. Nobody could catch this by looking, so the load holds a few requests back on
-    their new connections until the signal is out;
+    a new connection is there and has brought nothing yet. Nobody could catch this by looking, so the load holds a few requests (no
+    streams) back on their new connections until the signal is out;
 ``idle``
     none of these.
 

@@ -191,7 +191,7 @@ CONTAINER_PORT: Final = 8000
 MOMENTS: Final[Mapping[str, str]] = {
     "in-flight": "while a request has been sent to it and no byte of the answer has come",
     "mid-response": "while an answer of its has begun and is not over",
-    "just-accepted": "while a new connection is there on which no byte has left; a few requests are held back to make it so",
+    "just-accepted": "while a new connection is there on which no byte has left; a few requests, not streams, are held back to make it so",
     "idle": "when none of these is so; it is given nothing new until then, where the router may know",
     "any": "at once",
 }

@@ -48,7 +48,8 @@ class Load(Protocol):
     def hold(self, replica: str) -> None:
         """From now on a few requests to ``replica`` wait on a new connection before their first byte leaves, each for a second at most.
 
-        Withdrawing the replica does not end this; `release` does, and so do `vanish` and `forget`.
+        Streams are never held: they stay, so a moment at which one is open need not be made. Withdrawing the replica does not end this;
+        `release` does, and so do `vanish` and `forget`.
         """
         ...
 
