@@ -102,13 +102,18 @@ def rolling_restart(stage: Stage, fleet: Fleet, options: RollingRestart) -> None
     process = stage.scenario.process_of(options)
 
     def renew(victim: Replica) -> None:
-        order = _graceful(stage.scenario, victim, options, purpose="terminate")
-        if options.order == "start-first":
-            fleet.start(process, replaces=victim.name)
-            fleet.stop(victim, order)
-        else:
-            fleet.stop(victim, order)
-            fleet.start(process, replaces=victim.name)
+        for left in range(MORE_TRIES, -1, -1):
+            order = _graceful(stage.scenario, victim, options, purpose="terminate")
+            if options.order == "start-first":
+                fresh = fleet.start(process, replaces=victim.name)
+                met = fleet.stop(victim, order)
+            else:
+                met = fleet.stop(victim, order)
+                fresh = fleet.start(process, replaces=victim.name)
+            if met or not left or not fleet.take(fresh, replaced=True):
+                return
+            fleet.repeat(victim, fresh)
+            victim = fresh
 
     for group in batched(_row(stage, fleet, process), options.at_a_time):
         _at_once(stage, renew, [victim for victim in group if fleet.take(victim, replaced=True)])
@@ -168,12 +173,12 @@ def crash_loop(stage: Stage, fleet: Fleet, options: CrashLoop) -> None:
     """SIGKILL a replica, and at the same address each of its replacements but the last while it starts."""
 
     def loop(victim: Replica) -> None:
-        alone = replace(stage, dice=stage.dice.fork(victim.name))  # others may loop at the same time
         fleet.stop(victim, StopOrder(purpose="kill", signal="SIGKILL", everything=True))
         last = victim
-        for _ in range(options.times - 1):
+        for number in range(options.times - 1):
             order = StopOrder(purpose="start", signal="SIGKILL", everything=True)
-            last = fleet.stop_while_starting(victim.process, _life_s(alone, fleet, victim.process, options.after), order, again=last)
+            after = options.after[number % len(options.after)] if isinstance(options.after, tuple) else options.after
+            last = fleet.stop_while_starting(victim.process, _life_s(stage, fleet, victim.process, after), order, again=last)
         fleet.start(victim.process, replaces=victim.name, again=last)
 
     _claim_each(stage, fleet, options, loop)
@@ -226,15 +231,21 @@ def resolve(stage: Stage, fleet: Fleet, step: Step, spoken_for: frozenset[str] =
         case Together():
             return step.model_copy(update={"together": _resolve_together(stage, fleet, options, spoken_for)})
         case TerminateAtStart() if options.at == "any":
-            quickest_s = fleet.quickest_start_s(stage.scenario.process_of(options))
-            at = Duration(ns=round(stage.dice.uniform() * quickest_s * NS_PER_S))
-            return step.model_copy(update={step.kind: options.model_copy(update={"at": at})})
+            return step.model_copy(update={step.kind: options.model_copy(update={"at": _some_life(stage, fleet, options)})})
         case Terminate() | Kill() | Restart() | Pause() | SqueezeMemory() | CutNetwork() | Signal() | CrashLoop():
             up = _row(stage, fleet, stage.scenario.process_of(options))
-            chosen = choose(up, options, stage, spoken_for)
-            return step.model_copy(update={step.kind: options.model_copy(update={"replica": chosen})})
+            settled: dict[str, object] = {"replica": choose(up, options, stage, spoken_for)}
+            if isinstance(options, CrashLoop) and options.after == "any":
+                settled["after"] = tuple(_some_life(stage, fleet, options) for _ in range(max(1, options.times - 1)))
+            return step.model_copy(update={step.kind: options.model_copy(update=settled)})
         case _:
             return step
+
+
+def _some_life(stage: Stage, fleet: Fleet, options: TerminateAtStart | CrashLoop) -> Duration:
+    """A time by the dice that is too short to become ready, by the quickest start so far."""
+    quickest_s = fleet.quickest_start_s(stage.scenario.process_of(options))
+    return Duration(ns=round(JUST_BEFORE * stage.dice.uniform() * quickest_s * NS_PER_S) // 1000 * 1000)
 
 
 def _resolve_together(stage: Stage, fleet: Fleet, options: Together, spoken_for: frozenset[str]) -> Together:

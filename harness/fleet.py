@@ -20,7 +20,7 @@ import signal as signals
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -154,6 +154,7 @@ class Fleet:
         self._promised: dict[str, str] = {}
         self._nudged: set[str] = set()
         self._dispositions: dict[str, str] = {}
+        self._apart: set[str] = set()
         self._quickest_ns: dict[str, int] = {}
         self._ending = False
         self._lock = threading.Lock()
@@ -231,6 +232,31 @@ class Fleet:
         replica = self._launch(process, self._next_name(process), again=again, replaces=again.name)
         self._await_health(replica)
         self._end(replica, _order("teardown"))
+
+    def profile_start(self, process: str) -> None:
+        """Start one replica apart from the run, to hear what a Python app imports meanwhile, and remove it; nothing of it is judged.
+
+        What it tells is recorded of the replica that started last, as its process type's.
+        """
+        stage, up = self._stage, self.up(process)
+        if not up:
+            return
+        name = self._next_name(process)
+        apart = replace(stage, record=lambda _event: None)
+        with self._lock:
+            self._apart.add(name)
+        spec = spec_of(stage.scenario, process, name)
+        replica = stage.engine.start(replace(spec, environment={**spec.environment, imports.VARIABLE: "1"}))
+        try:
+            wait_healthy(apart, replica, stage.scenario.healthcheck_of(process))
+            lines = stage.engine.log_tail(replica, IMPORT_LINES)
+            if told := imports.imported(lines, replica=up[-1].name, at_ns=stage.clock.now_ns()):
+                stage.record(told)
+        except NotHealthyError:
+            return  # so there is no evidence, and no cause is told
+        finally:
+            stage.engine.signal(replica, "SIGKILL", everything=True)
+            stage.engine.wait_exit(replica, KILL_WAIT_S)
 
     def _end(self, replica: Replica, order: StopOrder) -> None:
         """Stop a replica that never got load."""
@@ -326,6 +352,8 @@ class Fleet:
     def exited(self, replica: Replica, gone: Exit) -> None:
         """The engine tells that a main process ended; called from any thread, also for a replica that never got healthy."""
         with self._lock:
+            if replica.name in self._apart:
+                return
             squeezed = gone.oom and self._was_squeezed(replica, gone.at_ns)
             if squeezed:
                 self._commanded.add(replica.name)

@@ -14,6 +14,7 @@ from harness.history import (
     Disturbed,
     Exited,
     History,
+    Imported,
     Planned,
     Restored,
     Routed,
@@ -318,3 +319,23 @@ def test_every_step_writes_down_what_it_really_did(tmp_path: Path) -> None:
 def test_how_long_a_step_takes_is_guessed(tmp_path: Path, step: str, seconds: float) -> None:
     nothing = planned_s(load_scenario(scenario_file(tmp_path, "  - steady: 1s\n"))) - 1
     assert planned_s(load_scenario(scenario_file(tmp_path, f"  - {step}\n"))) - nothing == seconds
+
+
+# --- starts that are too slow
+
+
+def test_a_start_that_is_too_slow_is_played_once_more_and_nothing_of_that_is_judged(tmp_path: Path) -> None:
+    path = scenario_file(tmp_path, "  - steady: 1s", extra="expect: ['web.startup_time max < 100ms']")
+    lines = tuple(f"import time: {us:>9} | {us:>10} | {name}" for us, name in ((700_000, "heavy"), (20_000, "light")))
+    history, judgement = play(path, start_s=0.8, healthy_s=0.1, lines=lines)
+    (told,) = [event for event in history.events if isinstance(event, Imported)]
+    assert told.top[0].name == "heavy"
+    assert {event.replica for event in history.events if isinstance(event, Spawned)} == {"web.1", "web.2", "web.3"}
+    assert {event.replica for event in history.events if isinstance(event, Exited)} <= {"web.1", "web.2", "web.3"}
+    assert "heavy" in next(finding.cause for finding in judgement.findings if finding.name == "expectation-failed")
+
+
+def test_a_start_that_is_quick_enough_or_of_which_nothing_is_demanded_is_not_played_again(tmp_path: Path) -> None:
+    quick = scenario_file(tmp_path, "  - steady: 1s", extra="expect: ['startup_time max < 10s', 'shutdown_time max < 1ms']")
+    history, _ = play(quick, lines=("import time: 700000 | 700000 | heavy",))
+    assert not [event for event in history.events if isinstance(event, Imported)]

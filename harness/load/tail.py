@@ -14,13 +14,15 @@ from typing import Final
 
 import msgspec
 
-from harness.history import Close, Invoke
+from harness.history import Close, Generator, Invoke
 from harness.outcome import Reached
 
 _BYTES: Final = 8 << 20
 """How much of the end is read: some forty thousand lines, and twice what the writer allocates ahead."""
 
-_KINDS: Final = (b'{"kind":"invoke"', b'{"kind":"close"')
+_KINDS: Final = (b'{"kind":"invoke"', b'{"kind":"close"', b'{"kind":"generator"')
+_LAG_NS: Final = 5_000_000
+"""How late the load may be at least to read what has come: its own samples may not be written yet."""
 
 
 class Demand(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,24 +46,31 @@ def was_met(ledger: Path, demand: Demand) -> bool:
         OSError: The ledger can't be read.
     """
     invoked: set[tuple[int, int]] = set()
-    met = False
+    closes: list[Close] = []
+    lag_ns = _LAG_NS
     for line in _last_lines(ledger):
-        if isinstance(line, Invoke):
+        if isinstance(line, Generator):
+            lag_ns = max(lag_ns, line.lag_ns) if line.at_ns >= demand.at_ns else lag_ns
+        elif isinstance(line, Invoke):
             if line.replica == demand.replica:
                 invoked.add((line.op, line.n))
-        elif (line.op, line.n) in invoked and _fits(line, demand):
-            met = True
+        elif (line.op, line.n) in invoked:
+            closes.append(line)
+    met = any(_fits(close, demand, lag_ns) for close in closes)
     return not met if demand.when == "idle" else met
 
 
-def _fits(close: Close, demand: Demand) -> bool:
-    """The attempt was under way at the signal in the way that is demanded; for idleness: in flight."""
+def _fits(close: Close, demand: Demand, lag_ns: int) -> bool:
+    """The attempt was under way at the signal in the way that is demanded; for idleness: in flight.
+
+    An answer may have been whole ``lag_ns`` before the load read its end.
+    """
     if close.done_ns <= demand.at_ns:
         return False
     whole = close.reached == Reached.ANSWERED
     match demand.when:
         case "mid-response":
-            return 0 < close.first_ns < demand.at_ns and (not whole or close.done_ns > demand.until_ns)
+            return 0 < close.first_ns < demand.at_ns and (not whole or close.done_ns - lag_ns > demand.until_ns)
         case "just-accepted":
             return not close.reused and 0 < close.connected_ns < demand.at_ns and (close.sent_ns == 0 or close.sent_ns > demand.at_ns)
         case _:
@@ -69,9 +78,9 @@ def _fits(close: Close, demand: Demand) -> bool:
             return in_flight and (not whole or (not demand.sudden and close.first_ns > demand.until_ns))
 
 
-def _last_lines(ledger: Path) -> Iterator[Invoke | Close]:
-    """The whole lines at the end of the ledger that tell of attempts; what is not written yet is NUL bytes."""
-    decoder: msgspec.json.Decoder[Invoke | Close] = msgspec.json.Decoder(Invoke | Close)
+def _last_lines(ledger: Path) -> Iterator[Invoke | Close | Generator]:
+    """The whole lines at the end of the ledger that tell of attempts, or of the load itself; what is not written yet is NUL bytes."""
+    decoder: msgspec.json.Decoder[Invoke | Close | Generator] = msgspec.json.Decoder(Invoke | Close | Generator)
     fd = os.open(ledger, os.O_RDONLY | os.O_CLOEXEC)
     try:
         begin = max(0, os.fstat(fd).st_size - _BYTES)

@@ -319,6 +319,32 @@ StartMoment = Annotated[
 ]
 
 
+def _lives(written: object) -> str | Duration | tuple[Duration, ...]:
+    if isinstance(written, list | tuple) and written:
+        return tuple(each if isinstance(each, Duration) else Duration.parse(each) for each in written)
+    return _start_moment(written)
+
+
+def _spelled_lives(lives: str | Duration | tuple[Duration, ...]) -> str | list[str]:
+    return [str(each) for each in lives] if isinstance(lives, tuple) else str(lives)
+
+
+Lives = Annotated[
+    str | Duration | tuple[Duration, ...],
+    PlainValidator(_lives),
+    PlainSerializer(_spelled_lives),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": list(START_MOMENTS)},
+                {"type": "string", "pattern": DURATION_PATTERN},
+                {"type": "array", "items": {"type": "string", "pattern": DURATION_PATTERN}, "minItems": 1},
+            ]
+        }
+    ),
+]
+
+
 class TerminateAtStart(_Ordered):
     """Start one more replica, stop it before it is ready, and start it again at the same address. Short form: the moment alone.
 
@@ -374,12 +400,12 @@ class CrashLoop(_Choosing):
         json_schema_extra={"default_words": "the one that takes the load"},
     )
     times: int = Field(default=5, ge=1, le=1000, description="how often it is killed", examples=[10], json_schema_extra={"unit": "times"})
-    after: StartMoment = Field(
+    after: Lives = Field(
         default="any",
-        description="how long it lives each time: a duration; ready: until just before it would be ready; any: until an instant before "
-        "that, by the dice",
+        description="how long it lives each time: a duration, or a list of them, taken in turns; ready: until just before it would be "
+        "ready; any: until an instant before that, by the dice",
         examples=["200ms"],
-        json_schema_extra={"type_words": "duration, ready or any"},
+        json_schema_extra={"type_words": "duration, ready or any, or a list of durations"},
     )
 
 

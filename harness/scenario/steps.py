@@ -355,7 +355,8 @@ def _words(kind: str, options: Options) -> str:  # noqa: PLR0911  one line a kin
         case TerminateAtStart() as early:
             return f"terminate a new replica{_of(early)} {_when_starting(early.at)}"
         case CrashLoop() as loop:
-            return f"crash loop of {_victim_words(loop)}, {loop.times} kills, each {_when_starting(loop.after)}"
+            each = "while it starts" if isinstance(loop.after, tuple) else _when_starting(loop.after)
+            return f"crash loop of {_victim_words(loop)}, {loop.times} kills, each {each}"
         case Signal() as signal:
             return f"signal {signal.name} to {_victim_words(signal)}" + _moment(signal)
         case Together() as together:
