@@ -7,6 +7,7 @@ failure.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,7 +17,7 @@ from harness.checks.causes import explain_start
 from harness.checks.evidence import Start
 from harness.checks.facts import Facts
 from harness.checks.metrics import SAMPLERS, contained_of, lives_of
-from harness.checks.wording import count, listed, number, some, span, tally
+from harness.checks.wording import count, listed, number, some, span
 from harness.history import History
 from harness.threshold import DEFAULT_THRESHOLDS, METRICS, Threshold, effective_thresholds
 from harness.verdict import Finding, Verdict
@@ -43,6 +44,14 @@ TIMING: Final = frozenset(
 
 START_TIMES: Final = ("time_to_listening", "startup_time", "time_to_first_answer")
 """Metrics of how long an app takes to start."""
+
+SAYS: Final = {
+    "expectation-held": ":",
+    "expectation-failed": " does not hold: it was",
+    "expectation-unknown": " is not known to hold:",
+    "expectation-not-applicable": ":",
+}
+"""What the title of each finding says between the threshold and the reason."""
 
 CONTAINED: Final = frozenset(
     {
@@ -73,7 +82,7 @@ def _finding(facts: Facts, threshold: Threshold, *, written: bool) -> Finding:
             name, verdict, words = "expectation-held", Verdict.PASS, _measured(threshold, samples)
         case False if not facts.finished and _could_still(threshold, samples):
             name, verdict = "expectation-unknown", Verdict.UNKNOWN
-            words = f"{_measured(threshold, samples)} when the run was cut off"
+            words = f"it was {_measured(threshold, samples)} when the run was cut off"
         case False if threshold.metric in TIMING and facts.harness_stalls:
             return _untimed(facts, threshold, samples)
         case False:
@@ -88,13 +97,18 @@ def _finding(facts: Facts, threshold: Threshold, *, written: bool) -> Finding:
         check=CHECK,
         name=name,
         verdict=verdict,
-        title=f"{threshold.text}: {words}",
+        title=f"{threshold.text}{SAYS[name]} {words}",
         evidence=() if written else ("a default; name the metric in expect to change it",),
         cause=cause,
         cure=_cure(facts, threshold) if verdict is Verdict.UNKNOWN and facts.finished else cure,
         metric=threshold.metric,
         count=len(samples),
     )
+
+
+def threshold_of(finding: Finding) -> str:
+    """The threshold of a finding whose name is one of `SAYS`, as it was written, which stands at the head of its title."""
+    return finding.title.partition(f"{SAYS[finding.name]} ")[0]
 
 
 def _slow_start(facts: Facts, threshold: Threshold) -> tuple[str, str]:
@@ -116,12 +130,13 @@ def _could_still(threshold: Threshold, samples: Sequence[float]) -> bool:
 
 def _untimed(facts: Facts, threshold: Threshold, samples: Sequence[float]) -> Finding:
     """A time that is not as demanded, measured by a harness that stood still meanwhile: nobody knows whether the app took it."""
+    name, late = "expectation-unknown", "but the harness itself was too late to tell (see harness-stalled)"
     stalls = [f"the harness stood still for {span(seconds)} during {words}" for words, seconds in facts.harness_stalls]
     return Finding(
         check=CHECK,
-        name="expectation-unknown",
+        name=name,
         verdict=Verdict.UNKNOWN,
-        title=f"{threshold.text}: {_measured(threshold, samples)}, but the harness itself was too late to tell (see harness-stalled)",
+        title=f"{threshold.text}{SAYS[name]} it was {_measured(threshold, samples)}, {late}",
         evidence=some(stalls),
         cure="Run it on a quieter machine, or with less load.",
         metric=threshold.metric,
@@ -137,11 +152,8 @@ def _measured(threshold: Threshold, samples: Sequence[float]) -> str:
         return number(measured[0], metric.unit)
     over = count(len(samples), "sample")
     if threshold.aggregate is None:
-        times: dict[str, int] = {}
-        for value in measured:
-            words = f"with {number(value, metric.unit)}"
-            times[words] = times.get(words, 0) + 1
-        return f"{tally(times.items())} over {over}"
+        times = Counter(number(value, metric.unit) for value in measured)
+        return f"{listed([f'{words} in {found}' for words, found in times.most_common()])} of {over}"
     unit = "count" if threshold.aggregate == "count" else metric.unit
     return f"{number(measured[0], unit)} over {over}"
 

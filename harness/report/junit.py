@@ -49,8 +49,8 @@ def case_name(finding: Finding) -> str:
 
     An expectation is called after its threshold, which stands at the head of its title, because its finding's name says how it ended.
     """
-    if finding.check == expect.CHECK and finding.name.startswith("expectation-"):
-        return clean(finding.title.partition(": ")[0]) or "unnamed"
+    if finding.check == expect.CHECK and finding.name in expect.SAYS:
+        return clean(expect.threshold_of(finding)) or "unnamed"
     where = [clean(finding.replica)] if finding.replica else []
     where += [f"step {finding.step}"] if finding.step >= 0 else []
     name = clean(finding.name) or "unnamed"

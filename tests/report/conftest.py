@@ -98,7 +98,7 @@ WORST_FIRST = (
         step=3,
         count=12,
     ),
-    a_finding("expectation-failed", Verdict.FAIL, check="expect", title="dropped_requests == 0: 12", metric="dropped_requests"),
+    a_finding("expectation-failed", Verdict.FAIL, check="expect", title="dropped_requests == 0 does not hold: it was 12", metric="dropped_requests"),
     a_finding("control-slow", Verdict.UNKNOWN, check="sanity", title="the machine stalled for 2.1 s", cure="Run it again."),
     a_finding("expectation-held", Verdict.PASS, check="expect", title="survivors == 0: 0", metric="survivors"),
     a_finding("no-request-dropped", Verdict.PASS, bound=Bound(hits=0, trials=5, upper=0.451)),

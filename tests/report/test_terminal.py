@@ -66,7 +66,7 @@ def test_the_worst_comes_first_and_the_line_that_repeats_it_last(failed: RunRepo
         "[INFO] Booting worker",
         "why The process exited",
         "cure Handle the signal",
-        "✗ dropped_requests == 0: 12 [expectation-failed]",
+        "✗ dropped_requests == 0 does not hold: it was 12 [expectation-failed]",
         "? the machine stalled for 2.1 s [control-slow]",
         "start web running 17 1.20 ms 1.90 ms 2.20 ms",
         "stop web exited 9 0.70 ms 500 ms 12.3 s",
