@@ -46,7 +46,7 @@ def test_the_help_lists_the_exit_codes_and_every_command(capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["run"], 4, "Missing argument"),
+        (["run"], 4, "nothing to run; name scenarios"),
         (["run", "--sed", "7", "x"], 4, "--seed"),
         (["frobnicate"], 4, "frobnicate"),
         (["run", "nowhere.yaml"], 4, "nowhere.yaml: no such file"),
