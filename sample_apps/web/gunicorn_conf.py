@@ -6,6 +6,7 @@ A planted defect is a change of these settings. ``GUNICORN_CMD_ARGS`` wins over 
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Any
 
@@ -25,6 +26,12 @@ keepalive = 75
 certfile, keyfile = _settings.tls or (None, None)
 # The socket would stand at one path for all replicas, and nobody asks it anything.
 control_socket_disable = True
+
+
+def on_exit(_master: object) -> None:
+    """Look for no garbage while the interpreter ends: see worker.py."""
+    gc.freeze()
+
 
 if _settings.graceful_signal == "SIGQUIT":
 

