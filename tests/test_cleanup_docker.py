@@ -210,7 +210,7 @@ def test_a_run_that_noted_no_engine_knocks_at_none(maker: Maker, run_id: str) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("act", [f"clean_run('test-{os.getpid()}')", "clean_stale()"])
+@pytest.mark.parametrize("act", [f"clean_run('test-{os.getpid()}')", "clean_stale()"], ids=["clean_run", "clean_stale"])
 def test_where_there_is_no_engine_the_sdk_is_not_even_imported(act: str, root: Path) -> None:
     text = (
         "import sys; from harness import dockerd; dockerd.USUAL_URL = 'unix:///nowhere/docker.sock'\n"
