@@ -43,6 +43,7 @@ from harness.scenario import (
     find_scenarios,
     load_scenario,
     nested,
+    whole,
 )
 from harness.scenario.choice import Choice, share_of, words_of
 from harness.scenario.container import CAPABILITIES
@@ -825,3 +826,20 @@ def test_reading_scenarios_costs_neither_numpy_nor_locust() -> None:
         [sys.executable, "-c", "import sys, harness.scenario; print(*sys.modules)"], capture_output=True, text=True, check=True
     ).stdout.split()
     assert not {"numpy", "locust", "gevent", "rich", "click"} & set(loaded)
+
+
+def test_how_many_replicas_there_can_be_is_counted_once_for_each_process_type_and_not_for_each_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted: list[object] = []
+    count = whole._most_replicas
+    monkeypatch.setattr(whole, "_most_replicas", lambda long, target, name: counted.append(name) or count(long, target, name))
+    written = {
+        "jetable": 1,
+        "name": "x",
+        "target": {"web": {"command": ["app"]}},
+        "load": {"requests": ["GET /"]},
+        "steps": [{"kill": 1}] * 50,
+    }
+    Scenario.model_validate(written)
+    assert counted == ["web"]

@@ -250,6 +250,7 @@ def _load_complaints(long: Mapping[str, Any], target: Mapping[str, Any]) -> Iter
     if loaded is None:
         yield Complaint(("load",), f"which process type takes the load? Write process: with {one_of(target)}", "key")
         return
+    most = {name: _most_replicas(long, target, name) for name in target}
     for path, step in _steps(long):
         for kind in VICTIM_STEPS:
             options = step.get(kind)
@@ -259,9 +260,9 @@ def _load_complaints(long: Mapping[str, Any], target: Mapping[str, Any]) -> Iter
                 what = f"{process} takes no load, so no request is ever in flight on it; write when: any beside it"
                 yield Complaint((*path, kind, "process"), what)
             yield from _too_late((*path, kind, "again"), options.get("again"), target.get(process) if isinstance(process, str) else None)
-            most, named = _most_replicas(long, target, process), _places(options.get("replica"))
-            if kind in step and 0 < most < max(named, default=0):
-                yield Complaint((*path, kind, "replica"), f"there are never more than {most} replicas of {process}")
+            named = _places(options.get("replica"))
+            if kind in step and 0 < most.get(process, 0) < max(named, default=0):
+                yield Complaint((*path, kind, "replica"), f"there are never more than {most[process]} replicas of {process}")
 
 
 def _too_late(path: tuple[str | int, ...], again: object, described: object) -> Iterator[Complaint]:
