@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -833,13 +834,14 @@ def test_how_many_replicas_there_can_be_is_counted_once_for_each_process_type_an
 ) -> None:
     counted: list[object] = []
     count = whole._most_replicas
-    monkeypatch.setattr(whole, "_most_replicas", lambda long, target, name: counted.append(name) or count(long, target, name))
-    written = {
-        "jetable": 1,
-        "name": "x",
-        "target": {"web": {"command": ["app"]}},
-        "load": {"requests": ["GET /"]},
-        "steps": [{"kill": 1}] * 50,
-    }
-    Scenario.model_validate(written)
+
+    def counting(long: Any, target: Any, process: object) -> int:
+        counted.append(process)
+        return count(long, target, process)
+
+    monkeypatch.setattr(whole, "_most_replicas", counting)
+    steps = [{"kill": 1}] * 50
+    Scenario.model_validate(
+        {"jetable": 1, "name": "x", "target": {"web": {"command": ["app"]}}, "load": {"requests": ["GET /"]}, "steps": steps}
+    )
     assert counted == ["web"]
