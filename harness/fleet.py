@@ -672,6 +672,8 @@ class Fleet:
             return False
         if holding.in_flight or stage.load.in_flight(victim.name) or stage.load.answering(victim.name):
             return False
+        if not holding.open and stage.load.connected(victim.name) == 0:  # it has closed all of them, so it waits for something else
+            return False
         stage.record(LetGo(at_ns=stage.clock.now_ns(), step=self.step, replica=victim.name, held=holding.open))
         holding.let_go()
         stage.load.forget(victim.name)

@@ -9,6 +9,7 @@ abstract unix socket: the kernel frees it when its holder ends, however that hap
 from __future__ import annotations
 
 import ctypes
+import ipaddress
 import os
 import socket
 import struct
@@ -40,6 +41,9 @@ _NLMSG_ERROR: Final = 2
 _NLMSG_DONE: Final = 3
 _LISTENING: Final = 10
 """TCP_LISTEN, as ``linux/net/tcp_states.h`` numbers it."""
+
+_ESTABLISHED: Final = 1
+"""TCP_ESTABLISHED: neither side has said that it is done."""
 
 _STATE_LISTEN: Final = 1 << _LISTENING
 _NETLINK_HEADER: Final = struct.Struct("=IHHII")
@@ -145,31 +149,55 @@ def listeners_of(pid: int) -> tuple[Listener, ...] | None:
 
     Slower than a `ListenTable`, but no right is needed.
     """
+    rows = _rows(f"/proc/{pid}/net", _LISTENING)
+    if rows is None:
+        return None
+    found = []
+    for family, fields in rows:
+        address, port = _end_point(fields[1])
+        found.append(
+            Listener(
+                family=family,
+                port=port,
+                backlog=int(fields[4].partition(":")[2], 16),
+                inode=int(fields[9]),
+                loopback=_is_loopback(address, family),
+            )
+        )
+    return tuple(found)
+
+
+def connections_to(host: str, port: int) -> int | None:
+    """How many TCP connections of this network namespace to ``host`` and ``port`` neither side has ended; None when it can't be known."""
+    try:
+        wanted = (ipaddress.ip_address(host).packed, port)
+    except ValueError:
+        return None
+    rows = _rows("/proc/self/net", _ESTABLISHED)
+    return None if rows is None else sum(_end_point(fields[2]) == wanted for _, fields in rows)
+
+
+def _rows(folder: str, state: int) -> list[tuple[int, list[str]]] | None:
+    """The rows of the kernel's files of TCP sockets that are in ``state``, each with its family; None when they can't be read."""
     found = []
     for family, name in ((socket.AF_INET, "tcp"), (socket.AF_INET6, "tcp6")):
         try:
-            lines = Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]
+            lines = Path(folder, name).read_text().splitlines()[1:]
         except FileNotFoundError:
             if family == socket.AF_INET:
                 return None
             continue
         except OSError:
             return None
-        for line in lines:
-            fields = line.split()
-            if int(fields[3], 16) == _LISTENING:
-                address, _, port = fields[1].partition(":")
-                words = [int(address[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(address), 8)]
-                found.append(
-                    Listener(
-                        family=family,
-                        port=int(port, 16),
-                        backlog=int(fields[4].partition(":")[2], 16),
-                        inode=int(fields[9]),
-                        loopback=_is_loopback(b"".join(words), family),
-                    )
-                )
-    return tuple(found)
+        found += [(family, fields) for fields in map(str.split, lines) if int(fields[3], 16) == state]
+    return found
+
+
+def _end_point(text: str) -> tuple[bytes, int]:
+    """The address in network order and the port of one end, as those files write it."""
+    address, _, port = text.partition(":")
+    words = [int(address[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(address), 8)]
+    return b"".join(words), int(port, 16)
 
 
 def _dump(netlink: socket.socket, family: int) -> list[Listener]:

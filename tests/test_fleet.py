@@ -48,7 +48,7 @@ class ScriptedLoad:
         self.count, self.fresh = 0, fresh
         self.demands: list[Demand] = []
         self.meets = True
-        self.readings = {"in_flight": [0], "on_the_way": [0], "answering": [0], "held": [0]} | readings
+        self.readings = {"in_flight": [0], "on_the_way": [0], "answering": [0], "held": [0], "connected": [1]} | readings
         self.calls: list[str] = []
 
     def _next(self, name: str) -> int:
@@ -80,6 +80,9 @@ class ScriptedLoad:
 
     def answering(self, replica: str) -> int:
         return self._next("answering")
+
+    def connected(self, replica: str) -> int:
+        return self._next("connected")
 
     def held(self, replica: str) -> int:
         return self._next("held")
@@ -521,6 +524,13 @@ def test_one_that_has_something_to_answer_or_goes_on_listening_is_killed_at_once
     play.fleet.stop(play.fleet.start("web"), order(grace_s=1.0, when="any"))
     (signal,), (kill,) = play.of("terminate"), play.of("grace-over")
     assert kill.at_ns - signal.at_ns == pytest.approx(1.0 * NS_PER_S, rel=0.01)
+    assert not [event for event in play.events if isinstance(event, LetGo)]
+
+
+def test_one_that_has_closed_all_its_connections_waits_for_something_else_and_is_killed() -> None:
+    play = Play(ScriptedLoad(connected=[0]), stop_s=2.5)
+    play.fleet.stop(play.fleet.start("web"), order(grace_s=1.0, when="any"))
+    assert play.of("grace-over")
     assert not [event for event in play.events if isinstance(event, LetGo)]
 
 

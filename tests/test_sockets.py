@@ -99,6 +99,29 @@ def test_what_a_processs_own_file_tells_of_a_listener_is_what_the_table_tells(fa
         assert found.backlog == 2
 
 
+@pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_a_connection_counts_until_one_side_has_ended_it(family: socket.AddressFamily, address: str) -> None:
+    try:
+        server = socket.create_server((address, 0), family=family)
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with server, ExitStack() as stack:
+        port = server.getsockname()[1]
+        assert sockets.connections_to(address, port) == 0
+        clients = [stack.enter_context(socket.create_connection((address, port))) for _ in range(3)]
+        theirs, *_ = [stack.enter_context(server.accept()[0]) for _ in clients]
+        assert sockets.connections_to(address, port) == 3
+        theirs.close()
+        assert sockets.connections_to(address, port) == 2
+        clients[1].shutdown(socket.SHUT_WR)
+        assert sockets.connections_to(address, port) == 1
+        assert sockets.connections_to(address, port + 1) == 0
+
+
+def test_connections_to_a_host_without_an_address_are_unknown() -> None:
+    assert sockets.connections_to("web.internal", 80) is None
+
+
 def test_the_listeners_of_a_process_that_is_gone_are_unknown() -> None:
     assert sockets.listeners_of(0) is None
 

@@ -45,6 +45,10 @@ class Load(Protocol):
         """Requests that ``replica`` has begun to answer, and whose answer is not over."""
         ...
 
+    def connected(self, replica: str) -> int | None:
+        """Connections to ``replica`` that neither side has ended, whoever of this machine made them; None when that can't be known."""
+        ...
+
     def hold(self, replica: str) -> None:
         """From now on a few requests to ``replica`` wait on a new connection before their first byte leaves, each for a second at most.
 

@@ -129,6 +129,10 @@ class FakeLoad:
         """Ops that ``replica`` has and has not begun to answer."""
         return self._under_way(replica, 0, self._first_ns)
 
+    def connected(self, replica: str) -> int | None:  # noqa: ARG002  it has none, and nobody looks
+        """Unknown: there are no connections."""
+        return None
+
     def answering(self, replica: str) -> int:
         """Ops that ``replica`` has begun to answer."""
         return self._under_way(replica, self._first_ns, self._answer_ns)

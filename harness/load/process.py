@@ -24,6 +24,7 @@ from harness.load import table
 from harness.load.spec import LoadSpec, Orders
 from harness.load.table import Publisher, Table, anonymous_file
 from harness.load.tail import Demand, was_met
+from harness.sockets import connections_to
 
 START_S: Final = 30.0
 """How long the load process may take to be ready."""
@@ -130,6 +131,11 @@ class ProcessLoad:
     def in_flight(self, replica: str) -> int:
         """Requests that have left for ``replica`` and are not answered."""
         return self._publisher.in_flight(replica)
+
+    def connected(self, replica: str) -> int | None:
+        """Connections to ``replica`` that neither side has ended; see `harness.load.base.Load.connected`."""
+        address = self._publisher.address_of(replica)
+        return connections_to(*address) if address else None
 
     def answering(self, replica: str) -> int:
         """Requests that ``replica`` has begun to answer, and whose answer is not over."""

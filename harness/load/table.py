@@ -220,6 +220,10 @@ class Publisher:
         """Requests that have left for ``name`` so far."""
         return self._read(name, _SENT)
 
+    def address_of(self, name: str) -> tuple[str, int] | None:
+        """Where ``name`` was published, until it is forgotten."""
+        return self._addresses.get(name)
+
     def set_step(self, step: int) -> None:
         """Ops that begin from now on belong to ``step``."""
         self._words[STEP] = step
