@@ -189,9 +189,10 @@ def _unmake(folder: Path) -> None:
 
 def _reported(folder: Path, reports: Path) -> RunReport:
     """Judge a run that has just ended and write its reports."""
-    report = judge_folder(folder)
+    history = read(folder)
+    report = _judged(history, folder)
     write_all(report)
-    write_plan(read(folder), folder)
+    write_plan(history, folder)
     update_latest(reports, folder)
     return report
 
@@ -503,7 +504,10 @@ def replay_of(path: Path) -> tuple[Path, Scenario, Header]:
 
 def judge_folder(folder: Path) -> RunReport:
     """Judge a stored run from its history alone and say it in the words of a report."""
-    history = read(folder)
+    return _judged(read(folder), folder)
+
+
+def _judged(history: History, folder: Path) -> RunReport:
     judgement = judge(history)
     scenario = Scenario.model_validate_json(history.header.scenario)
     return RunReport(

@@ -7,6 +7,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import betaincinv
 
 from harness.checks.power import bound
 
@@ -22,6 +23,7 @@ def test_of_zero_hits_the_bound_has_a_closed_form(trials: int) -> None:
     found = bound(0, trials)
     assert found is not None
     assert found.upper == pytest.approx(1 - 0.05 ** (1 / trials), rel=1e-9)
+    assert found.upper == pytest.approx(float(betaincinv(1, trials, 0.95)), rel=1e-9)
 
 
 @pytest.mark.slow
