@@ -337,6 +337,8 @@ class Fleet:
             self._commanded.add(replica.name)
             if self._ending:
                 return
+        gone = stage.engine.wait_exit(replica, 0) if error.reason == "exited" else None
+        left = self._left_after(replica, gone) if gone is not None and gone.status == 0 else ()
         stage.record(
             StartFailed(
                 at_ns=stage.clock.now_ns(),
@@ -345,6 +347,7 @@ class Fleet:
                 reason=error.reason,
                 detail=error.detail,
                 log=stage.engine.log_tail(replica, LOG_LINES),
+                left=left,
             )
         )
         stage.engine.signal(replica, "SIGKILL", everything=True)
@@ -687,15 +690,20 @@ class Fleet:
 
         Those that end soon after it are none, nor is anything that was meant to be hit (``everything``).
         """
+        left = self._left_after(victim, gone)
+        if left and not everything:
+            now_ns = self._stage.clock.now_ns()
+            self._stage.record(Survived(at_ns=now_ns, replica=victim.name, after_ns=now_ns - gone.at_ns, processes=left))
+        return left
+
+    def _left_after(self, victim: Replica, gone: Exit) -> tuple[Process, ...]:
+        """The descendants that are still there a second after the main process ended."""
         stage = self._stage
         deadline_ns = gone.at_ns + round(SETTLE_S * NS_PER_S)
         left = stage.engine.descendants(victim)
         while left and stage.clock.now_ns() < deadline_ns:
             stage.clock.sleep(0.01)
             left = stage.engine.descendants(victim)
-        if left and not everything:
-            now_ns = stage.clock.now_ns()
-            stage.record(Survived(at_ns=now_ns, replica=victim.name, after_ns=now_ns - gone.at_ns, processes=left))
         return left
 
     def _bury(self, victim: Replica, left: tuple[Process, ...]) -> None:

@@ -119,7 +119,10 @@ class PhaseReached(Line, frozen=True, tag="phase"):
 
 
 class StartFailed(Line, frozen=True, tag="start-failed"):
-    """A replica did not become healthy: ``never-healthy`` within its start period, ``exited``, or ``port-taken``."""
+    """A replica did not become healthy: ``never-healthy`` within its start period, ``exited``, or ``port-taken``.
+
+    ``left`` are the descendants of one that ``exited`` with status 0 which were still there a second after that.
+    """
 
     at_ns: int
     step: int
@@ -127,6 +130,7 @@ class StartFailed(Line, frozen=True, tag="start-failed"):
     reason: str
     detail: str = ""
     log: tuple[str, ...] = ()
+    left: tuple[Process, ...] = ()
 
 
 class Routed(Line, frozen=True, tag="routed"):

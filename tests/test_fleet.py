@@ -234,6 +234,15 @@ def test_a_replica_that_is_never_healthy_is_killed_and_its_end_is_not_called_its
     assert not play.fleet.up("web")
 
 
+@pytest.mark.parametrize(("status", "left"), [(0, ["python daemon.py"]), (1, [])])
+def test_what_a_main_process_leaves_behind_that_ends_well_before_it_is_healthy_is_told(status: int, left: list[str]) -> None:
+    children = ("python daemon.py",)
+    play = Play(ScriptedLoad(in_flight=[0], on_the_way=[0]), start_s=None, dies_after_s=0.1, dies_status=status, children=children)
+    raises(TargetError, lambda: play.fleet.start("web"))
+    (failed,) = [event for event in play.events if isinstance(event, StartFailed)]
+    assert (failed.reason, [process.command for process in failed.left]) == ("exited", left)
+
+
 def test_requests_that_come_and_go_are_not_taken_for_one_that_lasts() -> None:
     """In flight at every look, but never the same one: the signal waits for one that was sent since the last look."""
     load = ScriptedLoad(in_flight=[2], on_the_way=[0], fresh=False)
