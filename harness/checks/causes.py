@@ -440,10 +440,40 @@ OF_STOPS: Final[tuple[Cause[Stop], ...]] = (
     ),
     Cause(
         name="killed-after-grace",
+        needs="the main process ignored the signal when it came (SIG_IGN), and the last new connection before SIGKILL was served",
+        fits=lambda stop: evidence.ignored(stop) and evidence.does(stop, "ignored"),
+        cause=lambda stop: (
+            f"{evidence.name_of(stop)} was ignored by the main process (SIG_IGN, which it set itself or inherited from what started it): "
+            "it went on serving new requests until SIGKILL."
+        ),
+        cure="Handle the signal; after a parent that ignores it (nohup, trap '' TERM), not even the default action is left without that.",
+    ),
+    Cause(
+        name="killed-after-grace",
+        needs="process 1 of a container had no handler for the signal, and the last new connection before SIGKILL was served",
+        fits=lambda stop: evidence.ignored(stop) and evidence.is_process_1(stop) and evidence.does(stop, "default"),
+        cause=lambda stop: (
+            f"The main process has no handler for {evidence.name_of(stop)} and is process 1 of its container, for which there is no "
+            "default action (pid_namespaces(7)): it went on serving new requests until SIGKILL."
+        ),
+        cure="Install a handler, or put an init before the app (init: true), so that the app is not process 1.",
+    ),
+    Cause(
+        name="killed-after-grace",
         needs="the last new connection before SIGKILL was served",
         fits=evidence.ignored,
         cause=lambda stop: f"{evidence.name_of(stop)} was ignored: it went on serving new requests until SIGKILL.",
         cure="Handle the signal. Without a handler it is ignored by process 1 of a container, and by a process whose parent ignored it.",
+    ),
+    Cause(
+        name="killed-after-grace",
+        needs="streams were open on the replica when SIGKILL came, and no other request was in flight",
+        fits=evidence.only_streams_open,
+        cause=lambda stop: evidence.busy_words(stop, "stream", "open"),
+        cure=(
+            "End streams at the signal: of server-sent events the body, of a WebSocket with close code 1001 or 1012. Their clients connect "
+            "again; no stop_grace_period is long enough for them."
+        ),
     ),
     Cause(
         name="killed-after-grace",
@@ -509,8 +539,18 @@ OF_STOPS: Final[tuple[Cause[Stop], ...]] = (
     ),
     Cause(
         name="ignored-while-starting",
-        needs="it is process 1 of its container, without an init, and SIGKILL was needed",
-        fits=evidence.is_process_1,
+        needs="the main process ignored the signal when it came (SIG_IGN), and SIGKILL was needed at the end of the grace",
+        fits=lambda stop: evidence.does(stop, "ignored"),
+        cause=lambda stop: (
+            f"{evidence.name_of(stop)} came {evidence.started_words(stop)}, and the main process ignored it until SIGKILL "
+            "(SIG_IGN, which it set itself or inherited from what started it)."
+        ),
+        cure="Keep the signal's default action until the app is ready; where a parent ignored it, set that or a handler first of all.",
+    ),
+    Cause(
+        name="ignored-while-starting",
+        needs="it is process 1 of its container, without an init or a handler that was seen, and SIGKILL was needed",
+        fits=evidence.unheard_by_process_1,
         cause=lambda stop: (
             f"{evidence.name_of(stop)} came {evidence.started_words(stop)}; process 1 of a container gets no signal that it has no "
             "handler for."
@@ -542,14 +582,14 @@ OF_STOPS: Final[tuple[Cause[Stop], ...]] = (
     ),
     Cause(
         name="ended-by-signal",
-        needs="the exit status is 128 plus the signal's number",
+        needs="the exit status is 128 plus the signal's number, and the signal was not seen to be caught",
         fits=evidence.by_its_default_action,
         cause=evidence.default_words,
         cure="Install a handler for it before the app serves (or ignore it), or do not send it.",
     ),
     Cause(
         name="ended-by-signal",
-        needs="it exited soon after the signal, with another status",
+        needs="it exited soon after the signal, which it caught, or with another status",
         fits=lambda stop: stop.life.exited is not None,
         cause=evidence.ended_words,
         cure="Look at what the handler of this signal does; the last log lines may say.",
@@ -590,6 +630,13 @@ OF_STARTS: Final[tuple[Cause[Start], ...]] = (
             ),
         )
         for name in ("exited-at-start", "never-ready")
+    ),
+    Cause(
+        name="exited-at-start",
+        needs="it ended with status 0 before it was healthy, and processes that it had started were there a second later",
+        fits=evidence.made_itself_a_daemon,
+        cause=evidence.daemon_words,
+        cure="Run the server in the foreground, so that it is the main process: pm2-runtime, --no-daemon, nginx -g 'daemon off;'.",
     ),
     Cause(
         name="exited-at-start",

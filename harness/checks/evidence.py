@@ -266,6 +266,12 @@ def still_answering(stop: Stop) -> bool:
     return len(open_at_kill(stop)) > 0
 
 
+def only_streams_open(stop: Stop) -> bool:
+    """What was in flight when SIGKILL came were streams, all of it."""
+    rows = open_at_kill(stop)
+    return len(rows) > 0 and bool(stop.facts.streaming[rows].all())
+
+
 def stays_idle(stop: Stop) -> bool:
     """It stopped listening, everything was answered, and it was still there when the grace was over."""
     killed, closed = stop.fault.killed, stop.life.closed
@@ -291,10 +297,20 @@ def is_process_1(stop: Stop) -> bool:
     return stop.life.contained is not None and not stop.life.contained.init
 
 
+def does(stop: Stop, *dispositions: str) -> bool:
+    """The main process did one of these on the signal, by what was seen just before it; empty stands for not seen."""
+    return stop.fault.signal.disposition in dispositions
+
+
+def unheard_by_process_1(stop: Stop) -> bool:
+    """It is process 1 of its container, and not known to do anything else on the signal than the default, which is nothing there."""
+    return is_process_1(stop) and does(stop, "default", "")
+
+
 def by_its_default_action(stop: Stop) -> bool:
-    """The exit status is 128 plus the signal's number."""
+    """The exit status is 128 plus the signal's number, and the signal is not known to be caught."""
     exited = stop.life.exited
-    return exited is not None and exited.status == 128 + signal_number(stop.fault.signal.signal)
+    return exited is not None and exited.status == 128 + signal_number(stop.fault.signal.signal) and does(stop, "default", "")
 
 
 def broke(stop: Stop) -> bool:
@@ -307,14 +323,14 @@ def name_of(stop: Stop) -> str:
     return stop.fault.signal.signal
 
 
-def busy_words(stop: Stop) -> str:
+def busy_words(stop: Stop, noun: str = "request", state: str = "under way") -> str:
     """How many were under way, and the oldest of them."""
     rows, attempts = open_at_kill(stop), stop.facts.history.attempts
     killed_ns = stop.fault.killed.at_ns if stop.fault.killed else 0
     oldest = span((killed_ns - int(attempts.sent_ns[rows].min())) / NS_PER_S)
     were = "was" if len(rows) == 1 else "were"
     return (
-        f"{count(len(rows), 'request')} {were} still under way when the grace of {span(stop.fault.signal.grace_s)} was over, "
+        f"{count(len(rows), noun)} {were} still {state} when the grace of {span(stop.fault.signal.grace_s)} was over, "
         f"the oldest of them for {oldest}."
     )
 
@@ -407,6 +423,12 @@ def _line(start: Start, pattern: re.Pattern[str]) -> str:
     return next((line.strip()[:200] for line in reversed(log_of(start.life)) if pattern.search(line)), "")
 
 
+def made_itself_a_daemon(start: Start) -> bool:
+    """It ended with status 0 and left processes behind."""
+    exited, failed = start.life.exited, start.life.failed
+    return exited is not None and exited.status == 0 and failed is not None and len(failed.left) > 0
+
+
 def left_file(start: Start) -> bool:
     """Its log speaks of a pid, lock or socket file that is there, and the replica before it was killed."""
     before = start.before
@@ -418,6 +440,14 @@ def orphan_words(start: Start) -> str:
     """Which processes hold the port."""
     before = start.before.replica if start.before else "a replica"
     return f"{listed(_orphans_of(start))} outlived the main process of {before} and still held the port."
+
+
+def daemon_words(start: Start) -> str:
+    """Which processes went on without the one that was started."""
+    left = start.life.failed.left if start.life.failed else ()
+    names = listed([f"pid {process.pid} ({process.command})" for process in left])
+    ended = f"the process that was started ({main_of(start.life)}) ended with status 0"
+    return f"It made itself a daemon: {ended}, and {names} went on without it."
 
 
 def file_words(start: Start) -> str:

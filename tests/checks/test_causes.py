@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from harness.checks import judge
 from harness.checks.causes import CAUSES, OF_DROPS, explain
 from harness.checks.drops import NAMES, Drops, book
 from harness.checks.facts import Facts
-from harness.history import Close, Import, Imported, Invoke, PhaseReached, Process, StartFailed, Survived
+from harness.history import Close, Exited, Import, Imported, Invoke, PhaseReached, Process, Signalled, StartFailed, Survived
 from harness.outcome import Outcome
 from tests.checks.build import MS, ONE_KILL, STORIES, Story, at, start_run, steady_run, stop_run
 from tests.checks.page import PAGE, page
@@ -129,6 +130,35 @@ def killed(*asked: tuple[float, float, Outcome], knocks: str = "") -> Story:
     return stop_run(tell)
 
 
+def deaf(disposition: str) -> Story:
+    """It serves until SIGKILL; what the main process did on the signal was seen just before it."""
+
+    def tell(story: Story) -> None:
+        story.ask("web.1", 690, 760)
+        story.signal("web.1", 700, grace_s=1.0, disposition=disposition)
+        story.knock("web.1", 710, 1690, "served")
+        story.signal("web.1", 1700, purpose="grace-over")
+        story.exit("web.1", 1702, 137)
+
+    return stop_run(tell)
+
+
+def daemon() -> Story:
+    """The main process of web.1 ends with status 0 before it is healthy, and what it started goes on."""
+    story = STORIES["fail--exited-at-start"]()
+    story.lines = [line for line in story.lines if not isinstance(line, StartFailed | Exited)]
+    story.exit("web.1", 900, 0, commanded=False)
+    left = (Process(pid=200, command="node server.js"),)
+    story.tell(StartFailed(at_ns=at(1900), step=0, replica="web.1", reason="exited", detail="it exited with status 0", left=left))
+    return story
+
+
+def changed(story: Story, **changes: str) -> Story:
+    """``story``, in which every signal is told with ``changes``."""
+    story.lines = [msgspec.structs.replace(line, **changes) if isinstance(line, Signalled) else line for line in story.lines]
+    return story
+
+
 def manager(*, served: bool = False) -> Story:
     """Npm ends at once, or serves until SIGKILL."""
 
@@ -229,6 +259,21 @@ OF_THE_REST: dict[str, tuple[Callable[[], Story], str, str]] = {
         "Process 1 (python start.py) only started the app",
     ),
     "the last new connection before SIGKILL was served": (STORIES["fail--killed-after-grace"], "killed-after-grace", "was ignored"),
+    "the main process ignored the signal when it came (SIG_IGN), and the last new connection before SIGKILL was served": (
+        lambda: deaf("ignored"),
+        "killed-after-grace",
+        "SIGTERM was ignored by the main process (SIG_IGN, which",
+    ),
+    "process 1 of a container had no handler for the signal, and the last new connection before SIGKILL was served": (
+        lambda: deaf("default").contain(),
+        "killed-after-grace",
+        "no handler for SIGTERM and is process 1",
+    ),
+    "streams were open on the replica when SIGKILL came, and no other request was in flight": (
+        STORIES["fail--streams-held"],
+        "killed-after-grace",
+        "1 stream was still open when the grace of 1.00 s was over, the oldest of them for 1.50 s",
+    ),
     "requests were in flight on the replica when SIGKILL came": (
         lambda: killed((690, 1702, Outcome.TRUNCATED)),
         "killed-after-grace",
@@ -264,7 +309,12 @@ OF_THE_REST: dict[str, tuple[Callable[[], Story], str, str]] = {
         "crashed-while-stopping",
         "Segmentation fault",
     ),
-    "it is process 1 of its container, without an init, and SIGKILL was needed": (
+    "the main process ignored the signal when it came (SIG_IGN), and SIGKILL was needed at the end of the grace": (
+        lambda: changed(STORIES["fail--ignored-while-starting"](), disposition="ignored"),
+        "ignored-while-starting",
+        "and the main process ignored it until SIGKILL",
+    ),
+    "it is process 1 of its container, without an init or a handler that was seen, and SIGKILL was needed": (
         lambda: STORIES["fail--ignored-while-starting"]().contain(),
         "ignored-while-starting",
         "while it started, 100 ms after it was asked for and before it listened; process 1 of a container gets no signal",
@@ -284,8 +334,12 @@ OF_THE_REST: dict[str, tuple[Callable[[], Story], str, str]] = {
         "crashed-while-starting",
         "SIGTERM came while it started, 100 ms after it was asked for",
     ),
-    "the exit status is 128 plus the signal's number": (STORIES["fail--ended-by-signal"], "ended-by-signal", "Nothing handles SIGHUP"),
-    "it exited soon after the signal, with another status": (
+    "the exit status is 128 plus the signal's number, and the signal was not seen to be caught": (
+        STORIES["fail--ended-by-signal"],
+        "ended-by-signal",
+        "Nothing handles SIGHUP",
+    ),
+    "it exited soon after the signal, which it caught, or with another status": (
         lambda: stop_run(ended_with_status_1),
         "ended-by-signal",
         "It exited with status 1, 2.00 ms after SIGHUP",
@@ -300,6 +354,11 @@ OF_THE_REST: dict[str, tuple[Callable[[], Story], str, str]] = {
         STORIES["fail--exited-at-start--left-file"],
         "exited-at-start",
         "fatal: already running",
+    ),
+    "it ended with status 0 before it was healthy, and processes that it had started were there a second later": (
+        daemon,
+        "exited-at-start",
+        "the process that was started (app) ended with status 0, and pid 200 (node server.js) went on without it",
     ),
     "it ended before it was healthy": (STORIES["fail--exited-at-start"], "exited-at-start", "The last line of web.1's log"),
     "its port is open on the loopback address of its container only": (
@@ -437,6 +496,25 @@ def test_with_its_evidence_a_row_about_a_stop_or_a_start_tells_cause_and_cure(ne
     cures = {row.cure for row in CAUSES if row.needs == needs and row.name == name}
     found = [finding for finding in judge(tell().history()).findings if finding.name == name]
     assert [finding.cure for finding in found if words in finding.cause and finding.cure in cures], found
+
+
+@pytest.mark.parametrize(
+    ("story", "name", "words"),
+    [
+        (lambda: changed(STORIES["fail--ended-by-signal"](), disposition="caught"), "ended-by-signal", "It exited with status 129"),
+        (lambda: changed(STORIES["fail--ended-by-signal"](), disposition="default"), "ended-by-signal", "Nothing handles SIGHUP"),
+        (lambda: deaf("caught").contain(), "killed-after-grace", "SIGTERM was ignored: it went on"),
+        (lambda: deaf("default").contain(init=True), "killed-after-grace", "SIGTERM was ignored: it went on"),
+        (
+            lambda: changed(STORIES["fail--ignored-while-starting"](), disposition="caught").contain(),
+            "ignored-while-starting",
+            "nothing came of it until SIGKILL",
+        ),
+    ],
+)
+def test_what_was_seen_of_a_handler_is_not_contradicted(story: Callable[[], Story], name: str, words: str) -> None:
+    (found,) = [finding for finding in judge(story().history()).findings if finding.name == name]
+    assert words in found.cause
 
 
 def test_every_row_is_told_by_a_story() -> None:

@@ -77,6 +77,7 @@ CAUSES = {
     "shell-wrapper": "a shell does not pass SIGTERM on",
     "slow-imports": "sample_apps.web.heavy 1.5",
     "slow-start": "before it listened",
+    "stream-holds-streams": "still open when the grace of 1.00 s was over",
 }
 """What the cause of one of a scenario's findings must say."""
 
