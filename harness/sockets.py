@@ -179,7 +179,7 @@ def connections_to(host: str, port: int) -> int | None:
 
 def _rows(folder: str, state: int) -> list[tuple[int, list[str]]] | None:
     """The rows of the kernel's files of TCP sockets that are in ``state``, each with its family; None when they can't be read."""
-    found = []
+    found: list[tuple[int, list[str]]] = []
     for family, name in ((socket.AF_INET, "tcp"), (socket.AF_INET6, "tcp6")):
         try:
             lines = Path(folder, name).read_text().splitlines()[1:]
