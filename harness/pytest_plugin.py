@@ -161,7 +161,8 @@ class ScenarioItem(pytest.Item):
         if report.verdict is Verdict.PASS:
             self.add_report_section("call", "jetable", as_text(report))
         elif report.verdict is Verdict.UNKNOWN and self.config.getoption("jetable_unknown") == "skip":
-            pytest.skip(f"{_reason(report)}; report: {report.folder}")
+            # As pytest's own marks skip: the summary then names the scenario's file, and not this one.
+            raise pytest.skip.Exception(f"{_reason(report)}; report: {report.folder}", _use_item_location=True)
         else:
             raise NotPassedError(report)
 
