@@ -91,6 +91,24 @@ def test_each_part_imports_only_from_the_rungs_above_it(trees: dict[Path, ast.Mo
     assert not wrong, "\n".join(wrong)
 
 
+def test_the_ladder_of_the_documentation_is_this_one() -> None:
+    text = (ROOT / "docs/ARCHITECTURE.md").read_text(encoding="utf-8")
+    drawn = re.search(r"```\n(errors, clock.*?)\n```", text, re.DOTALL)
+    assert drawn
+    rungs = [set(re.findall(r"\w+", line.partition("(")[0])) for line in drawn[1].splitlines()]
+    assert rungs == [set(parts) for parts in LADDER[:-1]]
+
+
+def test_every_file_that_the_documentation_names_is_there() -> None:
+    gone = [
+        f"{name_of(page)}: {name}"
+        for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+        for name in re.findall(r"`((?:harness|tests|scenarios|sample_apps|benchmarks)/[\w./-]+)`", page.read_text(encoding="utf-8"))
+        if not (ROOT / name).exists() and name != "harness/checks/events.py"  # the example of a check that one may add
+    ]
+    assert not gone, "\n".join(gone)
+
+
 def test_no_function_is_longer_than_a_screen(trees: dict[Path, ast.Module]) -> None:
     long = [
         f"{name_of(path)}:{function.lineno} {function.name}: {length} lines"
