@@ -28,7 +28,7 @@ from typing import Final
 from harness import imports
 from harness.clock import NS_PER_S
 from harness.connections import Holder, Holding
-from harness.engines.base import Exit, Replica, ReplicaSpec, Sent
+from harness.engines.base import Exit, Replica, ReplicaSpec, Sent, TellsCpu
 from harness.errors import KeyOfScenarioError, TargetError, UsageError
 from harness.history import (
     Disturbed,
@@ -39,6 +39,7 @@ from harness.history import (
     Repeated,
     Restored,
     Routed,
+    Scheduled,
     Signalled,
     Spawned,
     StartFailed,
@@ -47,7 +48,7 @@ from harness.history import (
 from harness.load.tail import Demand
 from harness.moment import Moment
 from harness.probes import NotHealthyError, knock_watch, listener_watch, wait_healthy
-from harness.proctable import disposition
+from harness.proctable import CpuTimes, disposition
 from harness.scenario import Scenario
 from harness.stage import Stage, Watch
 
@@ -339,6 +340,7 @@ class Fleet:
                 return
         gone = stage.engine.wait_exit(replica, 0) if error.reason == "exited" else None
         left = self._left_after(replica, gone) if gone is not None and gone.status == 0 else ()
+        self._record_cpu(replica, _began_ns(replica), {})
         stage.record(
             StartFailed(
                 at_ns=stage.clock.now_ns(),
@@ -640,7 +642,8 @@ class Fleet:
         last_ns = (grace_end_ns if order.grace_s > 0 else sent.until_ns) + round(KILL_WAIT_S * NS_PER_S)
         plan: list[tuple[int, Callable[[Replica], None]]] = [(last_ns, self._raise_unkillable)]
         if order.grace_s > 0:
-            plan.append((grace_end_ns, partial(self._end_grace, told=order.lag_s <= order.grace_s)))
+            had = self._cpu_of(victim)
+            plan.append((grace_end_ns, partial(self._end_grace, told=order.lag_s <= order.grace_s, since_ns=sent.at_ns, had=had)))
         if 0 < order.again_s < order.grace_s:
             plan.append((sent.at_ns + round(order.again_s * NS_PER_S), partial(self._signal_again, order=order)))
         if not told:
@@ -659,11 +662,31 @@ class Fleet:
         sent = self._stage.engine.signal(victim, order.signal)
         self._record_signal(victim, StopOrder(purpose="again", signal=order.signal), sent, in_flight=-1)
 
-    def _end_grace(self, victim: Replica, *, told: bool) -> None:
+    def _end_grace(self, victim: Replica, *, told: bool, since_ns: int, had: CpuTimes) -> None:
+        self._record_cpu(victim, since_ns, had)
         if told and self._let_go(victim):
             return
         sent = self._stage.engine.signal(victim, "SIGKILL", everything=True)
         self._record_signal(victim, _order("grace-over"), sent, in_flight=-1)
+
+    def _cpu_of(self, replica: Replica) -> CpuTimes:
+        engine = self._stage.engine
+        return engine.cpu(replica) if isinstance(engine, TellsCpu) else {}
+
+    def _record_cpu(self, replica: Replica, since_ns: int, had: CpuTimes) -> None:
+        """Record what the replica got of the CPUs since then, when it had had as much as ``had`` says."""
+        spent = [(ran - had.get(tid, (0, 0))[0], waited - had.get(tid, (0, 0))[1]) for tid, (ran, waited) in self._cpu_of(replica).items()]
+        if spent:
+            self._stage.record(
+                Scheduled(
+                    at_ns=self._stage.clock.now_ns(),
+                    since_ns=since_ns,
+                    step=self.step,
+                    replica=replica.name,
+                    ran_ns=sum(ran for ran, _ in spent),
+                    waited_ns=sum(waited for _, waited in spent),
+                )
+            )
 
     def _let_go(self, victim: Replica) -> bool:
         """Close all connections to a victim that has nothing left to answer; returns whether its end had waited for that."""

@@ -385,6 +385,20 @@ class Lagged(Line, frozen=True, tag="lagged"):
     lag_ns: int
 
 
+class Scheduled(Line, frozen=True, tag="scheduled"):
+    """What the machine gave a replica of its CPUs from ``since_ns`` on, when its time was over: for its start, or its grace.
+
+    All its threads that were left then ran for ``ran_ns``; for ``waited_ns`` they were ready to run and waited for a CPU.
+    """
+
+    at_ns: int
+    since_ns: int
+    step: int
+    replica: str
+    ran_ns: int
+    waited_ns: int
+
+
 class Note(Line, frozen=True, tag="note"):
     """Something that the reader of a report should know, such as a command that ran under a shell."""
 
@@ -564,6 +578,7 @@ Event: TypeAlias = (
     | Restored
     | EngineLost
     | Lagged
+    | Scheduled
     | Note
     | RunEnded
     | LoadBegan

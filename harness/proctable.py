@@ -52,6 +52,9 @@ _LOCKS: Final = b"Max file locks"
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _PR_GET_CHILD_SUBREAPER: Final = 37
 
+CpuTimes = dict[int, tuple[int, int]]
+"""By thread: nanoseconds for which it ran, and for which it was ready to run and waited for a CPU (``/proc/<pid>/schedstat``)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proc:
@@ -260,6 +263,17 @@ def disposition(pid: int, signum: int) -> str:
     if not masks:
         return ""
     return "caught" if masks.get(b"Cgt", 0) & bit else "ignored" if masks.get(b"Ign", 0) & bit else "default"
+
+
+def cpu_of(pids: Iterable[int]) -> CpuTimes:
+    """What each thread of these processes has had of the CPUs; nothing of those that are gone, or where the kernel keeps no books."""
+    times: CpuTimes = {}
+    for pid in pids:
+        with suppress(OSError):
+            for name in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208  as fast as the other looks here
+                ran, waited, *_ = [*map(int, _read(f"/proc/{pid}/task/{name}/schedstat", _STAT_BYTES).split()), 0, 0]
+                times[int(name)] = (ran, waited)
+    return times
 
 
 def ancestors(table: Table, pid: int) -> set[int]:

@@ -21,6 +21,7 @@ from harness.history import (
     Repeated,
     Restored,
     Routed,
+    Scheduled,
     Signalled,
     Spawned,
     StartFailed,
@@ -541,6 +542,44 @@ def test_one_that_has_closed_all_its_connections_waits_for_something_else_and_is
     play.fleet.stop(play.fleet.start("web"), order(grace_s=1.0, when="any"))
     assert play.of("grace-over")
     assert not [event for event in play.events if isinstance(event, LetGo)]
+
+
+# --- what the machine gave a replica of its CPUs
+
+
+def scheduled(play: Play) -> Scheduled:
+    (told,) = [event for event in play.events if isinstance(event, Scheduled)]
+    return told
+
+
+def test_at_the_end_of_a_grace_the_history_gets_what_the_victim_had_of_the_cpus_since_the_signal() -> None:
+    play = Play(ScriptedLoad(), stop_s=60.0)
+    victim = play.fleet.start("web")
+    readings = [{7: (100, 1000), 9: (5, 5)}, {7: (150, 1900), 8: (3, 4)}]
+    play.engine.cpu = lambda _replica: readings.pop(0)  # type: ignore[attr-defined]  # an ability that engines may have
+    play.fleet.stop(victim, order(grace_s=1.0, when="any"))
+    told = scheduled(play)
+    assert (told.replica, told.ran_ns, told.waited_ns) == (victim.name, 53, 904)
+    assert told.since_ns == play.of("terminate")[0].at_ns
+    assert told.at_ns - told.since_ns == pytest.approx(1.0 * NS_PER_S, rel=0.01)
+
+
+def test_a_start_that_is_given_up_says_what_the_replica_had_of_the_cpus_in_all() -> None:
+    play = Play(ScriptedLoad(), healthy_s=None)
+    play.engine.cpu = lambda _replica: {7: (100, 1000)}  # type: ignore[attr-defined]  # as above
+    with pytest.raises(TargetError):
+        play.fleet.start("web")
+    told = scheduled(play)
+    assert (told.ran_ns, told.waited_ns) == (100, 1000)
+    (failed,) = [event for event in play.events if isinstance(event, StartFailed)]
+    assert told.since_ns < told.at_ns <= failed.at_ns
+
+
+def test_where_nobody_knows_what_it_had_the_history_says_nothing_of_it() -> None:
+    play = Play(ScriptedLoad(), stop_s=60.0)
+    play.engine.cpu = lambda _replica: {}  # type: ignore[attr-defined]  # as above
+    play.fleet.stop(play.fleet.start("web"), order(grace_s=1.0, when="any"))
+    assert not [event for event in play.events if isinstance(event, Scheduled)]
 
 
 # --- a second signal, and one to live through

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -175,6 +176,18 @@ sys.stdin.read()
 
 @pytest.mark.slow
 @pytest.mark.live
+def test_a_thread_that_runs_is_seen_to_have_had_a_cpu_and_who_is_gone_has_had_none() -> None:
+    if not (before := proctable.cpu_of([os.getpid()])).get(os.getpid(), (0, 0))[0]:
+        pytest.skip("this kernel keeps no books of that")
+    began_ns = time.process_time_ns()
+    while time.process_time_ns() - began_ns < 20_000_000:
+        pass
+    after = proctable.cpu_of([os.getpid()])
+    assert sum(ran for ran, _ in after.values()) >= sum(ran for ran, _ in before.values()) + 10_000_000
+    assert all(waited >= 0 for _, waited in after.values())
+    assert proctable.cpu_of([0]) == {}
+
+
 def test_what_a_process_does_on_a_signal_is_seen() -> None:
     command = [sys.executable, "-c", SET]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:

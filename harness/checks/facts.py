@@ -49,6 +49,7 @@ from harness.history import (
     Restored,
     Routed,
     RunEnded,
+    Scheduled,
     Signalled,
     Spawned,
     StartFailed,
@@ -76,6 +77,11 @@ NO_ROWS: Final[Rows] = np.zeros(0, dtype=np.int64)
 STALL_S: Final = 0.25
 """A control request that takes longer says that the machine stalled, and so does a start or a stop during which the harness stood still
 for longer."""
+
+STARVED_SHARE: Final = 0.75
+FED_SHARE: Final = 0.25
+"""A replica was starved when its threads waited for a CPU for so much of the time that it had, and ran for so little of it: one whose own
+threads take the CPUs from each other runs for longer, and one that only looks at its clock now and then waits for less."""
 
 AFTERMATH_NS: Final = 2_000_000_000
 """An engine that goes away ends its replicas first, one after the other; who notices does so so much later."""
@@ -729,6 +735,16 @@ class Facts:
     def let_go(self) -> dict[str, LetGo]:
         """When load and harness closed their connections to a replica whose grace was over, by the replica."""
         return {event.replica: event for event in self.events(LetGo)}
+
+    @cached_property
+    def starved(self) -> dict[str, Scheduled]:
+        """Replicas whose time was over, for a start or a stop, because the machine had no CPU for them; see `STARVED_SHARE`."""
+        return {
+            event.replica: event
+            for event in self.events(Scheduled)
+            if event.waited_ns >= STARVED_SHARE * (event.at_ns - event.since_ns)
+            and event.ran_ns <= FED_SHARE * (event.at_ns - event.since_ns)
+        }
 
     @cached_property
     def faults(self) -> tuple[Fault, ...]:

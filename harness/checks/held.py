@@ -21,7 +21,7 @@ def held_of(facts: Facts, fault: Fault) -> list[Held]:
 def awaited(facts: Facts, fault: Fault) -> LetGo | None:
     """The event with which a stop was let go of, if that ended it: its grace was over, nothing was under way, and no SIGKILL was needed."""
     exited = fault.victim.exited
-    if exited is None or fault.killed is not None:
+    if exited is None or fault.killed is not None or fault.victim.replica in facts.starved:
         return None
     let_go = facts.let_go.get(fault.victim.replica)
     return let_go if let_go is not None and fault.signal.at_ns <= let_go.at_ns <= exited.at_ns else None

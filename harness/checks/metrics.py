@@ -156,7 +156,8 @@ def _time_to_first_answer(facts: Facts, process: str | None) -> list[float]:
 
 def _failed_starts(facts: Facts, process: str | None) -> list[float]:
     lives = lives_of(facts, process)
-    return [float(sum(life.failed is not None and not life.lost and not life.stopped_at_start for life in lives))] if lives else []
+    failed = [life for life in lives if life.failed is not None and not life.lost and not life.stopped_at_start]
+    return [float(sum(life.replica not in facts.starved for life in failed))] if lives else []
 
 
 def _died_by_itself(facts: Facts, process: str | None) -> list[float]:
@@ -213,7 +214,8 @@ def _known(statuses: Iterable[int]) -> list[float]:
 
 def _killed_after_grace(facts: Facts, process: str | None) -> list[float]:
     stops = [fault for fault in (*stops_of(facts, process), *early_stops_of(facts, process)) if fault.victim.exited or fault.killed]
-    return [float(sum(fault.killed is not None or awaited(facts, fault) is not None for fault in stops))] if stops else []
+    killed = [fault for fault in stops if fault.killed or awaited(facts, fault)]
+    return [float(sum(fault.victim.replica not in facts.starved for fault in killed))] if stops else []
 
 
 def _survivors(facts: Facts, process: str | None) -> list[float]:

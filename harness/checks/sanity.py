@@ -73,6 +73,7 @@ def check(history: History) -> list[Finding]:
         *_reversed(facts),
         *_control(facts),
         *_harness(facts),
+        *_starved(facts),
         *_generator(facts),
     ]
 
@@ -401,6 +402,21 @@ def _harness(facts: Facts) -> list[Finding]:
         f"the harness itself stood still for {span(max(seconds for _, seconds in stalls))} while it timed {listed([w for w, _ in stalls])}"
     )
     return [_ill("harness-stalled", title, lines, cure="Run it on a quieter machine, or with less load.", count=len(stalls))]
+
+
+def _starved(facts: Facts) -> list[Finding]:
+    """What the machine had no CPU for can't be blamed for its slowness."""
+    starved = list(facts.starved.values())
+    if not starved:
+        return []
+    lines = [
+        f"step {each.step}, {each.replica}: of {span((each.at_ns - each.since_ns) / NS_PER_S)} it ran for {span(each.ran_ns / NS_PER_S)}; "
+        f"its threads were ready to run and waited for a CPU for {span(each.waited_ns / NS_PER_S)} in all"
+        for each in starved
+    ]
+    title = f"the machine had no CPU for {listed([each.replica for each in starved])}, so nobody knows if the time would have sufficed"
+    cure = "Run it on a quieter machine, or with fewer replicas; containers share what is left by the programs outside of them."
+    return [_ill("replica-starved", title, some(lines), cure=cure, count=len(starved))]
 
 
 def _stall_words(facts: Facts, begin_ns: int, end_ns: int) -> str:

@@ -131,7 +131,8 @@ def _failed_starts(facts: Facts) -> list[Finding]:
     """One finding for each name, process type and cure."""
     alike: dict[tuple[str, str, str], list[Life]] = {}
     for life in lives_of(facts, None):
-        if life.failed and not life.lost and not life.stopped_at_start and not _told_by_posture(facts, life):
+        told = _told_by_posture(facts, life) or life.replica in facts.starved
+        if life.failed and not life.lost and not life.stopped_at_start and not told:
             name = _START_NAMES.get(life.failed.reason, "start-failed")
             alike.setdefault((name, life.process, explain_start(name, Start(facts=facts, life=life))[1]), []).append(life)
     return [_failed_start(facts, name, lives) for (name, _, _), lives in alike.items()]
@@ -273,7 +274,7 @@ def _cause_of_all(group: Sequence[tuple[Fault, str, str]]) -> str:
 
 def _killed(facts: Facts, told: set[int]) -> list[Finding]:
     """Stops that needed SIGKILL at the end of their grace."""
-    killed = [fault for fault in stops_of(facts, None) if fault.killed and fault.number not in told]
+    killed = [fault for fault in stops_of(facts, None) if fault.killed and fault.number not in told and not _starved(facts, fault)]
     return [
         Finding(
             check=CHECK,
@@ -292,10 +293,15 @@ def _killed(facts: Facts, told: set[int]) -> list[Finding]:
     ]
 
 
+def _starved(facts: Facts, fault: Fault) -> bool:
+    """The machine had no CPU for it: see `replica-starved`."""
+    return fault.victim.replica in facts.starved
+
+
 def _stopped_at_start(facts: Facts) -> list[Finding]:
     """Replicas that did not take it well to be stopped before they were healthy."""
     stops = early_stops_of(facts, None)
-    killed = [fault for fault in stops if fault.killed]
+    killed = [fault for fault in stops if fault.killed and not _starved(facts, fault)]
     broken = [fault for fault in stops if not fault.killed and _broke(fault) and not ended_by_oom(facts, fault.victim)]
     findings = []
     for name, metric, mine in (

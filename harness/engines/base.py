@@ -17,6 +17,7 @@ from harness.clock import Clock
 from harness.errors import MachineError, UsageError
 from harness.history import Event, Process
 from harness.keptlog import KeptLog
+from harness.proctable import CpuTimes
 from harness.scenario import ProcessType
 
 
@@ -225,6 +226,15 @@ class TellsHealth(Protocol):
 
     def why_not_healthy(self, replica: Replica) -> str:
         """Why it was not, as far as that is known; empty when it is not."""
+        ...
+
+
+@runtime_checkable
+class TellsCpu(Protocol):
+    """An engine that can see what the machine gave a replica of its CPUs."""
+
+    def cpu(self, replica: Replica) -> CpuTimes:
+        """What each thread of its living processes has had so far; empty where nobody knows, or the scenario itself limits it."""
         ...
 
 

@@ -73,7 +73,7 @@ from harness.history import Contained, CutOff, EngineLost, OomKilled, PhaseReach
 from harness.keptlog import KeptLog
 from harness.loop import Loop
 from harness.procevents import Past, ProcEvents
-from harness.proctable import Kinship, Proc, Table
+from harness.proctable import CpuTimes, Kinship, Proc, Table
 from harness.scenario import ProcessType
 from harness.sockets import ListenTable, claim_port, listeners_of, socket_inodes
 
@@ -279,6 +279,14 @@ class DockerEngine:
             for proc in self._members(life)
             if proc.alive
         )
+
+    def cpu(self, replica: Replica) -> CpuTimes:
+        """What the threads of the container have had of the CPUs; nothing where the scenario says how much that is."""
+        life = self._lives[replica.name]
+        limited = life.spec.declared is not None and life.spec.declared.cpus is not None
+        if life.main is None or life.ended_ns or limited:
+            return {}
+        return proctable.cpu_of([life.main.pid, *(proc.pid for proc in self._members(life))])
 
     def listening(self, replica: Replica) -> Listening | None:
         """Whether the port is open inside the container; None when its network namespace can't be looked into."""

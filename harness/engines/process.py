@@ -42,7 +42,7 @@ from harness.errors import KeyOfScenarioError, MachineError, UsageError
 from harness.history import Process
 from harness.keptlog import KeptLog
 from harness.loop import Loop
-from harness.proctable import Adoption, Births, Kinship, Proc, Table
+from harness.proctable import Adoption, Births, CpuTimes, Kinship, Proc, Table
 from harness.sockets import Listener, ListenTable, PortClaim, claim_port, holders, socket_inodes
 
 HOST: Final = "127.0.0.1"
@@ -209,6 +209,11 @@ class ProcessEngine:
             )
             for proc in members
         )
+
+    def cpu(self, replica: Replica) -> CpuTimes:
+        """What the threads of the replica have had of the CPUs."""
+        life = self._lives[replica.name]
+        return proctable.cpu_of([life.main.pid, *(proc.pid for proc in self._members(life, proctable.scan()))])
 
     def listening(self, replica: Replica) -> Listening | None:
         """Whether the replica, or what it left behind, holds its port open; None when the kernel does not tell."""

@@ -41,6 +41,7 @@ from harness.history import (
     Restored,
     Routed,
     RunEnded,
+    Scheduled,
     Signalled,
     Spawned,
     StartFailed,
@@ -597,6 +598,15 @@ def _killed_at_the_end_of_an_answer(story: Story) -> None:
 def _lag(story: Story, *lags: tuple[float, float]) -> Story:
     """The harness stood still until each instant for so many milliseconds."""
     story.tell(*(Lagged(at_ns=at(when), lag_ns=round(ms * MS)) for when, ms in lags))
+    return story
+
+
+def _scheduled(story: Story, since: float, until: float, *, ran: float, waited: float) -> Story:
+    """What the machine had given to web.1 of its CPUs when its time was over, in milliseconds."""
+    had = (round(ms * MS) for ms in (ran, waited))
+    story.tell(
+        Scheduled(at_ns=at(until), since_ns=at(since), step=2, replica="web.1", **dict(zip(("ran_ns", "waited_ns"), had, strict=True)))
+    )
     return story
 
 
@@ -1197,6 +1207,11 @@ STORIES: dict[str, Callable[[], Story]] = {
     "unknown--surplus-bytes": _surplus,
     "unknown--fault-on-idle--answered-before-the-kill": lambda: stop_run(lambda story: _kill(story, Outcome.OK), **_KILL),
     "unknown--harness-stalled": lambda: _lag(stop_run(clean_stop), (725, 150), (775, 120)),
+    "unknown--replica-starved": lambda: _scheduled(stop_run(_ignores), 700, 1600, ran=90, waited=700),
+    "unknown--replica-starved--let-go": lambda: _scheduled(stop_run(_awaits_idle), 700, 1600, ran=20, waited=690),
+    "unknown--replica-starved--at-its-start": lambda: _scheduled(
+        _failed_start("never-healthy", "GET /healthz got no answer: TimeoutError (waited 1s)"), 0, 1000, ran=200, waited=760
+    ),
     "unknown--expectation-unknown--harness-stalled": lambda: _lag(stop_run(clean_stop, expect=["shutdown_time max < 50ms"]), (775, 260)),
     "unknown--app-too-slow-for-rate": lambda: _late(crowded=3),
     "unknown--control-missing--ended-early": lambda: _controls(until=90),

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.checks.facts import AFTER_S, Disturbance, Facts, Fault
-from harness.history import Disturbed, Generator, Lagged, OomKilled, PhaseReached, Restored, Routed
+from harness.history import Disturbed, Generator, Lagged, OomKilled, PhaseReached, Restored, Routed, Scheduled
 from harness.outcome import Outcome
 from tests.checks.build import MS, ONE_CUT, ONE_SQUEEZE, STORIES, Story, at, clean_stop, disturb_run, steady_run, stop_run
 
@@ -191,6 +191,17 @@ def test_the_harness_stood_still_when_it_was_late_for_a_quarter_of_a_second_in_o
     story = stop_run(clean_stop)
     story.tell(*(Lagged(at_ns=at(when), lag_ns=round(ms * MS)) for when, ms in lags))
     assert list(Facts(story.history()).harness_stalls) == stalls
+
+
+@pytest.mark.parametrize(
+    ("ran", "waited", "starved"), [(0, 675, True), (0, 674, False), (225, 675, True), (226, 4500, False), (0, 4500, True)]
+)
+def test_a_replica_was_starved_when_it_waited_for_most_of_its_time_and_ran_for_no_more_than_a_quarter(
+    ran: int, waited: int, *, starved: bool
+) -> None:
+    story = stop_run(clean_stop)
+    story.tell(Scheduled(at_ns=at(1600), since_ns=at(700), step=2, replica="web.1", ran_ns=ran * MS, waited_ns=waited * MS))
+    assert ("web.1" in Facts(story.history()).starved) is starved
 
 
 def test_an_attempt_that_nobody_saw_the_end_of_proves_nothing() -> None:

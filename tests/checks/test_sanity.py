@@ -248,6 +248,16 @@ def test_a_harness_that_stood_still_says_so() -> None:
     assert found.title == "the harness itself stood still for 270 ms while it timed the stop of web.1"
 
 
+def test_what_a_machine_without_a_cpu_for_it_made_too_late_is_not_blamed_on_a_replica() -> None:
+    for name in ("replica-starved", "replica-starved--let-go", "replica-starved--at-its-start"):
+        story = STORIES[f"unknown--{name}"]()
+        assert {"replica-starved"} <= ills(story) <= {"replica-starved", "run-incomplete", "no-requests"}
+    found = findings(STORIES["unknown--replica-starved"]())["replica-starved"]
+    assert found.evidence == (
+        "step 2, web.1: of 900 ms it ran for 90.0 ms; its threads were ready to run and waited for a CPU for 700 ms in all",
+    )
+
+
 def test_one_busy_sample_of_five_is_forgiven() -> None:
     story = steady_run()
     first = next(line for line in story.lines if isinstance(line, Generator))

@@ -16,7 +16,7 @@ from harness import faults
 from harness.cleanup import CLEANERS
 from harness.clock import NS_PER_S, Clock, FakeClock, MonotonicClock
 from harness.engines import ENGINES
-from harness.engines.base import CutsNetwork, Engine, EngineContext, Exit, LimitsMemory, Pauses, Replica, ReplicaSpec, TellsHealth
+from harness.engines.base import CutsNetwork, Engine, EngineContext, Exit, LimitsMemory, Pauses, Replica, ReplicaSpec, TellsCpu, TellsHealth
 from harness.engines.fake import FakeEngine, FakeProcess, FakeScript
 from harness.errors import UsageError
 from harness.scenario import ProcessType, Scenario
@@ -265,6 +265,17 @@ def test_an_engine_that_tells_the_health_of_a_replica_tells_the_well_from_the_si
     stage.eventually(lambda: engine.healthy(well))
     assert engine.healthy(well) is True
     assert engine.healthy(sick) is False
+
+
+def test_an_engine_that_tells_what_a_replica_had_of_the_cpus_counts_all_of_its_processes(stage: Stage) -> None:
+    engine = stage.engine
+    if not isinstance(engine, TellsCpu):
+        return
+    replica = stage.up("obeys")
+    stage.eventually(lambda: sum(ran for ran, _ in engine.cpu(replica).values()) > 0)
+    stage.engine.signal(replica, "SIGKILL")
+    stage.ended(replica)
+    assert sum(ran for ran, _ in engine.cpu(replica).values()) == 0
 
 
 def test_its_port_is_open_from_its_start_to_its_end(stage: Stage) -> None:
