@@ -223,8 +223,8 @@ class Fleet:
             What is left of it: its address, for the next start.
         """
         replica = self._launch(process, self._next_name(process), again=again, replaces=again.name if again else "")
-        self._await_health(replica, until_ns=_began_ns(replica) + round(after_s * NS_PER_S))
-        self._stage.engine.wait_exit(replica, (_began_ns(replica) - self._stage.clock.now_ns()) / NS_PER_S + after_s)
+        self._await_health(replica, until_ns=replica.began_ns + round(after_s * NS_PER_S))
+        self._stage.engine.wait_exit(replica, (replica.began_ns - self._stage.clock.now_ns()) / NS_PER_S + after_s)
         self._end(replica, order)
         return replica
 
@@ -319,7 +319,7 @@ class Fleet:
             self._give_up(replica, error)
             raise
         if healthy:
-            took_ns = stage.clock.now_ns() - _began_ns(replica)
+            took_ns = stage.clock.now_ns() - replica.began_ns
             with self._lock:
                 self._quickest_ns[replica.process] = min(took_ns, self._quickest_ns.get(replica.process, took_ns))
             self._tell_imports(replica)
@@ -340,7 +340,7 @@ class Fleet:
                 return
         gone = stage.engine.wait_exit(replica, 0) if error.reason == "exited" else None
         left = self._left_after(replica, gone) if gone is not None and gone.status == 0 else ()
-        self._record_cpu(replica, _began_ns(replica), {})
+        self._record_cpu(replica, replica.began_ns, {})
         stage.record(
             StartFailed(
                 at_ns=stage.clock.now_ns(),
@@ -769,11 +769,6 @@ class Fleet:
         if self._gets_load(replica):
             self._stage.load.withdraw(replica.name)
             self._stage.record(Routed(at_ns=self._stage.clock.now_ns(), replica=replica.name, open=False))
-
-
-def _began_ns(replica: Replica) -> int:
-    """When the app itself began: what a runtime takes to make its container is not the app's."""
-    return (replica.created_ns and replica.running_ns) or replica.at_ns
 
 
 def _order(purpose: str) -> StopOrder:

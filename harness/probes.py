@@ -66,7 +66,7 @@ def wait_healthy(stage: Stage, replica: Replica, healthcheck: Healthcheck, *, un
         NotHealthyError: It exited, somebody else holds its port, or its start period passed.
     """
     patience_s = max(healthcheck.start_period.s, replica.patience_s)
-    deadline_ns = replica.at_ns + round(patience_s * NS_PER_S)
+    deadline_ns = replica.began_ns + round(patience_s * NS_PER_S)
     next_ask_ns = 0
     listening = False
     may_ask = healthcheck.kind not in ("http", "tcp")

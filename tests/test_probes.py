@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 import struct
 import threading
@@ -290,6 +291,13 @@ def test_the_wait_ends_with_the_start_period_counted_from_the_start_of_the_repli
     assert waited.why == ("never-healthy", f"its port was never open (waited {Duration.parse(f'{period_ms}ms')})")
     took_ns = waited.clock.now_ns() - at_ns
     assert period_ms * 10**6 <= took_ns <= period_ms * 10**6 + round(2 * LOOK_EVERY_S * NS_PER_S)
+
+
+def test_what_a_runtime_took_to_make_a_container_is_no_part_of_the_start_period() -> None:
+    made = dataclasses.replace(replica(1), created_ns=5 * NS_PER_S, running_ns=7 * NS_PER_S)
+    waited = Wait(Stub(listening=[Listening(open=False)]), {"tcp": True, "start_period": "1s"}, made)
+    assert waited.error is not None
+    assert waited.clock.now_ns() == pytest.approx(8 * NS_PER_S, abs=2 * LOOK_EVERY_S * NS_PER_S)
 
 
 def test_health_is_asked_for_no_more_often_than_the_interval() -> None:

@@ -73,6 +73,11 @@ class Replica:
     vanishes: bool = False
     refuses: bool = True
 
+    @property
+    def began_ns(self) -> int:
+        """When the app itself began: what a runtime takes to make its container is not the app's."""
+        return (self.created_ns and self.running_ns) or self.at_ns
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:

@@ -267,7 +267,9 @@ class Healthcheck(Part):
         default=Duration.parse("1s"), description="how long one answer may take; a test that takes longer has failed", examples=["500ms"]
     )
     start_period: PositiveDuration = Field(
-        default=Duration.parse("30s"), description="not healthy within this time: the start has failed", examples=["2m"]
+        default=Duration.parse("30s"),
+        description="not healthy within this time, from when the command runs: the start has failed",
+        examples=["2m"],
     )
     start_interval: PositiveDuration | None = Field(
         default=None,
