@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+import signal
 import socket
 import struct
 import threading
@@ -19,6 +20,7 @@ from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Final, Self
 
 _NETLINK_CONNECTOR: Final = 11
@@ -52,7 +54,8 @@ class Past:
 
     ``parent`` is the process that forked it, 0 when that was not seen.
     ``status`` is its exit status, 128+N for signal N; ``signalled`` says which of the two. ``ended_ns`` is the end of its first thread:
-    where that leaves the others running, the process goes on.
+    where that leaves the others running, the process goes on. ``survived_by_parent``: SIGKILL ended it, and when that was read the process
+    that had forked it was not about to end: it still had its memory.
     """
 
     parent: int = 0
@@ -61,6 +64,7 @@ class Past:
     ended_ns: int = 0
     status: int = -1
     signalled: bool = False
+    survived_by_parent: bool = False
 
 
 class ProcEvents:
@@ -159,7 +163,8 @@ class ProcEvents:
                 _, thread_group = _EXEC.unpack_from(message, at)
                 past = self._of(thread_group)
                 past.executed_ns = at_ns
-                past.ended_ns, past.status, past.signalled = 0, -1, False  # where another thread executes, the first one ends before
+                # Where another thread executes, the first one ends before.
+                past.ended_ns, past.status, past.signalled, past.survived_by_parent = 0, -1, False, False
             elif what == _PROC_EVENT_EXIT:
                 pid, thread_group, code, _ = _EXIT.unpack_from(message, at)
                 if pid == thread_group:
@@ -167,6 +172,7 @@ class ProcEvents:
                     past.ended_ns = at_ns
                     past.signalled = bool(code & 0x7F)
                     past.status = 128 + (code & 0x7F) if code & 0x7F else (code >> 8) & 0xFF
+                    past.survived_by_parent = code & 0x7F == signal.SIGKILL and _has_memory(past.parent)
 
     def _of(self, pid: int) -> Past:
         past = self._pasts.get(pid)
@@ -175,6 +181,14 @@ class ProcEvents:
             if len(self._pasts) > _KEPT:
                 self._pasts.popitem(last=False)
         return past
+
+
+def _has_memory(pid: int) -> bool:
+    """Whether a process has not begun to end: the kernel takes its memory first (``do_exit``), and kills its pid namespace after that."""
+    try:
+        return not Path(f"/proc/{pid}/statm").read_bytes().startswith(b"0 ")
+    except OSError:
+        return False
 
 
 def _order(operation: int, number: int) -> bytes:

@@ -165,6 +165,26 @@ def test_the_kernel_tells_by_which_signal_a_process_ended_and_when(events: ProcE
 
 
 @pytest.mark.live
+def test_who_is_killed_is_seen_to_be_survived_by_the_process_that_forked_it(events: ProcEvents) -> None:
+    process = subprocess.Popen(["/bin/sleep", "60"])
+    process.kill()
+    process.wait()
+    eventually(lambda: events.past(process.pid).ended_ns)
+    assert events.past(process.pid).survived_by_parent
+
+
+def test_who_ended_by_itself_or_after_the_process_that_forked_it_is_survived_by_nobody(told: Told) -> None:
+    events, tell = told
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    for pid, parent, code in ((1001, gone.pid, signal.SIGKILL), (1002, os.getpid(), 7 << 8), (1003, os.getpid(), signal.SIGKILL)):
+        tell(FORK, 100, parent, parent, pid, pid)
+        tell(EXIT, 200, pid, pid, code, 0)
+    eventually(lambda: events.past(1003).ended_ns)
+    assert [events.past(pid).survived_by_parent for pid in (1001, 1002, 1003)] == [False, False, True]
+
+
+@pytest.mark.live
 def test_several_can_listen_and_one_that_closes_takes_nothing_from_the_others(events: ProcEvents) -> None:
     other = ProcEvents.open()
     assert other is not None

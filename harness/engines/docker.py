@@ -930,6 +930,8 @@ class DockerEngine:
         cut = []
         for pid, proc in sorted(life.known.items()):
             past = self._kernel.past(pid)
+            if past.parent == life.main.pid and past.survived_by_parent:  # process 1 killed it itself, and ended after that
+                continue
             if past.status == _KILLED and past.signalled and 0 <= life.ended_ns - past.ended_ns < _CUT_OFF_WITHIN_NS:
                 cut.append(Process(pid=pid, command=life.commands.get(pid, f"[{proc.name}]")))
         if cut:

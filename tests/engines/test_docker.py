@@ -358,6 +358,16 @@ def test_whom_the_kernel_kills_with_process_1_is_told_as_cut_off(run: Run) -> No
     assert process.pid == descendant.pid
 
 
+def test_whom_process_1_kills_itself_on_its_way_out_is_not_cut_off(run: Run) -> None:
+    code = (
+        "import os, signal, time\npid = os.fork()\nif pid == 0:\n    time.sleep(60)\n"
+        "def end(*_):\n    os.kill(pid, signal.SIGKILL)\n    os.waitpid(pid, 0)\n    time.sleep(0.02)\n    os._exit(0)\n"
+        "signal.signal(signal.SIGTERM, end)\nprint('ready')\nwhile True: time.sleep(0.02)"
+    )
+    run.end(run.up(python("stern.1", code)), "SIGTERM")
+    assert run.of(CutOff) == []
+
+
 def test_what_a_health_check_leaves_behind_is_not_the_apps(run: Run) -> None:
     if ProcEvents.open() is None:
         pytest.skip("the kernel does not tell this user of processes: who made one can't be known")
