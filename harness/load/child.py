@@ -47,6 +47,7 @@ _STDIN: Final = 0
 _BEAT_S: Final = 0.01
 _SAMPLE_NS: Final = 250_000_000
 _CONTROL_S: Final = 0.02
+_PART_S: Final = 0.02
 _CONTROL_TIMEOUT_S: Final = 2.0
 _DRAIN_SPARE_S: Final = 0.5
 _CANCEL_S: Final = 2.0
@@ -113,7 +114,7 @@ class _Load:
         gc.freeze()
         gc.set_threshold(100_000, 20, 20)
         self._ledger.append(LoadBegan(at_ns=time.monotonic_ns(), pid=os.getpid()))
-        beside = [self._spawn(self._watch_itself), self._spawn(self._ask_control_server)]
+        beside = [self._spawn(self._watch_itself), self._spawn(self._ask_control_server), self._spawn(self._part)]
         runner.start(self._spec.users, spawn_rate=self._spec.users)
         runner.spawning_greenlet.join()
         if self._spec.rate_per_s:
@@ -170,6 +171,13 @@ class _Load:
         """End the load, whether it has begun or not."""
         self._stop.set()
         self._go.set()
+
+    def _part(self) -> None:
+        """Answer the farewells of replicas that are being stopped."""
+        while True:
+            gevent.sleep(_PART_S)
+            for client in self._crowd.clients:
+                client.part()
 
     def _watch_itself(self) -> None:
         """Measure how late the loop is and what it costs, so that a generator that can't keep up is not taken for a slow app."""

@@ -358,6 +358,23 @@ class Client:
         if connection is not None:
             connection.close()
 
+    def part(self) -> None:
+        """Close idle connections that their peer has ended, to replicas that get no new requests.
+
+        A client that never looks at an idle connection can hold up a server that waits for its farewell, as TLS servers do (RFC 8446,
+        section 6.1). Browsers and load balancers look. To a published replica the next request finds out by itself.
+        """
+        for route, connection in list(self._connections.items()):
+            if route.published:
+                continue
+            try:
+                connection.sock.recv(1, socket.MSG_PEEK)
+            except BlockingIOError:
+                continue
+            except OSError:
+                pass  # it has ended, which is all that matters
+            self.drop(route)
+
     def close(self) -> None:
         """Close all connections and the timer."""
         for connection in self._connections.values():
