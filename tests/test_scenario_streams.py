@@ -42,6 +42,8 @@ def test_the_load_process_is_told_of_it() -> None:
         ({"request": "GET /e", "stream": "sse", "body": "x"}, "body", "has no meaning in a stream"),
         ({"request": "GET /e", "stream": "sse", "json": {"a": 1}}, "json", "has no meaning in a stream"),
         ({"request": "GET /e", "stream": "sse", "expect": {"body_contains": "x"}}, "expect", "has no meaning in a stream"),
+        ({"request": "GET /e", "stream": "websocket"}, "stream", "which event was last; write GET /e?last={last_id}, or resume: false"),
+        ({"request": "GET /e?a=1", "stream": {"kind": "websocket"}}, "stream", "write GET /e?a=1&last={last_id}, or resume: false"),
         ({"request": "GET /e?{last_id}"}, "request", "{last_id} is known only in the path and in headers of a stream"),
         ({"request": "GET /e", "headers": {"X": "{last_id}"}}, "headers", "{last_id} is known only"),
         ({"request": "POST /e", "json": {"a": ["{last_id}"]}}, "json", "{last_id} is known only"),
@@ -53,6 +55,19 @@ def test_what_can_not_be_is_told_at_its_place(written: dict[str, object], place:
     (told,) = error.value.errors()
     assert told["loc"][-1] == place
     assert words in told["msg"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"request": "GET /e?after={last_id}", "stream": "websocket"},
+        {"request": "GET /e", "headers": {"Last-Event-ID": "{last_id}"}, "stream": "websocket"},
+        {"request": "GET /e", "stream": {"kind": "websocket", "resume": False}},
+        {"request": "GET /e", "stream": "sse"},
+    ],
+)
+def test_a_stream_that_goes_on_where_it_was_says_where_that_is(written: dict[str, object]) -> None:
+    assert Request.model_validate(written).stream is not None
 
 
 def test_an_expectation_that_says_nothing_is_none() -> None:

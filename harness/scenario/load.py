@@ -187,7 +187,8 @@ class Stream(Part):
     resume: bool = Field(
         default=True,
         description="no event may be missing and none may come twice when the client connects again; the ids of events must be successive "
-        "whole numbers then, or it is unknown. false: events that nobody heard are not missed",
+        "whole numbers then, or it is unknown. A websocket then needs {last_id} in its path or headers. false: events that nobody heard are "
+        "not missed",
         examples=[False],
     )
 
@@ -337,6 +338,18 @@ def _stream_contradictions(long: Mapping[str, Any]) -> Iterator[Complaint]:
     expect = long.get("expect")
     if any(value not in (None, (), []) for value in (expect.values() if isinstance(expect, Mapping) else ())):
         yield Complaint(("expect",), "has no meaning in a stream, whose events are looked at one by one; remove it", "key")
+    if _resumes_blindly(long):
+        path = str(long.get("path"))
+        asked = f"GET {path}{'&' if '?' in path else '?'}last={{last_id}}"
+        yield Complaint(("stream",), f"nothing tells the server which event was last; write {asked}, or resume: false")
+
+
+def _resumes_blindly(long: Mapping[str, Any]) -> bool:
+    """A WebSocket that is to go on where it was, whose server can't know where: only server-sent events have a header for it."""
+    stream = long["stream"] if isinstance(long["stream"], Mapping) else {"kind": long["stream"]}
+    if stream.get("kind") != "websocket" or stream.get("resume", True) is not True:
+        return False
+    return not any(_LAST_ID.search(str(long.get(key))) for key in ("path", "headers"))
 
 
 def _misplaced_last_id(long: Mapping[str, Any], keys: Iterable[str]) -> Iterator[Complaint]:
