@@ -46,6 +46,7 @@ from harness.checks.evidence import (
     with_exit,
 )
 from harness.checks.shells import main_of, manager_of
+from harness.checks.wording import listed
 from harness.outcome import Outcome
 
 E = TypeVar("E")
@@ -113,7 +114,30 @@ LISTENER_CURE: Final = (
 
 _NOT_LISTENING: Final = "Nothing listens: bind the port that is handed in as PORT and {{port}}, {where}, or raise start_period."
 
+LIKEWISE_CURE: Final = "See what is found of those with no fault near: dropped-without-fault, truncated-answers or timeouts."
+
 OF_DROPS: Final[tuple[Cause[Drops], ...]] = (
+    *(
+        Cause(
+            name=name,
+            needs="they ended as at least nine of ten of the same requests did with no fault near",
+            fits=lambda drops: drops.likewise,
+            cause=lambda drops: (
+                f"With no fault near {listed([name for name, _ in drops.requests])} nearly always ended so as well: the fault has no part in it."
+            ),
+            cure=LIKEWISE_CURE,
+        )
+        for name in (
+            names.DROPPED_IN_FLIGHT,
+            names.DROPPED_AFTER_SIGNAL,
+            names.KEEP_ALIVE_RACE,
+            names.LOST_BY_KILL,
+            names.DROPPED_AT_SIGNAL,
+            names.DROPPED_WHILE_PAUSED,
+            names.DROPPED_WHILE_CUT_OFF,
+            names.DROPPED_WHILE_SQUEEZED,
+        )
+    ),
     *(
         Cause(
             name=name,
@@ -375,6 +399,16 @@ OF_DROPS: Final[tuple[Cause[Drops], ...]] = (
             cure="See died-by-itself.",
         )
         for name in (names.DROPPED_WITHOUT_FAULT, names.TRUNCATED_ANSWERS)
+    ),
+    Cause(
+        name=names.DROPPED_WITHOUT_FAULT,
+        needs="no request was answered as expected in the whole run",
+        fits=lambda drops: drops.unanswered and not drops.life.died_by_itself,
+        cause=lambda _: "No request was answered in this whole run: load and app do not speak the same, or not of the same.",
+        cure=(
+            "Look at what the app expects: tls: true in its target where it serves HTTPS (and none where it does not), its port "
+            "({port}), and path and method in load; try one with curl."
+        ),
     ),
     Cause(
         name=names.DROPPED_WITHOUT_FAULT,

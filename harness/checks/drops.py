@@ -92,6 +92,12 @@ CUT: Final[dict[Outcome, str]] = {
 WHILE_UNREACHABLE: Final[dict[str, str]] = {"pause": DROPPED_WHILE_PAUSED, "network": DROPPED_WHILE_CUT_OFF}
 """Disturbances in which nobody could connect to the replica, with their names."""
 
+LIKEWISE_SHARE: Final = 0.9
+"""Where so large a share of a request's attempts comes to nothing with no fault near, a fault has no part in the same end of others."""
+
+LIKEWISE_AT_LEAST: Final = 20
+"""Of fewer attempts with no fault near no such share is taken."""
+
 REACHED: Final[dict[Reached, str]] = {
     Reached.NOTHING: "no connection",
     Reached.CONNECTED: "connected",
@@ -124,6 +130,8 @@ class Drops:
         requests: How many of each request of the scenario.
         answered: How many of the same requests the replica answered as expected well before the last of them, and after it.
         never_else: They are all there is of their requests: none of those ended in another way, on any replica, in the whole run.
+        unanswered: No request at all was answered as expected in the whole run.
+        likewise: All of one outcome, in which at least nine of ten of the same requests ended with no fault near.
         beside: The names of all dropped requests of the run.
     """
 
@@ -145,6 +153,8 @@ class Drops:
     requests: tuple[tuple[str, int], ...]
     answered: tuple[int, int]
     never_else: bool
+    unanswered: bool = False
+    likewise: bool = False
     beside: frozenset[str] = frozenset()
 
     @property
@@ -211,10 +221,33 @@ def _book(facts: Facts, last: Rows) -> DropBook:
     ]
     groups.sort(key=lambda group: (-group.count, group.ended_ns))
     beside = frozenset(group.name for group in groups)
+    likewise = _ends_without_fault(facts) if any(group.harm is None for group in groups) else {}
     return DropBook(
-        groups=tuple(replace(group, beside=beside) for group in groups),
+        groups=tuple(replace(group, beside=beside, likewise=_is_likewise(facts, group, likewise)) for group in groups),
         faults=frozenset(int(number) for number in np.unique(fault) if number >= 0),
     )
+
+
+def _ends_without_fault(facts: Facts) -> dict[int, int]:
+    """For each request that nearly always came to the same end while no fault was near, the code of that outcome."""
+    ops, attempts = facts.history.ops, facts.history.attempts
+    last = ops.last[facts.closed & (ops.last >= 0)]
+    alone = last[_fault_of(facts, last) < 0] if len(last) else last
+    requests, outcomes = attempts.request[alone], _op_outcome(facts, alone)
+    found = {}
+    for request in np.unique(requests).tolist():
+        times = np.bincount(outcomes[requests == request], minlength=len(OUTCOMES))
+        if times.sum() >= LIKEWISE_AT_LEAST and times.max() >= LIKEWISE_SHARE * times.sum():
+            found[request] = int(times.argmax())
+    return found
+
+
+def _is_likewise(facts: Facts, group: Drops, ends: dict[int, int]) -> bool:
+    """A fault is near them, and they ended as nearly all of their requests do without one."""
+    if group.harm is None or not ends:
+        return False
+    requests, outcomes = facts.history.attempts.request[group.rows].tolist(), _op_outcome(facts, group.rows).tolist()
+    return all(ends.get(request) == outcome for request, outcome in zip(requests, outcomes, strict=True))
 
 
 def _unique_rows(key: Rows) -> tuple[Rows, Rows]:
@@ -312,6 +345,7 @@ def _group(facts: Facts, name: str, number: int, rows: Rows) -> Drops:
         requests=tuple((request_name(facts, request), times) for request, times in _counts(attempts.request[rows])),
         answered=_answered_around(facts, replica, rows, ended[1]),
         never_else=_never_else(facts, rows),
+        unanswered=not bool(facts.answered.any()),
     )
 
 

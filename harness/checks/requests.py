@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from harness.checks import drops as names
-from harness.checks.causes import LISTENER_CURE, explain
+from harness.checks.causes import LIKEWISE_CURE, LISTENER_CURE, explain
 from harness.checks.drops import DropBook, Drops, book, saved_book
 from harness.checks.facts import SAME_MOMENT_S, STOP_PURPOSES, Facts, Fault
 from harness.checks.metrics import dropped_knocks, stops_of
@@ -115,7 +115,8 @@ def _dropped(drops: DropBook) -> list[Finding]:
         # Numbers differ from fault to fault; what is to be changed does not.
         alike.setdefault((group.name, group.process, cure or cause, cure), []).append(group)
     findings = [_finding(name, groups) for (name, _, _, _), groups in alike.items()]
-    return sorted(findings, key=lambda finding: (names.NAMES.index(finding.name), -finding.count))
+    # What a fault has no part in stands behind the finding that tells of all like it.
+    return sorted(findings, key=lambda finding: (finding.cure == LIKEWISE_CURE, names.NAMES.index(finding.name), -finding.count))
 
 
 def _finding(name: str, groups: Sequence[Drops]) -> Finding:

@@ -115,6 +115,24 @@ def not_ready() -> Story:
     return stop_run(tell)
 
 
+def nothing_answered() -> Story:
+    """No request is ever answered, whether a stop is near or not."""
+
+    def tell(story: Story) -> None:
+        story.lines = [line for line in story.lines if not isinstance(line, Invoke | Close)]
+        story.ops = 0
+        for when in range(100, 690, 20):
+            story.ask("web.2", when, when + 2, Outcome.CLOSED, reused=False, request=0)
+        story.ask("web.1", 690, 702, Outcome.CLOSED, reused=False, request=0)
+        story.signal("web.1", 700)
+        story.exit("web.1", 720)
+
+    story = stop_run(tell)
+    answered = {line.op for line in story.lines if isinstance(line, Close) and line.outcome == Outcome.OK}
+    story.lines = [line for line in story.lines if not (isinstance(line, Invoke | Close) and line.op in answered)]
+    return story
+
+
 def killed(*asked: tuple[float, float, Outcome], knocks: str = "") -> Story:
     """web.1 is killed at 1700, at the end of its grace."""
 
@@ -389,6 +407,8 @@ OF_THE_REST: dict[str, tuple[Callable[[], Story], str, str]] = {
 }
 
 WITH_EVIDENCE: dict[str, tuple[Callable[[], Story], str]] = {
+    "they ended as at least nine of ten of the same requests did with no fault near": (nothing_answered, "the fault has no part in it"),
+    "no request was answered as expected in the whole run": (nothing_answered, "No request was answered in this whole run"),
     "all were cut in the middle of an answer, and other answers of the run were cut with no fault near": (
         cut_anyway,
         "no fault near as well",
@@ -534,6 +554,11 @@ def test_the_page_for_people_is_made_of_the_table() -> None:
 def test_without_evidence_nothing_is_said(name: str) -> None:
     (drops,) = drops_of(STORIES[name]())
     assert explain(drops) == ("", "")
+
+
+def test_what_a_fault_has_no_part_in_stands_behind_what_tells_of_all_like_it() -> None:
+    found = [finding for finding in judge(nothing_answered().history()).findings if finding.check == "requests" and finding.cause]
+    assert [finding.name for finding in found] == ["dropped-without-fault", "dropped-in-flight"]
 
 
 def test_errors_without_a_fault_are_not_blamed_on_one() -> None:
