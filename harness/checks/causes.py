@@ -123,7 +123,7 @@ OF_DROPS: Final[tuple[Cause[Drops], ...]] = (
             needs="they ended as at least nine of ten of the same requests did with no fault near",
             fits=lambda drops: drops.likewise,
             cause=lambda drops: (
-                f"With no fault near {listed([name for name, _ in drops.requests])} nearly always ended so as well: the fault has no part in it."
+                f"With no fault near {listed([name for name, _ in drops.requests])} nearly always ended so too: the fault has no part in it."
             ),
             cure=LIKEWISE_CURE,
         )
