@@ -464,14 +464,18 @@ class Facts:
         """Ops that the app's user would call failed.
 
         What the ledger has no end of is not among them, nor what was under way when the load of a run that did not finish was cut off:
-        nobody knows how those would have ended. Neither is what the machine is to blame for: see `unsent`, `stalled` and `aftermath`;
+        nobody knows how those would have ended. Neither is what the machine is to blame for: see `unsent`, `stalled`, `aftermath` and `cut_while_starved`;
         nor what found no replica because the scenario itself wants none: `scaled_to_zero`.
         """
         kept = [code for outcome, code in CODE.items() if not outcome.dropped]
         if not self.finished:
             kept.append(CODE[Outcome.UNFINISHED])
-        blameless = self.unsent | self.stalled | self.aftermath | self.scaled_to_zero
-        return self.closed & ~np.isin(self.history.ops.outcome, kept) & ~blameless
+        return self.closed & ~np.isin(self.history.ops.outcome, kept) & ~self.blameless
+
+    @cached_property
+    def blameless(self) -> Mask:
+        """Ops whose end is the doing of the machine or of the scenario itself, whatever it was."""
+        return self.unsent | self.stalled | self.aftermath | self.scaled_to_zero | self.cut_while_starved
 
     @cached_property
     def stalls(self) -> tuple[tuple[int, int], ...]:
@@ -556,6 +560,17 @@ class Facts:
         own = [code for code, name in enumerate(attempts.errors) if name in OWN_TROUBLE]
         unfinished = self.history.ops.outcome == CODE[Outcome.UNFINISHED]
         mask: Mask = unfinished & np.isin(attempts.error[last], own)
+        return mask
+
+    @cached_property
+    def cut_while_starved(self) -> Mask:
+        """Ops that SIGKILL cut at the end of a grace for which the machine had no CPU."""
+        ops, attempts = self.history.ops, self.history.attempts
+        mask: Mask = np.zeros(len(ops), dtype=np.bool_)
+        for signal in self.events(Signalled):
+            if signal.purpose == "grace-over" and signal.replica in self.starved and signal.replica in attempts.replicas:
+                there = attempts.replica[ops.last] == attempts.replicas.index(signal.replica)
+                mask |= there & (ops.invoke_ns <= signal.at_ns) & (ops.done_ns >= signal.at_ns)
         return mask
 
     @cached_property

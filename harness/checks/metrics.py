@@ -51,7 +51,7 @@ def _blamed(outcome: Outcome) -> Sampler:
     """Counts ops that ended with ``outcome``, but not what the machine or the scenario itself is to blame for."""
 
     def sampler(facts: Facts, process: str | None) -> list[float]:
-        blamed = (facts.history.ops.outcome == CODE[outcome]) & ~facts.stalled & ~facts.unsent & ~facts.aftermath & ~facts.scaled_to_zero
+        blamed = (facts.history.ops.outcome == CODE[outcome]) & ~facts.blameless
         return [float(np.count_nonzero(blamed))] if _takes_load(facts, process) else []
 
     return sampler

@@ -499,6 +499,11 @@ def _ignores(story: Story) -> None:
     story.exit("web.1", 1702, 137, log=["listening on 8000"])
 
 
+def _cut_at_grace_end(story: Story) -> None:
+    _ignores(story)
+    story.ask("web.1", 695, 1701, Outcome.CLOSED)
+
+
 def _after_signal(story: Story) -> None:
     story.ask("web.1", 690, 720)
     story.signal("web.1", 700, lag_s=0.2)
@@ -1208,6 +1213,7 @@ STORIES: dict[str, Callable[[], Story]] = {
     "unknown--fault-on-idle--answered-before-the-kill": lambda: stop_run(lambda story: _kill(story, Outcome.OK), **_KILL),
     "unknown--harness-stalled": lambda: _lag(stop_run(clean_stop), (725, 150), (775, 120)),
     "unknown--replica-starved": lambda: _scheduled(stop_run(_ignores), 700, 1600, ran=90, waited=700),
+    "unknown--replica-starved--cut": lambda: _scheduled(stop_run(_cut_at_grace_end), 700, 1700, ran=90, waited=800),
     "unknown--replica-starved--let-go": lambda: _scheduled(stop_run(_awaits_idle), 700, 1600, ran=20, waited=690),
     "unknown--replica-starved--at-its-start": lambda: _scheduled(
         _failed_start("never-healthy", "GET /healthz got no answer: TimeoutError (waited 1s)"), 0, 1000, ran=200, waited=760

@@ -249,7 +249,7 @@ def test_a_harness_that_stood_still_says_so() -> None:
 
 
 def test_what_a_machine_without_a_cpu_for_it_made_too_late_is_not_blamed_on_a_replica() -> None:
-    for name in ("replica-starved", "replica-starved--let-go", "replica-starved--at-its-start"):
+    for name in ("replica-starved", "replica-starved--cut", "replica-starved--let-go", "replica-starved--at-its-start"):
         story = STORIES[f"unknown--{name}"]()
         assert {"replica-starved"} <= ills(story) <= {"replica-starved", "run-incomplete", "no-requests"}
     found = findings(STORIES["unknown--replica-starved"]())["replica-starved"]
