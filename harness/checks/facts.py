@@ -464,8 +464,7 @@ class Facts:
         """Ops that the app's user would call failed.
 
         What the ledger has no end of is not among them, nor what was under way when the load of a run that did not finish was cut off:
-        nobody knows how those would have ended. Neither is what the machine is to blame for: see `unsent`, `stalled`, `aftermath` and `cut_while_starved`;
-        nor what found no replica because the scenario itself wants none: `scaled_to_zero`.
+        nobody knows how those would have ended. Neither is what is `blameless`.
         """
         kept = [code for outcome, code in CODE.items() if not outcome.dropped]
         if not self.finished:
@@ -474,7 +473,7 @@ class Facts:
 
     @cached_property
     def blameless(self) -> Mask:
-        """Ops whose end is the doing of the machine or of the scenario itself, whatever it was."""
+        """Ops whose end is the doing of the machine, or of the scenario itself where it wants no replica, whatever that end was."""
         return self.unsent | self.stalled | self.aftermath | self.scaled_to_zero | self.cut_while_starved
 
     @cached_property
