@@ -53,6 +53,7 @@ _WORDS: Final[Mapping[str, bool | None]] = {
 _INTEGER: Final = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII)
 _NOT_FINITE: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_LISTED_REQUEST: Final = re.compile(r"\s*-\s+([A-Za-z]+ +/\S*)\s*(?:#.*)?")
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
@@ -374,11 +375,23 @@ def _events(text: str) -> Iterator[Event]:
             yield event
     except yaml.MarkedYAMLError as error:
         at = _position(error.problem_mark or error.context_mark)
-        raise _StopError(at, _syntax_in_words(error)) from None
+        raise _StopError(at, _meant(error, text.splitlines(), at) or _syntax_in_words(error)) from None
     except (ValueError, OverflowError):
         raise _StopError(_position(loader.get_mark()), "an escape that names no character") from None
     finally:
         loader.dispose()
+
+
+def _meant(error: yaml.MarkedYAMLError, lines: Sequence[str], at: Position) -> str:
+    """What the author of a scenario most likely meant, by the lines themselves; empty where they do not tell."""
+    problem, here = error.problem or "", lines[at.line - 1] if at.line <= len(lines) else ""
+    listed = _LISTED_REQUEST.fullmatch(lines[at.line - 2]) if here and at.line > 1 else None
+    if listed and ("mapping values are not allowed" in problem or "'<block mapping start>'" in problem):
+        return f"not YAML: keys under text; write - request: {listed[1]} in the line above"
+    before = here[: at.column - 1].rstrip()
+    if "'<scalar>'" in problem and before.endswith(("}", "]")):
+        return f"not YAML: text that begins with {'{' if before.endswith('}') else '['} needs quotes"
+    return ""
 
 
 def _syntax_in_words(error: yaml.MarkedYAMLError) -> str:
