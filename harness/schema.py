@@ -372,7 +372,17 @@ What a request `expect`s:
 
 {_keys(Expectation)}
 
-A `stream`: {_law(Stream)}
+A `stream`: {_law(Stream)} It is a key beside `request`, not under it:
+
+```yaml
+requests:
+  - request: GET /events                     # server-sent events; Last-Event-ID says where the client was
+    stream: sse
+  - request: GET /ws?last={{last_id}}          # a WebSocket has no such header, so its path says it
+    stream: {{kind: websocket, for: 5s}}
+  - request: GET /chat
+    stream: {{kind: websocket, resume: false}} # no event is awaited again
+```
 
 {_keys(Stream)}
 

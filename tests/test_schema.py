@@ -150,7 +150,7 @@ GOOD: list[dict[str, Any]] = [
         }
     ),
     scenario(load={"rate": "400/s", "requests": ["GET /{id}", {"POST /x": {"a": [1, None]}}, {"POST /x": None, "weight": 3}]}),
-    scenario(load={"requests": [{"GET /": None, "stream": "sse"}, {"request": "GET /{last_id}", "stream": {"kind": "websocket", "for": "3s"}}]}),
+    scenario(load={"requests": [{"GET /": None, "stream": "sse"}, {"request": "GET /", "stream": {"kind": "sse", "for": "3s"}}]}),
     scenario(load={"requests": [{"request": "PUT /", "body": "x", "expect": {"status": [200, 404]}}, {"method": "GET", "path": "/"}]}),
     scenario(steps=[{"terminate": "each"}, {"terminate": None}, {"kill": 1}, {"kill": {"scope": "main"}, "repeat": 5}, {"restart": {}}]),
     scenario(

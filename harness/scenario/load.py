@@ -187,8 +187,8 @@ class Stream(Part):
     resume: bool = Field(
         default=True,
         description="no event may be missing and none may come twice when the client connects again; the ids of events must be successive "
-        "whole numbers then, or it is unknown. A websocket then needs {last_id} in its path or headers. false: events that nobody heard are "
-        "not missed",
+        "whole numbers then, or it is unknown. A websocket then needs {last_id} in its path or headers. false: events that nobody heard "
+        "are not missed",
         examples=[False],
     )
 
