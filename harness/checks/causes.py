@@ -123,7 +123,7 @@ OF_DROPS: Final[tuple[Cause[Drops], ...]] = (
             needs="they ended as at least nine of ten of the same requests did with no fault near",
             fits=lambda drops: drops.likewise,
             cause=lambda drops: (
-                f"With no fault near {listed([name for name, _ in drops.requests])} nearly always ended so too: the fault has no part in it."
+                f"With no fault near {listed([request for request, _ in drops.requests])} nearly always ended so too; the fault has no part."
             ),
             cure=LIKEWISE_CURE,
         )

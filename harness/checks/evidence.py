@@ -7,7 +7,7 @@ with what came of it. A `Start` is a replica that took too long, or never got he
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,6 +34,19 @@ _IN_USE: Final = re.compile(r"address (is )?already in use|EADDRINUSE|errno 98\b
 _LEFT_FILE: Final = re.compile(
     r"pid ?-?file|\.pid\b|lock ?-?file|\.lock\b|\.sock\b|already running|already locked|another instance|file exists|\bEEXIST\b",
     re.IGNORECASE,
+)
+LOG_LINES: Final = 5
+"""So many lines from the end of a log are shown."""
+
+_NAMED: Final = re.compile(r"(error|exception)\w*\]?:\s|\bfatal\b|\bpanic:", re.IGNORECASE)
+_TELLING: Final = re.compile(r"error|exception|cannot|can't|denied|in use|no such|not.found|failed|unable", re.IGNORECASE)
+_IDLE_TALK: Final = re.compile(
+    r"""^[\W\d_TZ]*(INFO|DEBUG|TRACE|NOTICE)\b  # what goes as it should
+    |^Node\.js\ v\d|^npm\ (ERR!|error)\ A\ complete\ log
+    |^\s+at\s|^\s*File\ "  # frames
+    |HTTP/\d(\.\d)?"\ [123]\d\d\b  # answers
+    |^[\W_]*$""",
+    re.VERBOSE,
 )
 _TRACEBACK: Final = re.compile(r"^Traceback \(most recent call last\)")
 
@@ -374,9 +387,32 @@ def manager_words(stop: Stop) -> str:
 
 
 def last_words(life: Life) -> str:
-    """The last thing that it wrote: where an app does not start or breaks, it mostly says why."""
+    """What it wrote of its end: where an app does not start or breaks, a line near the end of its log mostly says why."""
     lines = log_of(life)
-    return f"The last line of {life.replica}'s log: {lines[-1].strip()[:200]}" if lines else ""
+    if not lines:
+        return ""
+    at = _telling(lines)
+    where = f"The last line of {life.replica}'s log" if at == len(lines) - 1 else f"{life.replica}'s log says"
+    return f"{where}: {lines[at].strip()[:200]}"
+
+
+def log_block(lives: Sequence[Life]) -> tuple[str, ...]:
+    """The last lines of the log of one of ``lives``, as they were written, and before them the line that tells most; logs/ has the rest."""
+    life = next((life for life in lives if log_of(life)), None)
+    if life is None:
+        return ()
+    lines = log_of(life)
+    shown = sorted({_telling(lines), *range(max(0, len(lines) - LOG_LINES), len(lines))})
+    return tuple(f"{life.replica} log: {lines[at]}" for at in shown)
+
+
+def _telling(lines: Sequence[str]) -> int:
+    """The place of the last line that names an error; else of one that speaks of something that went wrong; else of the last word."""
+    for pattern in (_NAMED, _TELLING, re.compile("")):
+        found = [at for at, line in enumerate(lines) if pattern.search(line) and not _IDLE_TALK.search(line)]
+        if found:
+            return found[-1]
+    return len(lines) - 1
 
 
 def started_words(stop: Stop) -> str:

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
-from harness.checks.deaths import CAPABILITY, WRITABLE, Denial, denial, ended_by_oom, log_of, oom_kills_of
+from harness.checks.deaths import CAPABILITY, WRITABLE, Denial, denial, ended_by_oom, oom_kills_of
+from harness.checks.evidence import log_block
 from harness.checks.facts import Facts, Fault, Life
 from harness.checks.metrics import SAMPLERS, contained_of, contained_stops_of, lives_of, roots_of, zombies_of
 from harness.checks.power import bound
@@ -25,7 +26,6 @@ from harness.units import bytes_text
 from harness.verdict import Finding, Verdict
 
 CHECK: Final = "posture"
-LOG_LINES: Final = 5
 
 
 def check(history: History) -> list[Finding]:
@@ -231,7 +231,7 @@ def _oom_killed(facts: Facts, lives: Sequence[Life]) -> Finding:
         verdict=Verdict.FAIL,
         title=f"the kernel killed a process of {_names(lives)} for want of memory"
         + (f", {count(kills, 'time')} in all" if kills > len(lives) else ""),
-        evidence=some([_oom_proof(facts, life) for life in lives], most=5) + _logs(lives),
+        evidence=some([_oom_proof(facts, life) for life in lives], most=5) + log_block(lives),
         cause="Without a limit of its own it has that of the machine, whose memory was used up." if unlimited and not limited else "",
         cure="Raise mem_limit if it needs that much, or bound what it keeps in memory: workers, caches, whole bodies of requests.",
         metric="oom_kills",
@@ -304,9 +304,3 @@ def _capability_cure(found: Denial) -> str:
     needed = next((name for word, name in _NEEDED_FOR.items() if word in found.line.lower()), "")
     just = f"cap_add: [{needed}]" if needed else "cap_add"
     return f"Give it just the one that it needs ({just}), or let it do without, as an app that is started as its own user does."
-
-
-def _logs(lives: Sequence[Life]) -> tuple[str, ...]:
-    """The last log lines, newest first, of one replica: those of others are in the logs folder."""
-    life = next((life for life in lives if log_of(life)), None)
-    return () if life is None else tuple(f"{life.replica} log, from its end: {line}" for line in reversed(log_of(life)[-LOG_LINES:]))

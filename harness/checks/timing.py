@@ -16,8 +16,8 @@ from typing import Final
 import msgspec
 
 from harness.checks.causes import explain_start, explain_stop
-from harness.checks.deaths import denial, died_by_itself, ended_by_oom, log_of
-from harness.checks.evidence import Start, Stop, last_words
+from harness.checks.deaths import denial, died_by_itself, ended_by_oom
+from harness.checks.evidence import Start, Stop, last_words, log_block
 from harness.checks.facts import Facts, Fault, Life
 from harness.checks.held import awaited
 from harness.checks.metrics import SAMPLERS, early_stops_of, lives_of, stops_of
@@ -30,7 +30,6 @@ from harness.threshold import percentile
 from harness.verdict import Finding, Verdict
 
 CHECK: Final = "timing"
-LOG_LINES: Final = 5
 
 PHASES: Final[dict[str, str]] = {
     "created": "time_to_created",
@@ -139,13 +138,13 @@ def _failed_starts(facts: Facts) -> list[Finding]:
 
 
 def _failed_start(facts: Facts, name: str, lives: Sequence[Life]) -> Finding:
-    cause, cure = explain_start(name, Start(facts=facts, life=lives[0]))
+    cause, cure = _cause_of_starts(facts, name, lives)
     return Finding(
         check=CHECK,
         name=name,
         verdict=Verdict.FAIL,
         title=_START_TITLES[name].format(replicas=listed([life.replica for life in lives])),
-        evidence=some([_start_proof(life) for life in lives], most=3) + _logs(lives),
+        evidence=some([_start_proof(life) for life in lives], most=3) + log_block(lives),
         cause=cause,
         cure=cure,
         metric="failed_starts",
@@ -153,6 +152,14 @@ def _failed_start(facts: Facts, name: str, lives: Sequence[Life]) -> Finding:
         step=only((life.failed.step for life in lives if life.failed), -1),
         count=len(lives),
     )
+
+
+def _cause_of_starts(facts: Facts, name: str, lives: Sequence[Life]) -> tuple[str, str]:
+    """Cause and cure of the first one, with the names of those of which the same is said."""
+    told = [(life.replica, *explain_start(name, Start(facts=facts, life=life))) for life in lives]
+    replica, cause, cure = told[0]
+    alike = [other for other, theirs, _ in told[1:] if theirs.replace(other, replica) == cause]
+    return (f"{cause} (likewise {listed(alike)})" if cause and alike else cause), cure
 
 
 def _told_by_posture(facts: Facts, life: Life) -> bool:
@@ -168,12 +175,6 @@ def _start_proof(life: Life) -> str:
     return f"step {step}, {life.replica}: given up {after} after its start, {opened}: {detail}"
 
 
-def _logs(lives: Sequence[Life]) -> tuple[str, ...]:
-    """The last log lines, newest first, of one replica: those of others are in the logs folder."""
-    life = next((life for life in lives if log_of(life)), None)
-    return () if life is None else tuple(f"{life.replica} log, from its end: {line}" for line in reversed(log_of(life)[-LOG_LINES:]))
-
-
 def _died(facts: Facts) -> list[Finding]:
     """Replicas that ended although nobody had stopped them."""
     dead = [life for life in lives_of(facts, None) if died_by_itself(facts, life) and not _told_by_posture(facts, life)]
@@ -185,7 +186,7 @@ def _died(facts: Facts) -> list[Finding]:
             name="died-by-itself",
             verdict=Verdict.FAIL,
             title=f"{listed([life.replica for life in dead])} ended although nobody had stopped {'it' if len(dead) == 1 else 'them'}",
-            evidence=some([_death_proof(life) for life in dead], most=3) + _logs(dead),
+            evidence=some([_death_proof(life) for life in dead], most=3) + log_block(dead),
             cause=last_words(dead[0]),
             cure="Mend what ended it; logs/ in the run's folder has all that it wrote.",
             metric="died_by_itself",
@@ -317,7 +318,7 @@ def _stopped_at_start(facts: Facts) -> list[Finding]:
                     name=name,
                     verdict=Verdict.FAIL,
                     title=f"{_victims(faults)} {did} a {signal_name} that came while {'it' if len(lives) == 1 else 'they'} started",
-                    evidence=some([_early_proof(fault) for fault in faults]) + _logs(lives),
+                    evidence=some([_early_proof(fault) for fault in faults]) + log_block(lives),
                     cause=cause,
                     cure=cure,
                     metric=metric,
@@ -352,7 +353,7 @@ def _ended_by_signals(facts: Facts) -> list[Finding]:
             name="ended-by-signal",
             verdict=Verdict.FAIL,
             title=f"{_victims(faults)} ended by {listed(sorted({fault.signal.signal for fault in faults}))}, which it should live through",
-            evidence=some([_crash_proof(fault) for fault in faults]) + _logs([fault.victim for fault in faults]),
+            evidence=some([_crash_proof(fault) for fault in faults]) + log_block([fault.victim for fault in faults]),
             cause=cause,
             cure=cure,
             metric="died_by_itself",
@@ -381,7 +382,7 @@ def _crashed(facts: Facts) -> list[Finding]:
             name="crashed-while-stopping",
             verdict=Verdict.FAIL,
             title=f"{_victims(faults)} did not end by {faults[0].signal.signal} but by {listed(sorted({_ended_by(f) for f in faults}))}",
-            evidence=some([_crash_proof(fault) for fault in faults]) + _logs(lives),
+            evidence=some([_crash_proof(fault) for fault in faults]) + log_block(lives),
             cause=cause,
             cure=cure or "Mend what breaks while the app stops; if it is meant to end so, write its exit_status in expect.",
             metric="exit_status",

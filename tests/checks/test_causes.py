@@ -407,7 +407,7 @@ OF_THE_REST: dict[str, tuple[Callable[[], Story], str, str]] = {
 }
 
 WITH_EVIDENCE: dict[str, tuple[Callable[[], Story], str]] = {
-    "they ended as at least nine of ten of the same requests did with no fault near": (nothing_answered, "the fault has no part in it"),
+    "they ended as at least nine of ten of the same requests did with no fault near": (nothing_answered, "the fault has no part"),
     "no request was answered as expected in the whole run": (nothing_answered, "No request was answered in this whole run"),
     "all were cut in the middle of an answer, and other answers of the run were cut with no fault near": (
         cut_anyway,

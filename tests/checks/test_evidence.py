@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from harness.checks import evidence
@@ -9,6 +10,7 @@ from harness.checks.drops import book
 from harness.checks.evidence import Start, Stop
 from harness.checks.facts import Facts
 from harness.checks.shells import manager_of
+from harness.history import StartFailed
 from harness.outcome import Outcome
 from tests.checks.build import STORIES, Story, failed_successor, steady_run, stop_run
 
@@ -78,3 +80,33 @@ def test_a_second_signal_is_no_cause_of_what_ended_before_it() -> None:
     assert drops.fault is not None
     assert drops.fault.again is not None
     assert not evidence.by_second_signal(drops)
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        (
+            ("Error: Cannot find module '/app/x.js'", "    at load (node:1)", "  code: 'MODULE_NOT_FOUND',", "}", "", "Node.js v20.1.0"),
+            "Cannot find",
+        ),
+        (("ERROR:    [Errno 98] address already in use", "INFO:     Application shutdown complete."), "[Errno 98]"),
+        (
+            (
+                "Traceback (most recent call last):",
+                '  File "app.py", line 1',
+                "    import nope",
+                "ModuleNotFoundError: No module named 'nope'",
+            ),
+            "nope",
+        ),
+        (("sh: 1: gunicornn: not found", '127.0.0.1 - - [22/Nov] "GET /error HTTP/1.1" 200 -'), "gunicornn"),
+        (("warming up", "[2026-11-22 09:00:00] INFO: ready"), "warming up"),
+        (("INFO:     ready",), "INFO:     ready"),
+    ],
+)
+def test_of_a_log_the_line_is_quoted_that_names_an_error(log: tuple[str, ...], words: str) -> None:
+    story = STORIES["fail--exited-at-start"]()
+    story.lines = [msgspec.structs.replace(line, log=log) if isinstance(line, StartFailed) else line for line in story.lines]
+    life = Facts(story.history()).life("web.1")
+    assert words in evidence.last_words(life)
+    assert [line.removeprefix("web.1 log: ") for line in evidence.log_block([life])] == [line for line in log if line.strip()][-5:]

@@ -142,7 +142,7 @@ def test_an_end_for_want_of_memory_is_told_with_its_limit_and_log_and_not_as_a_d
     assert (found.metric, found.replica, found.count) == ("oom_kills", "web.1", 1)
     assert found.evidence == (
         "web.1: with a limit of 64m, 698 ms after its start; exit status 137",
-        "web.1 log, from its end: building the report",
+        "web.1 log: building the report",
     )
     assert failures(story) == ["oom-killed"]
 

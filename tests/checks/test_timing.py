@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from harness.checks.facts import Facts
 from harness.checks.timing import check, table_of
-from harness.history import PhaseReached, Spawned
+from harness.history import PhaseReached, Spawned, StartFailed
 from harness.verdict import Finding, Verdict
 from tests.checks.build import STORIES, Story, _ignores, at, clean_stop, steady_run, stop_run
 
@@ -203,7 +204,7 @@ def test_a_replica_that_died_is_told_with_status_and_last_words() -> None:
     assert (found.name, found.metric, found.replica) == ("died-by-itself", "died_by_itself", "web.1")
     assert found.evidence == (
         "web.1: exit status 139 (ended by signal 11), 699 ms after its start",
-        "web.1 log, from its end: Segmentation fault",
+        "web.1 log: Segmentation fault",
     )
 
 
@@ -211,7 +212,7 @@ def test_a_replica_that_died_is_told_with_status_and_last_words() -> None:
 def test_a_start_that_failed_is_told_with_its_log(name: str) -> None:
     (found,) = failures(STORIES[f"fail--{name}"]())
     assert (found.name, found.metric, found.replica, found.step) == (name, "failed_starts", "web.1", 0)
-    assert found.evidence[-1] == "web.1 log, from its end: warming up"
+    assert found.evidence[-1] == "web.1 log: warming up"
     assert found.cause
     assert found.cure
 
@@ -230,3 +231,11 @@ def test_kills_have_no_stop_phases_and_no_exit_status() -> None:
 def test_without_a_replica_nothing_was_timed() -> None:
     (found,) = check(steady_run().without(Spawned).history())
     assert (found.name, found.verdict) == ("no-replicas", Verdict.UNKNOWN)
+
+
+def test_of_two_replicas_that_fail_alike_both_are_named_in_the_cause() -> None:
+    story = STORIES["fail--exited-at-start"]()
+    story.tell(*(msgspec.structs.replace(line, replica="web.2") for line in story.lines if isinstance(line, Spawned | StartFailed)))
+    (found,) = [finding for finding in check(story.history()) if finding.name == "exited-at-start"]
+    assert "web.1's log" in found.cause
+    assert found.cause.endswith("(likewise web.2)")
