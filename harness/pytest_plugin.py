@@ -1,8 +1,10 @@
 """The pytest plug-in: scenario files are tests, ``pytest scenarios/``.
 
-A thin shell over `harness.run`: a file that says ``jetable:`` at the begin of a line is a scenario, and every other YAML file is left to
-whom it belongs. A broken scenario is an error of the collection, in the sentences of ``jetable validate``. A test passes when the run's
-verdict is pass; otherwise its failure is the report that ``jetable run`` prints, with each cause and cure and the command that repeats it.
+A thin shell over `harness.run`: a file that says ``jetable:`` at the begin of a line is a scenario, and so is one with ``target:`` and
+``steps:``, whose author forgot that line and would never learn that nothing was tested. A YAML file that is named on the command line and
+that no other plug-in takes is one, too; every other YAML file is left to whom it belongs. A broken scenario is an error of the collection,
+in the sentences of ``jetable validate``. A test passes when the run's verdict is pass; otherwise its failure is the report that ``jetable
+run`` prints, with each cause and cure and the command that repeats it.
 
 It is loaded into every pytest of an environment that has Jetable, so it imports nothing of Jetable until a scenario is there, and never
 Locust, which would patch the whole test process: the load runs in a process of its own.
@@ -15,7 +17,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 SUFFIXES: Final = (".yaml", ".yml")
 SCENARIO: Final = re.compile(rb"""^(?:---[ \t]+)?(?:\{\s*)?["']?jetable["']?[ \t]*:""", re.MULTILINE)
+FORGOTTEN: Final = tuple(re.compile(rb"""^["']?%s["']?[ \t]*:""" % key, re.MULTILINE) for key in (b"target", b"steps"))
 LOOKED_AT_BYTES: Final = 1 << 20
 MOST_REPEATS: Final = 1000
 MARKER: Final = "jetable: a scenario file of Jetable"
@@ -90,24 +93,30 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(str(error).replace("--engine", "--jetable-engine", 1)) from None
 
 
-def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> ScenarioFile | None:
-    """A scenario file, if it is one."""
-    if file_path.suffix not in SUFFIXES or not _says_so(file_path):
-        return None
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """A scenario file, if it is one, beside what other plug-ins see in it."""
+    others = yield
+    if file_path.suffix not in SUFFIXES:
+        return others
+    named = parent.session.isinitpath(file_path)
+    if not _says_so(file_path) and not (named and not others):
+        return others
     from harness.scenario.files import is_of_a_run
 
-    if is_of_a_run(file_path.parent) and not parent.session.isinitpath(file_path):
-        return None
+    if is_of_a_run(file_path.parent) and not named:
+        return others
     file: ScenarioFile = ScenarioFile.from_parent(parent, path=file_path)
-    return file
+    return [*others, file]
 
 
 def _says_so(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return SCENARIO.search(file.read(LOOKED_AT_BYTES).removeprefix(b"\xef\xbb\xbf")) is not None
+            content = file.read(LOOKED_AT_BYTES).removeprefix(b"\xef\xbb\xbf")
     except OSError:
         return False
+    return SCENARIO.search(content) is not None or all(key.search(content) for key in FORGOTTEN)
 
 
 class ScenarioFile(pytest.File):

@@ -58,6 +58,25 @@ steps:
 """
 
 
+OTHERS = """\
+import pytest
+
+
+class Item(pytest.Item):
+    def runtest(self):
+        pass
+
+
+class File(pytest.File):
+    def collect(self):
+        yield Item.from_parent(self, name="of another plug-in")
+
+
+def pytest_collect_file(file_path, parent):
+    return File.from_parent(parent, path=file_path) if file_path.suffix == ".yaml" else None
+"""
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A project of somebody's with an app, into which Jetable is installed with its entry point."""
@@ -145,6 +164,29 @@ def test_a_broken_scenario_is_an_error_of_the_collection_in_sentences(project: P
     assert "scenarios/three.yaml:2:7: not UTF-8" in ended.stdout
     assert "Traceback" not in ended.stdout
     assert "harness/" not in ended.stdout
+
+
+def test_a_scenario_without_its_first_line_is_told_and_never_left_out_in_silence(project: Path) -> None:
+    forgotten = scenario(project, "scenarios/one.yaml", "x")
+    forgotten.write_text(forgotten.read_text().removeprefix("jetable: 1\n"))
+    assert "jetable" not in forgotten.read_text()
+    scenario(project, "scenarios/two.yaml", "y")
+    says = 'scenarios/one.yaml:1:1: the key "jetable" is missing; write jetable: 1 as the first line'
+    for named in ("scenarios", "scenarios/one.yaml"):
+        ended = run_pytest(project, named)
+        assert ended.returncode == 2, ended.stdout
+        assert says in ended.stdout
+
+
+def test_a_yaml_file_that_is_named_is_a_scenario_unless_another_plugin_takes_it(project: Path) -> None:
+    (project / "notes.yaml").write_text("some: notes\n")
+    assert run_pytest(project, "--collect-only").returncode == 5
+    ended = run_pytest(project, "notes.yaml")
+    assert ended.returncode == 2
+    assert 'notes.yaml:1:1: the key "jetable" is missing' in ended.stdout
+    (project / "conftest.py").write_text(OTHERS)
+    ended = run_pytest(project, "--collect-only", "-q", "notes.yaml")
+    assert (ended.returncode, ended.stdout.splitlines()[0]) == (0, "notes.yaml::of another plug-in"), ended.stdout
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic_core import ErrorDetails
 
 from harness.scenario.load import Load
 from harness.scenario.options import RollingRestart, Routing
@@ -106,6 +107,12 @@ class Scenario(Part):
         repeats = [step.get("repeat", 1) for step in _mappings(long.get("steps"))]
         if sum(count for count in repeats if isinstance(count, int)) > MAX_STEPS:
             yield Complaint(("steps",), f"more than {MAX_STEPS} steps in all, repeats counted", "key")
+
+    @classmethod
+    def _in_words(cls, detail: ErrorDetails) -> Complaint:
+        told = super()._in_words(detail)
+        forgotten = detail["type"] == "missing" and told.path == ("jetable",)
+        return told._replace(what=f"{told.what}; write jetable: 1 as the first line") if forgotten else told
 
     @property
     def load_process(self) -> str:
