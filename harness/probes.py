@@ -25,8 +25,9 @@ from harness.engines.base import Listening, Replica, TellsHealth
 from harness.errors import TargetError
 from harness.history import Knocked, PhaseReached
 from harness.scenario import Healthcheck
+from harness.sockets import listeners_of, socket_inodes
 from harness.stage import Stage
-from harness.tls import Tls, in_words
+from harness.tls import Tls, in_words, tls_with
 from harness.units import Duration
 
 LOOK_EVERY_S: Final = 0.001
@@ -35,6 +36,7 @@ LOOK_EVERY_S: Final = 0.001
 KNOCK_EVERY_S: Final = 0.02
 _INWARD: Final = "it listens on its loopback address only, where nothing outside its container reaches it"
 
+_NEVER_OPEN: Final = "its port was never open"
 _OWN_CHECK: Final = "its own health check had not passed"
 HUNG_AFTER_S: Final = 0.25
 """A knock that was connected and got no answer for so long hangs."""
@@ -70,7 +72,7 @@ def wait_healthy(stage: Stage, replica: Replica, healthcheck: Healthcheck, *, un
     next_ask_ns = 0
     listening = False
     may_ask = healthcheck.kind not in ("http", "tcp")
-    last = _Asked(healthy=False, why="its port was never open")
+    last = _Asked(healthy=False, why=_NEVER_OPEN)
     while True:
         now_ns = stage.clock.now_ns()  # before the look, since who holds a new socket may take a while to find out
         seen = _raise_if_gone(stage, replica)
@@ -87,16 +89,32 @@ def wait_healthy(stage: Stage, replica: Replica, healthcheck: Healthcheck, *, un
         if until_ns and now_ns >= until_ns:
             return False
         if now_ns >= deadline_ns:
-            raise NotHealthyError("never-healthy", f"{_why_not(stage, replica, last)} (waited {Duration(ns=round(patience_s * NS_PER_S))})")
+            why = _why_not(stage, replica, healthcheck, last)
+            raise NotHealthyError("never-healthy", f"{why} (waited {Duration(ns=round(patience_s * NS_PER_S))})")
         stage.clock.sleep(LOOK_EVERY_S)
 
 
-def _why_not(stage: Stage, replica: Replica, last: _Asked) -> str:
+def _why_not(stage: Stage, replica: Replica, healthcheck: Healthcheck, last: _Asked) -> str:
     seen = stage.engine.listening(replica)
     if seen is not None and seen.inward:
         return _INWARD
+    if last.why == _NEVER_OPEN and (ports := _other_ports(stage, replica)):
+        return f"it listens on port {' and '.join(map(str, ports))}, not on its PORT {replica.port}"
+    if healthcheck.kind == "http" and "got no answer" in last.why and stage.scenario.target[replica.process].spoken_tls is None:
+        spoken = _shake_hands(replica, healthcheck, tls_with("", ""))
+        return f"{last.why}; it speaks TLS: write tls: true" if spoken.healthy else last.why
     known = stage.engine.why_not_healthy(replica) if last.why == _OWN_CHECK and isinstance(stage.engine, TellsHealth) else ""
     return known or last.why
+
+
+def _other_ports(stage: Stage, replica: Replica) -> list[int]:
+    """The ports that the replica listens on instead of its own; none where its sockets can't be seen."""
+    found = listeners_of(replica.pid) if replica.pid else None
+    if not found:
+        return []
+    pids = [replica.pid, *(process.pid for process in stage.engine.descendants(replica))]
+    held = frozenset[int]().union(*(socket_inodes(pid) or frozenset() for pid in pids))
+    return sorted({listener.port for listener in found if listener.inode in held} - {replica.port})
 
 
 def _raise_if_gone(stage: Stage, replica: Replica) -> Listening | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import socket
 import struct
 import threading
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from harness.clock import NS_PER_S, FakeClock
 from harness.engines.base import Engine, Exit, Listening, Replica
-from harness.history import PhaseReached
+from harness.history import PhaseReached, Process
 from harness.probes import LOOK_EVERY_S, NotHealthyError, knock, wait_healthy
 from harness.scenario import Healthcheck, ProcessType
 from harness.stage import Stage
@@ -141,6 +142,9 @@ class Stub:
         self.patterns.append(pattern)
         return self.matches.pop(0) if len(self.matches) > 1 else self.matches[0]
 
+    def descendants(self, replica: Replica) -> tuple[Process, ...]:
+        return ()
+
 
 class Wait:
     """One call of `wait_healthy` on a fake clock, with what it recorded and raised."""
@@ -230,6 +234,23 @@ def test_a_health_check_without_an_answer_is_never_healthy() -> None:
     reason, detail = waited.why
     assert reason == "never-healthy"
     assert detail.startswith("GET /healthz got no answer: Connect")
+
+
+def test_an_app_that_speaks_tls_and_is_asked_without_is_told_so() -> None:
+    with web_server(200, secure=True) as port:
+        waited = Wait(Stub(), {"http": "/healthz", "start_period": "1ms", "interval": "1m"}, replica(port))
+    assert "it speaks TLS: write tls: true" in waited.why[1]
+
+
+def test_a_replica_that_listens_on_another_port_than_its_own_is_told_which() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        at = dataclasses.replace(replica(free.getsockname()[1]), pid=os.getpid())
+        closed: list[Listening | None] = [Listening(open=False)]
+        waited = Wait(Stub(listening=closed), {"http": "/", "start_period": "20ms"}, at)
+    assert str(port) in waited.why[1]
+    assert f"not on its PORT {at.port} (waited 20ms)" in waited.why[1]
 
 
 @pytest.mark.parametrize("healthcheck", ["/healthz", "tcp"])

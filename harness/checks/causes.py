@@ -46,7 +46,6 @@ from harness.checks.evidence import (
     with_exit,
 )
 from harness.checks.shells import main_of, manager_of
-from harness.checks.wording import listed
 from harness.outcome import Outcome
 
 E = TypeVar("E")
@@ -122,9 +121,7 @@ OF_DROPS: Final[tuple[Cause[Drops], ...]] = (
             name=name,
             needs="they ended as at least nine of ten of the same requests did with no fault near",
             fits=lambda drops: drops.likewise,
-            cause=lambda drops: (
-                f"With no fault near {listed([request for request, _ in drops.requests])} nearly always ended so too; the fault has no part."
-            ),
+            cause=evidence.likewise_words,
             cure=LIKEWISE_CURE,
         )
         for name in (
@@ -674,6 +671,16 @@ OF_STARTS: Final[tuple[Cause[Start], ...]] = (
     ),
     Cause(
         name="exited-at-start",
+        needs="its log says that an address was in use",
+        fits=evidence.port_in_use,
+        cause=evidence.port_in_use_words,
+        cure=(
+            "Bind the port that is handed in, as PORT and as {port} in the command, which is another one for each replica; where a second "
+            "port is fixed (metrics, a debugger), that too must differ, or stop what holds it."
+        ),
+    ),
+    Cause(
+        name="exited-at-start",
         needs="it ended before it was healthy",
         fits=lambda _: True,
         cause=evidence.start_words,
@@ -692,6 +699,44 @@ OF_STARTS: Final[tuple[Cause[Start], ...]] = (
         fits=evidence.own_check,
         cause=evidence.start_words,
         cure="Make the health check's command pass inside the container, give it more time (start_period), or write healthcheck: /path.",
+    ),
+    Cause(
+        name="never-ready",
+        needs="it listens on another port than the one that it was given",
+        fits=lambda start: evidence.told_of(start, "not on its PORT"),
+        cause=evidence.detail_words,
+        cure="Write {port} in the command (such as --port {port}), or let the app read PORT: each replica is given a port of its own.",
+    ),
+    Cause(
+        name="never-ready",
+        needs="its certificate was refused",
+        fits=lambda start: evidence.told_of(start, "certificate was refused"),
+        cause=evidence.detail_words,
+        cure=(
+            "Mend ca: (the authority that signed it) or server_name: (whom it is made out to) in tls:, or write tls: true, which looks at "
+            "no certificate."
+        ),
+    ),
+    Cause(
+        name="never-ready",
+        needs="it was asked without TLS, gave no answer, and shook hands with TLS",
+        fits=lambda start: evidence.told_of(start, "it speaks TLS"),
+        cause=lambda _: "It speaks TLS and was asked without.",
+        cure="Write tls: true in its target, or tls: with ca and server_name.",
+    ),
+    Cause(
+        name="never-ready",
+        needs="it was asked with TLS, and no handshake was done",
+        fits=lambda start: evidence.told_of(start, "does not speak TLS as it should"),
+        cause=evidence.detail_words,
+        cure="Remove tls: in its target where it speaks plain HTTP, or give the app its certificate and key.",
+    ),
+    Cause(
+        name="never-ready",
+        needs="its health check was answered with a 4xx",
+        fits=lambda start: evidence.told_of(start, r"was answered with 4\d\d"),
+        cause=evidence.detail_words,
+        cure="It serves, but not this: mend the path in healthcheck:, to one that is answered with 200 to 399 without a log-in.",
     ),
     Cause(
         name="never-ready",

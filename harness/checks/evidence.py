@@ -250,6 +250,12 @@ def status_of(drops: Drops) -> int:
     return drops.life.exited.status if drops.life.exited else -1
 
 
+def likewise_words(drops: Drops) -> str:
+    """Which requests end so with no fault near."""
+    which = listed([request for request, _ in drops.requests])
+    return f"With no fault near {which} nearly always ended so, too: the fault has no part in it."
+
+
 # --- stops ------------------------------------------------------------------------------------------------------------------
 
 
@@ -501,6 +507,27 @@ def inward(start: Start) -> bool:
 def own_check(start: Start) -> bool:
     """The health check of its image did not pass."""
     return start.life.failed is not None and "its own health check" in start.life.failed.detail
+
+
+def port_in_use(start: Start) -> bool:
+    """Its log says that an address was in use."""
+    return _line(start, _IN_USE) != ""
+
+
+def port_in_use_words(start: Start) -> str:
+    """What its log says of the address."""
+    return f"What it wanted to bind was held by another program or replica; {start.life.replica}'s log says: {_line(start, _IN_USE)}"
+
+
+def told_of(start: Start, words: str) -> bool:
+    """What was seen when it was given up says so."""
+    return start.life.failed is not None and re.search(words, start.life.failed.detail) is not None
+
+
+def detail_words(start: Start) -> str:
+    """What was seen when it was given up, as a sentence; how long was waited stands in the evidence."""
+    detail = start.life.failed.detail.partition(" (waited ")[0].partition("; ")[0] if start.life.failed else ""
+    return f"{detail[:1].upper()}{detail[1:]}." if detail else ""
 
 
 def start_words(start: Start) -> str:

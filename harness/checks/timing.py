@@ -143,7 +143,7 @@ def _failed_start(facts: Facts, name: str, lives: Sequence[Life]) -> Finding:
         check=CHECK,
         name=name,
         verdict=Verdict.FAIL,
-        title=_START_TITLES[name].format(replicas=listed([life.replica for life in lives])),
+        title=_start_title(name, lives),
         evidence=some([_start_proof(life) for life in lives], most=3) + log_block(lives),
         cause=cause,
         cure=cure,
@@ -152,6 +152,12 @@ def _failed_start(facts: Facts, name: str, lives: Sequence[Life]) -> Finding:
         step=only((life.failed.step for life in lives if life.failed), -1),
         count=len(lives),
     )
+
+
+def _start_title(name: str, lives: Sequence[Life]) -> str:
+    title = _START_TITLES[name].format(replicas=listed([life.replica for life in lives]))
+    at_once = any(life.failed and "certificate was refused" in life.failed.detail for life in lives)
+    return title.removesuffix(" in time") if at_once else title
 
 
 def _cause_of_starts(facts: Facts, name: str, lives: Sequence[Life]) -> tuple[str, str]:

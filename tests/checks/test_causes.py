@@ -13,7 +13,7 @@ from harness.checks.drops import NAMES, Drops, book
 from harness.checks.facts import Facts
 from harness.history import Close, Exited, Import, Imported, Invoke, PhaseReached, Process, Signalled, StartFailed, Survived
 from harness.outcome import Outcome
-from tests.checks.build import MS, ONE_KILL, STORIES, Story, at, start_run, steady_run, stop_run
+from tests.checks.build import MS, ONE_KILL, STORIES, Story, at, failed_successor, start_run, steady_run, stop_run
 from tests.checks.page import PAGE, page
 
 
@@ -378,6 +378,38 @@ OF_THE_REST: dict[str, tuple[Callable[[], Story], str, str]] = {
         "exited-at-start",
         "the process that was started (app) ended with status 0, and pid 200 (node server.js) went on without it",
     ),
+    "its log says that an address was in use": (
+        lambda: failed_successor("ERROR: [Errno 98] error while attempting to bind on address ('127.0.0.1', 8765): address already in use"),
+        "exited-at-start",
+        "web.3's log says: ERROR: [Errno 98]",
+    ),
+    "it listens on another port than the one that it was given": (
+        lambda: never("it listens on port 8765, not on its PORT 22240 (waited 5s)"),
+        "never-ready",
+        "It listens on port 8765, not on its PORT 22240.",
+    ),
+    "its certificate was refused": (
+        lambda: never("its certificate was refused: Hostname mismatch; mend ca or server_name in tls:"),
+        "never-ready",
+        "Its certificate was refused: Hostname mismatch.",
+    ),
+    "it was asked without TLS, gave no answer, and shook hands with TLS": (
+        lambda: never("GET / got no answer: RemoteDisconnected; it speaks TLS: write tls: true (waited 4s)"),
+        "never-ready",
+        "It speaks TLS and was asked without.",
+    ),
+    "it was asked with TLS, and no handshake was done": (
+        lambda: never(
+            "GET / got no answer: it does not speak TLS as it should (wrong version number); remove tls: where it speaks plain HTTP"
+        ),
+        "never-ready",
+        "does not speak TLS as it should (wrong version number).",
+    ),
+    "its health check was answered with a 4xx": (
+        lambda: never("GET /health was answered with 404 (waited 4s)"),
+        "never-ready",
+        "GET /health was answered with 404.",
+    ),
     "it ended before it was healthy": (STORIES["fail--exited-at-start"], "exited-at-start", "The last line of web.1's log"),
     "its port is open on the loopback address of its container only": (
         lambda: never("it listens on its loopback address only"),
@@ -407,7 +439,7 @@ OF_THE_REST: dict[str, tuple[Callable[[], Story], str, str]] = {
 }
 
 WITH_EVIDENCE: dict[str, tuple[Callable[[], Story], str]] = {
-    "they ended as at least nine of ten of the same requests did with no fault near": (nothing_answered, "the fault has no part"),
+    "they ended as at least nine of ten of the same requests did with no fault near": (nothing_answered, "the fault has no part in it"),
     "no request was answered as expected in the whole run": (nothing_answered, "No request was answered in this whole run"),
     "all were cut in the middle of an answer, and other answers of the run were cut with no fault near": (
         cut_anyway,

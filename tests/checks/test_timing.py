@@ -239,3 +239,11 @@ def test_of_two_replicas_that_fail_alike_both_are_named_in_the_cause() -> None:
     (found,) = [finding for finding in check(story.history()) if finding.name == "exited-at-start"]
     assert "web.1's log" in found.cause
     assert found.cause.endswith("(likewise web.2)")
+
+
+def test_what_is_given_up_at_once_is_not_said_to_be_late() -> None:
+    story = STORIES["fail--never-ready"]()
+    detail = "its certificate was refused: Hostname mismatch"
+    story.lines = [msgspec.structs.replace(line, detail=detail) if isinstance(line, StartFailed) else line for line in story.lines]
+    (found,) = failures(story)
+    assert found.title == "web.1 did not become healthy"
