@@ -25,7 +25,7 @@ from typing import Final
 
 import numpy as np
 
-from harness.checks.facts import SAME_MOMENT_S, Disturbance, Facts, Fault, Harm, Life, Rows
+from harness.checks.facts import SAME_MOMENT_S, STOP_PURPOSES, Disturbance, Facts, Fault, Harm, Life, Rows
 from harness.clock import NS_PER_S
 from harness.history import CODE, OUTCOMES
 from harness.outcome import Outcome, Reached
@@ -204,6 +204,12 @@ def saved_book(facts: Facts) -> DropBook:
     harmless = [CODE[outcome] for outcome in (Outcome.OK, Outcome.REFUSED, Outcome.STALE)]
     failed = np.isin(attempts.op, retried) & attempts.closed & ~np.isin(attempts.outcome, harmless)
     return _book(facts, np.flatnonzero(failed))
+
+
+def saved_by_retry(facts: Facts) -> frozenset[int]:
+    """The numbers of the stops in order that would have dropped a request if nobody had sent it again."""
+    stops = {harm.number for harm in facts.harms if harm.kind in STOP_PURPOSES}
+    return saved_book(facts).faults & stops
 
 
 def _book(facts: Facts, last: Rows) -> DropBook:

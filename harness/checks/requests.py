@@ -16,7 +16,7 @@ import numpy as np
 
 from harness.checks import drops as names
 from harness.checks.causes import LIKEWISE_CURE, LISTENER_CURE, explain
-from harness.checks.drops import DropBook, Drops, book, saved_book
+from harness.checks.drops import DropBook, Drops, book, saved_book, saved_by_retry
 from harness.checks.facts import SAME_MOMENT_S, STOP_PURPOSES, Facts, Fault
 from harness.checks.metrics import dropped_knocks, stops_of
 from harness.checks.power import bound
@@ -224,13 +224,17 @@ def _saved(facts: Facts) -> list[Finding]:
     findings = []
     for mine in alike.values():
         told = _finding(mine[0].name, mine)
-        number = sum(group.count for group in mine)
+        attempts = np.concatenate([group.rows for group in mine])
+        number = len(np.unique(facts.history.attempts.op[attempts]))
+        times = f" ({count(len(attempts), 'attempt')})" if len(attempts) > number else ""
         findings.append(
             msgspec.structs.replace(
                 told,
                 name="saved-by-retry",
                 verdict=Verdict.PASS,
-                title=f"only a retry saved {count(number, 'request')} from what is otherwise {told.name}: {told.title}",
+                title=f"only a retry saved {count(number, 'request')}{times} from what is otherwise {told.name} "
+                f"({listed(sorted({group.replica for group in mine}))})",
+                count=number,
                 metric="retried_requests",
             )
         )
@@ -383,11 +387,15 @@ def _outage(facts: Facts) -> list[Finding]:
 
 
 def _strength(facts: Facts, drops: DropBook) -> list[Finding]:
-    """For each kind, when none of the faults that hit a busy replica dropped a request: how strong that is."""
+    """For each kind, when none of the faults that hit a busy replica dropped a request: how strong that is.
+
+    Of stops that only a retry saved nothing is claimed: see `_saved`.
+    """
     findings = []
+    saved = saved_by_retry(facts)
     for purpose, thing in PURPOSES.items():
         trials = [harm for harm in facts.harms if harm.kind == purpose and harm.tells]
-        hits = [harm for harm in facts.harms if harm.kind == purpose and harm.number in drops.faults]
+        hits = [harm for harm in facts.harms if harm.kind == purpose and harm.number in drops.faults | saved]
         strength = bound(0, len(trials))
         if hits or strength is None:
             continue

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from harness.checks.causes import explain
-from harness.checks.drops import Drops, book
+from harness.checks.drops import Drops, book, saved_by_retry
 from harness.checks.facts import Facts
 from harness.checks.metrics import SAMPLERS
 from harness.checks.power import bound
@@ -35,7 +35,9 @@ class FaultRow(msgspec.Struct, frozen=True, kw_only=True):
         landed: How many reached their victim, of ``count``; a squeeze only when the kernel killed in it.
         busy: How many of those hit a replica with a request in flight.
         dropped: How many of the busy ones dropped a request.
-        bound: The rate behind ``dropped`` of those of ``busy`` whose answers are proven to be whole; None when there was none.
+        bound: The rate behind ``dropped`` of those of ``busy`` whose answers are proven to be whole; None when there was none, and where
+            nothing was dropped because ``saved`` were.
+        saved: How many of the busy ones cut a request that only a retry saved; of stops in order alone.
     """
 
     kind: str
@@ -45,6 +47,7 @@ class FaultRow(msgspec.Struct, frozen=True, kw_only=True):
     busy: int
     dropped: int
     bound: Bound | None
+    saved: int = 0
 
 
 class DropRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,11 +193,11 @@ def _response_times(facts: Facts) -> tuple[float | None, float | None, float | N
 
 
 def _fault_rows(facts: Facts, hits: frozenset[int]) -> tuple[FaultRow, ...]:
-    rows = []
+    rows, retried = [], saved_by_retry(facts)
     for kind, process in dict.fromkeys((fault.kind, fault.victim.process) for fault in facts.harms):
         mine = [fault for fault in facts.harms if (fault.kind, fault.victim.process) == (kind, process)]
         busy = [fault for fault in mine if fault.landed and fault.busy]
-        dropped = sum(fault.number in hits for fault in busy)
+        dropped, saved = (sum(fault.number in those for fault in busy) for those in (hits, retried - hits))
         rows.append(
             FaultRow(
                 kind=kind,
@@ -203,7 +206,8 @@ def _fault_rows(facts: Facts, hits: frozenset[int]) -> tuple[FaultRow, ...]:
                 landed=sum(fault.landed for fault in mine),
                 busy=len(busy),
                 dropped=dropped,
-                bound=bound(dropped, sum(fault.tells or fault.number in hits for fault in busy)),
+                bound=None if saved and not dropped else bound(dropped, sum(fault.tells or fault.number in hits for fault in busy)),
+                saved=saved,
             )
         )
     return tuple(rows)

@@ -182,6 +182,8 @@ def _landed(faults: Sequence[FaultRow]) -> Text:
 def _strength(row: FaultRow) -> Text:
     if row.kind == "start":
         return Text(f"{row.kind} {clean(row.process)}: {row.landed} of {row.count} stopped while they started, before they got any load")
+    if row.saved and not row.dropped:
+        return Text(f"{row.kind} {clean(row.process)}: {row.saved} of {row.busy} cut requests, all of which a retry saved")
     if row.bound is None:
         why = "no answer near them is proven to be whole" if row.busy else "none landed on a busy replica"
         return Text(f"{row.kind} {clean(row.process)}: {why}, so nothing is known")

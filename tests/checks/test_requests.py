@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from harness.checks.requests import check
+from harness.checks.summary import summarise
 from harness.history import Control, Routed
 from harness.outcome import Outcome
 from harness.verdict import Finding, Verdict
-from tests.checks.build import STORIES, Story, at, clean_stop, many_kills, steady_run, stop_run
+from tests.checks.build import ONE_KILL, STORIES, Story, at, clean_stop, many_kills, steady_run, stop_run
 
 
 def findings(story: Story) -> dict[str, Finding]:
@@ -47,7 +48,27 @@ def test_nothing_is_sent_again_in_silence(name: str, times: int) -> None:
 
 
 def test_a_zero_that_retries_made_says_so() -> None:
-    assert findings(STORIES["pass--retried"]())["no-request-dropped"].evidence == ("thanks to the retries of 1 request",)
+    def kill(story: Story) -> None:
+        story.attempts([("web.1", 690, 702, Outcome.CLOSED), ("web.2", 706, 715, Outcome.OK)])
+        story.signal("web.1", 700, purpose="kill")
+        story.exit("web.1", 701, 137)
+
+    assert findings(stop_run(kill, steps=ONE_KILL))["no-request-dropped"].evidence == ("thanks to the retries of 1 request",)
+
+
+def test_of_stops_that_only_a_retry_saved_no_strength_is_claimed_and_attempts_are_no_requests() -> None:
+    def stop(story: Story) -> None:
+        story.ask("web.2", 690, 760)
+        cut = [("web.1", 690, 702, Outcome.CLOSED), ("web.1", 702.5, 703, Outcome.CLOSED)]
+        story.attempts([*cut, ("web.2", 706, 715, Outcome.OK)])
+        story.signal("web.1", 700)
+        story.exit("web.1", 710)
+
+    found = findings(stop_run(stop))
+    assert "no-request-dropped" not in found
+    assert found["saved-by-retry"].count == 1
+    (row,) = summarise(stop_run(stop).history()).faults
+    assert (row.dropped, row.saved, row.bound) == (0, 1, None)
 
 
 def test_causes_that_differ_in_their_numbers_are_told_for_one_replica() -> None:
