@@ -43,6 +43,7 @@ from harness.scenario import (
     nested,
 )
 from harness.scenario.choice import ALL, ANY, Choice, share_of
+from harness.scenario.options import SHARE
 from harness.stage import Stage
 from harness.units import Duration, bytes_text
 
@@ -53,6 +54,9 @@ SCALE_WITHIN_S: Final = 120.0
 
 MORE_TRIES: Final = 3
 """How often a fault is done again that came at another moment than its step demands."""
+
+SOONER: Final = 0.75
+"""By what the life of a replica is shortened for the next try when it was ready before it was over."""
 
 JUST_BEFORE: Final = 0.9
 """The share of the quickest start so far after which a replica is about to be ready."""
@@ -148,8 +152,10 @@ def signal(stage: Stage, fleet: Fleet, options: Signal) -> None:
             busy_within_s=options.busy_within.s,
             everything=options.scope == "all",
         )
-        if not fleet.nudge(victim, order, options.lasts.s):
-            fleet.start(victim.process, replaces=victim.name)
+        with fleet.claimed(victim) as mine:
+            _raise_unless(mine, victim)
+            if not fleet.nudge(victim, order, options.lasts.s):
+                fleet.start(victim.process, replaces=victim.name)
 
     for group in _victims(stage, fleet, options):
         _at_once(stage, nudge, group)
@@ -165,7 +171,14 @@ def terminate_at_start(stage: Stage, fleet: Fleet, options: TerminateAtStart) ->
         grace_s=kind.stop_grace_period.s,
         again_s=options.again.s if options.again else 0.0,
     )
-    early = fleet.stop_while_starting(process, _life_s(stage, fleet, process, options.at), order)
+    early: Replica | None = None
+    for left in range(MORE_TRIES, -1, -1):
+        life_s = _life_s(stage, fleet, process, options.at) * SOONER ** (MORE_TRIES - left)
+        early = fleet.stop_while_starting(process, life_s, order, again=early)
+        if isinstance(options.at, Duration) or not left or not fleet.got_ready(early):
+            break
+        fleet.repeat(early)  # it was quicker than all before it, of which the next one makes use
+    assert early is not None  # noqa: S101  the loop has run
     fleet.prove_start(process, again=early)
 
 
@@ -231,21 +244,20 @@ def resolve(stage: Stage, fleet: Fleet, step: Step, spoken_for: frozenset[str] =
         case Together():
             return step.model_copy(update={"together": _resolve_together(stage, fleet, options, spoken_for)})
         case TerminateAtStart() if options.at == "any":
-            return step.model_copy(update={step.kind: options.model_copy(update={"at": _some_life(stage, fleet, options)})})
+            return step.model_copy(update={step.kind: options.model_copy(update={"at": _some_life(stage)})})
         case Terminate() | Kill() | Restart() | Pause() | SqueezeMemory() | CutNetwork() | Signal() | CrashLoop():
             up = _row(stage, fleet, stage.scenario.process_of(options))
             settled: dict[str, object] = {"replica": choose(up, options, stage, spoken_for)}
             if isinstance(options, CrashLoop) and options.after == "any":
-                settled["after"] = tuple(_some_life(stage, fleet, options) for _ in range(max(1, options.times - 1)))
+                settled["after"] = tuple(_some_life(stage) for _ in range(max(1, options.times - 1)))
             return step.model_copy(update={step.kind: options.model_copy(update=settled)})
         case _:
             return step
 
 
-def _some_life(stage: Stage, fleet: Fleet, options: TerminateAtStart | CrashLoop) -> Duration:
-    """A time by the dice that is too short to become ready, by the quickest start so far."""
-    quickest_s = fleet.quickest_start_s(stage.scenario.process_of(options))
-    return Duration(ns=round(JUST_BEFORE * stage.dice.uniform() * quickest_s * NS_PER_S) // 1000 * 1000)
+def _some_life(stage: Stage) -> str:
+    """A share of the quickest start by the dice; what the quickest is may change from one start to the next."""
+    return f"{stage.dice.integer(1, 100)}%"
 
 
 def _resolve_together(stage: Stage, fleet: Fleet, options: Together, spoken_for: frozenset[str]) -> Together:
@@ -311,8 +323,7 @@ def pause(stage: Stage, fleet: Fleet, options: Pause) -> None:
     if not isinstance(engine, Pauses):
         raise StepProblemError(_lacking("pause", engine.name))
     order = _disturbance(stage, options, what="pause", take=engine.pause, give_back=engine.resume)
-    for group in _victims(stage, fleet, options):
-        _at_once(stage, lambda victim: fleet.disturb(victim, order), group)
+    _disturb_each(stage, fleet, options, order)
 
 
 def squeeze_memory(stage: Stage, fleet: Fleet, options: SqueezeMemory) -> None:
@@ -325,10 +336,17 @@ def squeeze_memory(stage: Stage, fleet: Fleet, options: SqueezeMemory) -> None:
         return engine.squeeze(victim, options.to)
 
     order = _disturbance(stage, options, what="memory", take=squeeze, give_back=engine.release)
+    _disturb_each(stage, fleet, options, order)
+
+
+def _disturb_each(stage: Stage, fleet: Fleet, options: Disturb, order: Disturbance) -> None:
+    """Disturb the victims of a step, and start another one for each that did not live through it."""
 
     def disturb(victim: Replica) -> None:
-        if not fleet.disturb(victim, order):
-            fleet.start(victim.process, replaces=victim.name)
+        with fleet.claimed(victim) as mine:
+            _raise_unless(mine, victim)
+            if not fleet.disturb(victim, order):
+                fleet.start(victim.process, replaces=victim.name)
 
     for group in _victims(stage, fleet, options):
         _at_once(stage, disturb, group)
@@ -340,8 +358,7 @@ def cut_network(stage: Stage, fleet: Fleet, options: CutNetwork) -> None:
     if not isinstance(engine, CutsNetwork):
         raise StepProblemError(_lacking("cut_network", engine.name))
     order = _disturbance(stage, options, what="network", take=engine.cut, give_back=engine.reconnect)
-    for group in _victims(stage, fleet, options):
-        _at_once(stage, lambda victim: fleet.disturb(victim, order), group)
+    _disturb_each(stage, fleet, options, order)
 
 
 # Any: the options under a key are of that key's own type, which `Scenario` has checked
@@ -464,6 +481,11 @@ def _stop_and_replace(stage: Stage, fleet: Fleet, options: Stop, order: Callable
     _claim_each(stage, fleet, options, one)
 
 
+def _raise_unless(mine: bool, victim: Replica) -> None:  # noqa: FBT001  it is all that there is to say
+    if not mine:
+        raise StepProblemError(f"{victim.name} was in the hands of another step at the same time")
+
+
 def _claim_each(stage: Stage, fleet: Fleet, options: Aimed, work: Callable[[Replica], None]) -> None:
     """Do ``work`` on all replicas that a step means, but on none that another step has claimed.
 
@@ -480,10 +502,14 @@ def _claim_each(stage: Stage, fleet: Fleet, options: Aimed, work: Callable[[Repl
 
 
 def _life_s(stage: Stage, fleet: Fleet, process: str, at: str | Duration) -> float:
-    """How long a replica lives that is not to become ready, in seconds from its order."""
+    """How long a replica lives that is not to become ready, in seconds from its beginning; infinite: until it listens."""
     if isinstance(at, Duration):
         return at.s
-    return fleet.quickest_start_s(process) * (JUST_BEFORE if at == "ready" else JUST_BEFORE * stage.dice.uniform())
+    if at == "ready" and stage.scenario.healthcheck_of(process).kind in ("http", "tcp", "test"):
+        return math.inf
+    share = SHARE.fullmatch(at)
+    of_it = int(share[1]) / 100 if share else 1.0 if at == "ready" else stage.dice.uniform()
+    return fleet.quickest_start_s(process) * JUST_BEFORE * of_it
 
 
 def raise_if_load_ended(stage: Stage) -> None:

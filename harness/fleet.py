@@ -16,10 +16,12 @@ router is told nothing, as nobody tells one that a process hangs.
 
 from __future__ import annotations
 
+import math
 import signal as signals
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -156,6 +158,7 @@ class Fleet:
         self._nudged: set[str] = set()
         self._dispositions: dict[str, str] = {}
         self._apart: set[str] = set()
+        self._ready: set[str] = set()
         self._quickest_ns: dict[str, int] = {}
         self._ending = False
         self._lock = threading.Lock()
@@ -183,11 +186,32 @@ class Fleet:
                 self._promised[victim.name] = victim.process
             return True
 
-    def repeat(self, victim: Replica, again: Replica) -> None:
-        """Write down that the last fault on ``victim`` came at the wrong moment and is done again on ``again``."""
+    def repeat(self, victim: Replica, again: Replica | None = None) -> None:
+        """Write down that the last fault on ``victim`` came at the wrong moment and is done again, on ``again`` or on the next to start."""
         stage = self._stage
-        stage.record(Repeated(at_ns=stage.clock.now_ns(), step=self.step, replica=victim.name, again=again.name))
-        stage.note(f"the fault on {victim.name} came at another moment than its step demands; it is done again on {again.name}")
+        stage.record(Repeated(at_ns=stage.clock.now_ns(), step=self.step, replica=victim.name, again=again.name if again else ""))
+        on = again.name if again else "the next that starts"
+        stage.note(f"the fault on {victim.name} came at another moment than its step demands; it is done again on {on}")
+
+    def got_ready(self, replica: Replica) -> bool:
+        """It has been healthy."""
+        with self._lock:
+            return replica.name in self._ready
+
+    @contextmanager
+    def claimed(self, victim: Replica) -> Iterator[bool]:
+        """Keep a replica for a step that does something to it and leaves it where it is, so that no other step stops it meanwhile.
+
+        Yields false, and keeps nothing, when another step was first.
+        """
+        mine = self.take(victim, replaced=True)
+        try:
+            yield mine
+        finally:
+            if mine:
+                with self._lock:
+                    self._taken.discard(victim.name)
+                    self._promised.pop(victim.name, None)
 
     def quickest_start_s(self, process: str) -> float:
         """Seconds of the quickest start of a process type so far, from its beginning to *healthy*; 0 when there was none."""
@@ -217,14 +241,18 @@ class Fleet:
     def stop_while_starting(self, process: str, after_s: float, order: StopOrder, *, again: Replica | None = None) -> Replica:
         """Start one replica and stop it as ``order`` says, ``after_s`` after it began; it gets no load. Raises as `start`.
 
-        It begins when it is asked for, or when its command runs where a runtime has to make a container first.
+        With an infinite ``after_s`` that is as soon as it listens, before anybody has asked whether it is healthy. It begins when it is
+        asked for, or when its command runs where a runtime has to make a container first.
 
         Returns:
             What is left of it: its address, for the next start.
         """
         replica = self._launch(process, self._next_name(process), again=again, replaces=again.name if again else "")
-        self._await_health(replica, until_ns=replica.began_ns + round(after_s * NS_PER_S))
-        self._stage.engine.wait_exit(replica, (replica.began_ns - self._stage.clock.now_ns()) / NS_PER_S + after_s)
+        if math.isinf(after_s):
+            self._await_health(replica, until_listening=True)
+        else:
+            self._await_health(replica, until_ns=replica.began_ns + round(after_s * NS_PER_S))
+            self._stage.engine.wait_exit(replica, (replica.began_ns - self._stage.clock.now_ns()) / NS_PER_S + after_s)
         self._end(replica, order)
         return replica
 
@@ -310,17 +338,19 @@ class Fleet:
                 stage.record(PhaseReached(at_ns=at_ns, replica=name, phase=phase))
         return replica
 
-    def _await_health(self, replica: Replica, *, until_ns: int = 0) -> None:
-        """Wait until it is healthy, or until ``until_ns`` if that is given and comes first."""
+    def _await_health(self, replica: Replica, *, until_ns: int = 0, until_listening: bool = False) -> None:
+        """Wait until it is healthy, or until ``until_ns`` or until it listens if that is asked for and comes first."""
         stage = self._stage
+        check = stage.scenario.healthcheck_of(replica.process)
         try:
-            healthy = wait_healthy(stage, replica, stage.scenario.healthcheck_of(replica.process), until_ns=until_ns)
+            healthy = wait_healthy(stage, replica, check, until_ns=until_ns, until_listening=until_listening)
         except NotHealthyError as error:
             self._give_up(replica, error)
             raise
         if healthy:
             took_ns = stage.clock.now_ns() - replica.began_ns
             with self._lock:
+                self._ready.add(replica.name)
                 self._quickest_ns[replica.process] = min(took_ns, self._quickest_ns.get(replica.process, took_ns))
             self._tell_imports(replica)
 
@@ -546,7 +576,8 @@ class Fleet:
                 told_ns = self._stage.clock.now_ns()
                 self._stage.engine.wait_exit(victim, -order.lag_s)  # one that dies by itself while it drains need not be waited for
                 return self._signal(victim, order, in_flight=in_flight), told_ns
-            if order.lag_s == 0 and (order.grace_s > 0 or order.when == "idle"):
+            alone = order.when == "idle" and not self._others(victim)  # held back, it would leave users without any replica
+            if order.lag_s == 0 and not alone and (order.grace_s > 0 or order.when == "idle"):
                 sent = self._send_withdrawn(victim, order, moment)
                 return sent, sent.at_ns
             moment.wait_until_now()
@@ -573,6 +604,11 @@ class Fleet:
                 self._stage.record(Routed(at_ns=sent.at_ns, replica=victim.name, open=False))
                 return sent
             load.publish(victim.name, victim.host, victim.port)
+
+    def _others(self, victim: Replica) -> bool:
+        """Another replica of its process type is up."""
+        with self._lock:
+            return any(other.process == victim.process and other.name != victim.name for other in self._up.values())
 
     def _moment(self, victim: Replica, when: str, within_s: float) -> Moment:
         return Moment(self._stage, victim.name, when=when, within_s=within_s, is_gone=lambda: self._is_gone(victim))
@@ -714,6 +750,8 @@ class Fleet:
         Those that end soon after it are none, nor is anything that was meant to be hit (``everything``).
         """
         left = self._left_after(victim, gone)
+        if everything:
+            self._await_free_port(victim, gone.at_ns + round(SETTLE_S * NS_PER_S))
         if left and not everything:
             now_ns = self._stage.clock.now_ns()
             self._stage.record(Survived(at_ns=now_ns, replica=victim.name, after_ns=now_ns - gone.at_ns, processes=left))
@@ -728,6 +766,12 @@ class Fleet:
             stage.clock.sleep(0.01)
             left = stage.engine.descendants(victim)
         return left
+
+    def _await_free_port(self, victim: Replica, deadline_ns: int) -> None:
+        """Wait until the kernel has closed the listener of what was killed, lest the next start at this address meets it."""
+        stage = self._stage
+        while (seen := stage.engine.listening(victim)) is not None and seen.open and stage.clock.now_ns() < deadline_ns:
+            stage.clock.sleep(0.001)
 
     def _bury(self, victim: Replica, left: tuple[Process, ...]) -> None:
         """End the descendants that stay, and forget the replica."""

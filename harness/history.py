@@ -252,12 +252,12 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Repeated(Line, frozen=True, tag="repeated"):
-    """The last fault on ``replica`` came at another moment than step ``step`` demands, so it is done again, on ``again``."""
+    """The last fault on ``replica`` came at another moment than step ``step`` demands, and is done again, on ``again`` if that is up."""
 
     at_ns: int
     step: int
     replica: str
-    again: str
+    again: str = ""
 
 
 class Survived(Line, frozen=True, tag="survived"):

@@ -59,10 +59,11 @@ class _Asked:
     why: str
 
 
-def wait_healthy(stage: Stage, replica: Replica, healthcheck: Healthcheck, *, until_ns: int = 0) -> bool:
+def wait_healthy(stage: Stage, replica: Replica, healthcheck: Healthcheck, *, until_ns: int = 0, until_listening: bool = False) -> bool:
     """Record *listening* and *healthy* of a replica that was just started, and return when it is healthy.
 
-    With ``until_ns`` it returns at that instant at the latest, with false when the replica is not healthy by then.
+    With ``until_ns`` it returns at that instant at the latest, with ``until_listening`` as soon as the port is open; with false when the
+    replica is not healthy by then.
 
     Raises:
         NotHealthyError: It exited, somebody else holds its port, or its start period passed.
@@ -80,6 +81,8 @@ def wait_healthy(stage: Stage, replica: Replica, healthcheck: Healthcheck, *, un
             at_ns = seen.since_ns if seen is not None and seen.since_ns else now_ns
             stage.record(PhaseReached(at_ns=at_ns, replica=replica.name, phase="listening"))
             listening = may_ask = True
+            if until_listening:
+                return False
         if may_ask and now_ns >= next_ask_ns:
             last = _ask(stage, replica, healthcheck)
             if last.healthy:

@@ -14,7 +14,7 @@ from typing import Final, Protocol, TypeVar
 
 from harness.clock import Clock, Dice
 from harness.engines.base import CanBeLost, Engine, Replica
-from harness.errors import EngineLostError, JetableError
+from harness.errors import EngineLostError, JetableError, StoppedError
 from harness.history import Event
 from harness.load.base import Load
 from harness.scenario import Scenario, Step
@@ -103,6 +103,8 @@ class Threads:
         for watch in watches:
             try:
                 watch.wait()
+            except StoppedError:  # raised in this thread, by Ctrl-C: what is under way is left behind
+                raise
             except JetableError as error:
                 errors.append(error)
         with self._lock:

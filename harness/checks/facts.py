@@ -283,8 +283,15 @@ class Fault:
 
     @property
     def met(self) -> bool:
-        """The victim was as the step demanded."""
+        """The victim was as the step demanded; a stop in order while it starts has come too late when it was healthy before."""
+        if self.kind == "start" and self.signal.grace_s > 0:
+            return not self.was_ready
         return not self.signal.wants_busy or (self.busy == 0) == (self.signal.when == "idle")
+
+    @property
+    def was_ready(self) -> bool:
+        """The victim was healthy when the signal came."""
+        return 0 < self.victim.healthy_ns < self.signal.at_ns
 
     @property
     def tells(self) -> bool:

@@ -6,6 +6,7 @@ all is well the numbers are told all the same.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
@@ -16,12 +17,16 @@ from harness.checks.facts import AFTERMATH_NS, SAME_MOMENT_S, STEP_OF, Disturban
 from harness.checks.wording import count, grouped, listed, percent, some, span, tally
 from harness.clock import NS_PER_S
 from harness.history import History, LoadBegan, LoadEnded, Repeated, RunEnded, StepBegan, StepEnded
-from harness.scenario import nested
+from harness.scenario import Step, nested
 from harness.verdict import Finding, Verdict
 
 CHECK: Final = "sanity"
 
-_MOMENTS: Final = {"mid-response": "no answer had begun and not ended", "just-accepted": "no new connection had sent nothing yet"}
+_MOMENTS: Final = {
+    "starting": "it was healthy before the signal",
+    "mid-response": "no answer had begun and not ended",
+    "just-accepted": "no new connection had sent nothing yet",
+}
 """What the ledger says of a victim that was not as `when` demands."""
 
 MOMENT_CURE: Final = (
@@ -218,8 +223,11 @@ def _open_ops(facts: Facts) -> list[str]:
 def _faults(facts: Facts) -> list[Finding]:
     faults = facts.harms
     findings = [_vacuous(step) for step in _steps_without_victim(facts)]
+    chaos = [_chaos(facts, event) for event in facts.events(StepBegan) if event.name == "chaos"]
+    findings += [found for found in chaos if found.verdict is not Verdict.PASS]
+    told = [found for found in chaos if found.verdict is Verdict.PASS]
     if not faults:
-        return findings or [_well("no-fault", "no replica was stopped")]
+        return [*findings, *told] or [_well("no-fault", "no replica was stopped")]
     missed = [fault for fault in faults if not fault.landed]
     if missed:
         title = f"{count(len(missed), 'fault')} of {len(faults)} did not land"
@@ -245,7 +253,26 @@ def _faults(facts: Facts) -> list[Finding]:
         )
     if len(idle) > len(loadless):
         findings.append(_idle([fault for fault in idle if fault.order.in_flight >= 0], len(faults), cure=BUSY_CURES))
-    return findings or [_landed(faults)]
+    return [*(findings or [_landed(faults)]), *told]
+
+
+def _chaos(facts: Facts, event: StepBegan) -> Finding:
+    """What a chaos step has drawn; unknown when it could harm and harmed nobody."""
+    step = facts.steps.get(event.step)
+    options = step.chaos if step is not None else None
+    drawn = [other for other in facts.events(StepBegan) if other.of == event.step]
+    kinds = Counter(other.name for other in drawn)
+    items = [item if isinstance(item, str) else item.kind for item in options.of] if options is not None else []
+    most = math.ceil(options.lasts.ns / options.every.ns) if options is not None else len(drawn)
+    done = tally((kind, kinds[kind]) for kind in dict.fromkeys([*items, *kinds]))
+    title = f"step {event.step}, chaos: {len(drawn)} of {count(most, 'step')} done ({done})"
+    cure = "Its steps take longer than every: write a longer for, or a longer every." if len(drawn) < most else ""
+    numbers = {other.step for other in drawn}
+    could = any(part.kind not in HARMLESS for item in (options.of if options else ()) if isinstance(item, Step) for part in nested((item,)))
+    if could and not any(harm.order.step in numbers and harm.kind != "scale" for harm in facts.harms):
+        title = f"step {event.step}, chaos: {len(drawn)} of {count(most, 'step')} done, none of which was a fault but scaling ({done})"
+        return _ill("fault-not-landed", title, cure=cure or "Give it more time, or another seed.", step=event.step)
+    return Finding(check=CHECK, name="chaos-done", verdict=Verdict.PASS, title=title, cure=cure, count=len(drawn), step=event.step)
 
 
 HARMLESS: Final = ("steady", "scale", "together")
@@ -287,6 +314,8 @@ def _idle(idle: Sequence[Harm], total: int, *, cure: str) -> Finding:
 
 def _when(harm: Harm) -> str:
     """What the step demands of its victim."""
+    if harm.kind == "start":
+        return "starting"
     return (harm.signal.when if isinstance(harm, Fault) else "") or "in-flight"
 
 
@@ -295,13 +324,15 @@ def _at_wrong_moment(missed: Sequence[Harm], total: int) -> Finding:
     evidence = [
         f"step {harm.order.step}, {harm.words}: "
         + (f"{count(harm.busy, 'request')} in flight" if _when(harm) == "idle" else _MOMENTS.get(_when(harm), "not so"))
-        + f" by the ledger; the step wants {_when(harm)}"
+        + f" by the history; the step wants {_when(harm)}"
         for harm in missed
     ]
     steps = {harm.order.step for harm in missed}
     demanded = listed(sorted({_when(harm) for harm in missed}))
+    early = "starting" in demanded
     title = f"{len(missed)} of {count(total, 'fault')} came at another moment than the scenario demands: {demanded}"
-    return _ill("fault-at-wrong-moment", title, evidence, cure=MOMENT_CURE, count=len(missed), step=steps.pop() if len(steps) == 1 else -1)
+    cure = "Write an earlier at: in terminate_at_start, such as 50% or ready." if early else MOMENT_CURE
+    return _ill("fault-at-wrong-moment", title, evidence, cure=cure, count=len(missed), step=steps.pop() if len(steps) == 1 else -1)
 
 
 def _landed(faults: Sequence[Harm]) -> Finding:

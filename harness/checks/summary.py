@@ -7,7 +7,7 @@ import numpy as np
 
 from harness.checks.causes import explain
 from harness.checks.drops import Drops, book, saved_by_retry
-from harness.checks.facts import Facts
+from harness.checks.facts import Facts, Fault
 from harness.checks.metrics import SAMPLERS
 from harness.checks.power import bound
 from harness.checks.timing import PhaseRow, table_of
@@ -203,7 +203,7 @@ def _fault_rows(facts: Facts, hits: frozenset[int]) -> tuple[FaultRow, ...]:
                 kind=kind,
                 process=process,
                 count=len(mine),
-                landed=sum(fault.landed for fault in mine),
+                landed=sum(fault.landed and not (isinstance(fault, Fault) and kind == "start" and fault.was_ready) for fault in mine),
                 busy=len(busy),
                 dropped=dropped,
                 bound=None if saved and not dropped else bound(dropped, sum(fault.tells or fault.number in hits for fault in busy)),

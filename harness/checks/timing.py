@@ -371,12 +371,18 @@ def _ended_by_signals(facts: Facts) -> list[Finding]:
     ]
 
 
+def _torn_down(fault: Fault) -> bool:
+    """The harness itself ended it at the end of the run, in the middle of its stop."""
+    return any(signal.purpose == "teardown" and signal.delivered for signal in fault.victim.signals)
+
+
 def _crashed(facts: Facts) -> list[Finding]:
     """Stops that another signal than ours ended: the app broke while it stopped."""
     faults = [
         fault
         for fault in stops_of(facts, None)
-        if not fault.killed and _ended_by(fault) not in ("", fault.signal.signal) and not ended_by_oom(facts, fault.victim)
+        if not (fault.killed or _torn_down(fault) or ended_by_oom(facts, fault.victim))
+        and _ended_by(fault) not in ("", fault.signal.signal)
     ]
     if not faults:
         return []

@@ -61,6 +61,9 @@ _LAST_READS: Final = 64
 _SIGNAL_ROUNDS: Final = 20
 _BRAND_ROUNDS: Final = 5
 _STRANGER_FOR_NS: Final = NS_PER_S // 10
+_NOBODY_S_FOR_NS: Final = NS_PER_S
+"""A socket that nobody seems to hold is somebody's whom we may not see if it stays for so long."""
+
 _KEPT_CLAIMS: Final = 200
 """Ports of so many replicas that ended stay claimed, so that no other replica takes one to which somebody still sends."""
 
@@ -69,8 +72,9 @@ _MACHINE_ERRORS: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, er
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stranger:
-    """Somebody else's socket at a replica's port, as found at ``at_ns``."""
+    """Somebody else's socket at a replica's port, seen from ``since_ns`` to ``at_ns``; ``holder`` is empty when nobody was found."""
 
+    since_ns: int
     at_ns: int
     holder: str
 
@@ -222,7 +226,7 @@ class ProcessEngine:
         if found is None:
             return None
         at_port = [listener for listener in found if listener.port == replica.port]
-        strangers = [holder for listener in at_port if (holder := self._stranger(life, listener)) is not None]
+        strangers = [holder for listener in at_port if (holder := self._stranger(life, listener))]
         own = [listener for listener in at_port if listener.inode in life.own_sockets]
         return Listening(
             open=bool(own), backlog=sum(listener.backlog for listener in own), taken_by=strangers[0] if strangers and not own else ""
@@ -544,7 +548,7 @@ class ProcessEngine:
     # Ports
 
     def _stranger(self, life: _Life, listener: Listener) -> str | None:
-        """Who holds this socket when it is neither the replica nor a descendant; None when it is.
+        """Who holds this socket when it is neither the replica nor a descendant; None when it is, empty when it may be about to go.
 
         The answer is kept, since this is asked a thousand times a second: for good when the socket is the replica's own, else for a
         moment, as a look at many processes is no look at one instant.
@@ -554,7 +558,7 @@ class ProcessEngine:
         now_ns = self._context.clock.now_ns()
         before = life.strangers.get(listener.inode)
         if before is not None and now_ns - before.at_ns < _STRANGER_FOR_NS:
-            return before.holder
+            return self._told(before)
         table = proctable.scan()
         own = [*self._members(life, table)]
         main = table.same(life.main.pid, life.main.started)
@@ -563,8 +567,15 @@ class ProcessEngine:
         if any(_holds(proc, listener) for proc in own):
             life.own_sockets.add(listener.inode)
             return None
-        life.strangers[listener.inode] = _Stranger(at_ns=now_ns, holder=_holder_of(listener))
-        return life.strangers[listener.inode].holder
+        since_ns = before.since_ns if before is not None else now_ns
+        life.strangers[listener.inode] = _Stranger(since_ns=since_ns, at_ns=now_ns, holder=_holder_of(listener))
+        return self._told(life.strangers[listener.inode])
+
+    @staticmethod
+    def _told(stranger: _Stranger) -> str:
+        """A socket of a process that was just killed is still there for a moment, and nobody holds it any more."""
+        lasting = stranger.at_ns - stranger.since_ns >= _NOBODY_S_FOR_NS
+        return stranger.holder or ("another program" if lasting else "")
 
     # The end
 
@@ -683,9 +694,9 @@ def _is_child(proc: Proc, life: _Life) -> bool:
 
 
 def _holder_of(listener: Listener) -> str:
-    """The program that holds a socket, in words."""
+    """The program that holds a socket, in words; empty when nobody whom we can see does."""
     found = [proc for pid in holders(listener.inode) if (proc := proctable.look(pid)) is not None]
-    return ", ".join(f"{proc.name} (pid {proc.pid})" for proc in found[:3]) or "another program"
+    return ", ".join(f"{proc.name} (pid {proc.pid})" for proc in found[:3])
 
 
 def _replace_ignored_signals() -> dict[signals.Signals, signals.Handlers]:

@@ -388,7 +388,9 @@ def _moment(options: RollingRestart | Stop | Disturb | Signal) -> str:
 
 
 def _when_starting(at: str | Duration) -> str:
-    return {"ready": "just before it is ready", "any": "while it starts"}[at] if isinstance(at, str) else f"{at} after it was asked for"
+    if isinstance(at, Duration):
+        return f"{at} after it was asked for"
+    return {"ready": "just before it is ready", "any": "while it starts"}.get(at, f"after {at} of its start")
 
 
 def _victim_words(chosen: Aimed) -> str:
