@@ -211,6 +211,25 @@ def test_the_load_goes_to_the_named_process_type_or_to_web_or_to_the_only_one(ta
     assert scenario.process_of(Kill(process="other")) == "other"
 
 
+@pytest.mark.parametrize(
+    ("target", "load", "process"),
+    [
+        ("{api: {command: x}}", "{requests: [GET /]}", "api"),
+        ("{api: {command: x}, b: {command: x}}", "{process: b, requests: [GET /]}", "b"),
+        ("{api: {command: x}, web: {command: x}}", "{requests: [GET /]}", "web"),
+    ],
+)
+def test_a_number_to_scale_to_is_told_with_the_process_type_of_the_target(tmp_path: Path, target: str, load: str, process: str) -> None:
+    text = f"jetable: 1\nname: x\ntarget: {target}\nload: {load}\nsteps:\n  - scale: 5\n"
+    assert problems(tmp_path, text) == [f"6:12: steps[0].scale: must be a mapping; write {{{process}: 5}}"]
+
+
+def test_a_number_to_scale_to_is_told_whatever_else_is_wrong(tmp_path: Path) -> None:
+    for target in ("5", "{}", "[web]", "{5: x}"):
+        told = problems(tmp_path, f"jetable: 1\nname: x\ntarget: {target}\nload: [x]\nsteps:\n  - scale: 5\n")
+        assert any("scale: must be a mapping; write {" in line for line in told), told
+
+
 def test_a_health_check_that_is_not_written_is_tcp_for_what_takes_the_load(good: Scenario) -> None:
     scenario = Scenario.model_validate(minimal(target={"web": {"command": "a"}, "worker": {"command": "b"}}))
     assert scenario.healthcheck_of("web").kind == "tcp"

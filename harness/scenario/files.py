@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from harness import strict_yaml
 from harness.errors import NothingSelectedError, ScenarioError, UsageError
-from harness.scenario.whole import Scenario
+from harness.scenario.whole import Scenario, loaded_process
 from harness.strict_yaml import Problem
 
 SUFFIXES: Final = (".yaml", ".yml")
@@ -35,7 +35,8 @@ def load_scenario(path: Path) -> Scenario:
     if what := _something_else(document.data):
         raise ScenarioError([Problem(document.root.at, (), what).line_of(str(path))])
     try:
-        scenario = Scenario.model_validate(document.data, context={"folder": path.parent.resolve()})
+        context = {"folder": path.parent.resolve(), "process": loaded_process(document.data)}
+        scenario = Scenario.model_validate(document.data, context=context)
     except ValidationError as error:
         told = {problem.at for problem in problems}
         found = (_problem(document, str(detail["type"]), detail["loc"], detail["msg"]) for detail in error.errors(include_url=False))

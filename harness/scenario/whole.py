@@ -167,6 +167,15 @@ def _load_process(written: object, target: Mapping[str, object]) -> str | None:
     return "web" if "web" in target else None
 
 
+def loaded_process(written: object) -> str:
+    """The process type that most likely takes the load of a scenario that may be wrong, to name it in what its author should write."""
+    target = written.get("target") if isinstance(written, Mapping) else None
+    load = written.get("load") if isinstance(written, Mapping) else None
+    named = load.get("process") if isinstance(load, Mapping) else None
+    known = target if isinstance(target, Mapping) and target else {"web": None}
+    return str(named if isinstance(named, str) and named in known else _load_process(None, known) or next(iter(known)))
+
+
 def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
