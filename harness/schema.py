@@ -185,6 +185,18 @@ steps:
   - chaos: {for: 30s, every: 500ms, of: [terminate, kill, scale]}
 """
 
+STREAMS_EXAMPLE: Final = """\
+```yaml
+requests:
+  - request: GET /events                     # server-sent events; Last-Event-ID says where the client was
+    stream: sse
+  - request: GET /ws?last={last_id}          # a WebSocket has no such header, so its path says it
+    stream: {kind: websocket, for: 5s}
+  - request: GET /chat
+    stream: {kind: websocket, resume: false} # no event is awaited again
+```
+"""
+
 CONTAINER_PORT: Final = 8000
 """The port of a container when nothing says it."""
 
@@ -374,15 +386,7 @@ What a request `expect`s:
 
 A `stream`: {_law(Stream)} It is a key beside `request`, not under it:
 
-```yaml
-requests:
-  - request: GET /events                     # server-sent events; Last-Event-ID says where the client was
-    stream: sse
-  - request: GET /ws?last={{last_id}}          # a WebSocket has no such header, so its path says it
-    stream: {{kind: websocket, for: 5s}}
-  - request: GET /chat
-    stream: {{kind: websocket, resume: false}} # no event is awaited again
-```
+{STREAMS_EXAMPLE.strip()}
 
 {_keys(Stream)}
 
@@ -509,8 +513,10 @@ meaning in such a step.
 
 {_keys(Chaos)}
 
-Each step that is drawn is a step of its own in the history and in reports. `chaos`, `repeat` and `at` have no meaning in a step that is
-drawn."""
+Each step that is drawn is a step of its own in the history and in reports, so the report says what was drawn and done, and so does
+`plan.yaml` in the run's folder. `jetable run --replay RUN` does again what was done, on the same replicas and at the same times. The same
+seed draws the same steps, but a run whose steps take longer need not get as far before `for` is over. `chaos`, `repeat` and `at` have no
+meaning in a step that is drawn."""
 
 
 def _expect_docs() -> str:
@@ -535,6 +541,13 @@ true.
 - Values carry their unit: `5s` for a time, `1%` or `0.01` for a share, a bare whole number for a count.
 
 {metrics}
+
+`retries` cover every step, so what a `terminate` dropped and a retry saved does not count in `dropped_requests`. Where stops in order must
+lose nothing even without retries, write `retried_requests == 0`, and give `kill`, which can't do without them, a scenario of its own.
+
+When not even the quickest start of a process type keeps a threshold `startup_time < …`, Jetable starts it once more, when the load is over
+and apart from the run, with `PYTHONPROFILEIMPORTTIME=1` in its environment, to see what it imports meanwhile. Only Python tells that. That
+start counts in no metric.
 
 These apply to every scenario that does not name their metric itself:
 

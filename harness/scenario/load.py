@@ -409,8 +409,8 @@ class Load(Part):
         default=0,
         ge=0,
         le=5,
-        description=f"how often a request that may be sent twice ({', '.join(sorted(IDEMPOTENT_METHODS))}; RFC 9110, 9.2.2) is sent again; "
-        "retries stay visible",
+        description=f"how often a request that may be sent twice ({', '.join(sorted(IDEMPOTENT_METHODS))}; RFC 9110, 9.2.2) is sent again, "
+        "whatever cut it, terminate as well as kill; retries stay visible, and `retried_requests == 0` in expect allows none",
         examples=[1],
         json_schema_extra={"unit": "retries"},
     )
