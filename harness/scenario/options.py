@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal as signals
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
@@ -92,18 +93,20 @@ def _uncatchable(written: object, instead: Mapping[str, str]) -> Iterator[Compla
 
 
 START_MOMENTS: Final = ("ready", "any")
+SHARE: Final = re.compile(r"([1-9]\d?|100)%")
+"""A share of the quickest start so far."""
 
 
 def _start_moment(written: object) -> str | Duration:
     if isinstance(written, Duration):
         return written
-    if written in START_MOMENTS:
+    if written in START_MOMENTS or (isinstance(written, str) and SHARE.fullmatch(written)):
         return str(written)
     try:
         return Duration.parse(written)
     except MistakeError as error:
         if isinstance(written, str) and (near := did_you_mean(written, START_MOMENTS)):
-            raise MistakeError(f"must be a duration, ready or any, not {shown(written)}{near}") from None
+            raise MistakeError(f"must be a duration, a share such as 40%, ready or any, not {shown(written)}{near}") from None
         raise error from None
 
 
@@ -322,34 +325,39 @@ class Signal(_Choosing, _Aimed):
         return {"for": long.pop("lasts"), **long}
 
 
+MOMENT_SCHEMAS: Final[list[dict[str, Any]]] = [
+    {"enum": list(START_MOMENTS)},
+    {"type": "string", "pattern": DURATION_PATTERN},
+    {"type": "string", "pattern": f"^(?:{SHARE.pattern})$"},
+]
+
 StartMoment = Annotated[
     str | Duration,
     PlainValidator(_start_moment),
     PlainSerializer(str, return_type=str),
-    WithJsonSchema({"anyOf": [{"enum": list(START_MOMENTS)}, {"type": "string", "pattern": DURATION_PATTERN}]}),
+    WithJsonSchema({"anyOf": MOMENT_SCHEMAS}),
 ]
 
 
-def _lives(written: object) -> str | Duration | tuple[Duration, ...]:
+def _lives(written: object) -> str | Duration | tuple[str | Duration, ...]:
     if isinstance(written, list | tuple) and written:
-        return tuple(each if isinstance(each, Duration) else Duration.parse(each) for each in written)
+        return tuple(_start_moment(each) for each in written)
     return _start_moment(written)
 
 
-def _spelled_lives(lives: str | Duration | tuple[Duration, ...]) -> str | list[str]:
+def _spelled_lives(lives: str | Duration | tuple[str | Duration, ...]) -> str | list[str]:
     return [str(each) for each in lives] if isinstance(lives, tuple) else str(lives)
 
 
 Lives = Annotated[
-    str | Duration | tuple[Duration, ...],
+    str | Duration | tuple[str | Duration, ...],
     PlainValidator(_lives),
     PlainSerializer(_spelled_lives),
     WithJsonSchema(
         {
             "anyOf": [
-                {"enum": list(START_MOMENTS)},
-                {"type": "string", "pattern": DURATION_PATTERN},
-                {"type": "array", "items": {"type": "string", "pattern": DURATION_PATTERN}, "minItems": 1},
+                *MOMENT_SCHEMAS,
+                {"type": "array", "items": {"anyOf": MOMENT_SCHEMAS}, "minItems": 1},
             ]
         }
     ),
@@ -362,11 +370,7 @@ class TerminateAtStart(_Ordered):
     There it must become healthy. It gets no load, and is gone at the end of the step.
     """
 
-    model_config = ConfigDict(
-        json_schema_extra=lambda schema: schema.update(
-            anyOf=[{"enum": list(START_MOMENTS)}, {"type": "string", "pattern": DURATION_PATTERN}, {"type": "null"}, moved(schema)]
-        )
-    )
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.update(anyOf=[*MOMENT_SCHEMAS, {"type": "null"}, moved(schema)]))
 
     process: str | None = Field(
         default=None,
@@ -376,10 +380,10 @@ class TerminateAtStart(_Ordered):
     )
     at: StartMoment = Field(
         default="ready",
-        description="when the signal comes: so long after the app began to start; ready: just before it would be ready, by the quickest "
-        "start so far; any: at an instant until then, by the dice",
+        description="when the signal comes: so long after the app began to start; ready: as soon as it listens and before it is asked "
+        "whether it is healthy; a share such as 40%: after that share of the quickest start so far; any: after a share by the dice",
         examples=["100ms"],
-        json_schema_extra={"type_words": "duration, ready or any"},
+        json_schema_extra={"type_words": "duration, share, ready or any"},
     )
 
     @classmethod
@@ -413,10 +417,10 @@ class CrashLoop(_Choosing):
     times: int = Field(default=5, ge=1, le=1000, description="how often it is killed", examples=[10], json_schema_extra={"unit": "times"})
     after: Lives = Field(
         default="any",
-        description="how long it lives each time: a duration, or a list of them, taken in turns; ready: until just before it would be "
-        "ready; any: until an instant before that, by the dice",
+        description="how long it lives each time: a duration, or a list of them, taken in turns; ready: until it listens; a share such as "
+        "40%: for that share of the quickest start so far; any: for shares by the dice",
         examples=["200ms"],
-        json_schema_extra={"type_words": "duration, ready or any, or a list of durations"},
+        json_schema_extra={"type_words": "duration, share, ready or any, or a list of durations and shares"},
     )
 
 
