@@ -12,6 +12,7 @@ import datetime
 import math
 import os
 import platform
+import re
 import shlex
 import shutil
 import sys
@@ -270,8 +271,12 @@ def play(stage: Stage, fleet: Fleet, progress: Progress) -> None:
         fleet.profile_start(process)
 
 
+PYTHON: Final = re.compile(r"python|\.py\b|\b(gunicorn|uvicorn|hypercorn|daphne|granian|waitress|flask|celery|django)", re.IGNORECASE)
+"""What a command of a Python app has in it; of another program nothing would be heard."""
+
+
 def slow_to_start(scenario: Scenario, fleet: Fleet) -> list[str]:
-    """Process types whose quickest start was not as quick as a threshold demands, but for those that tell their imports anyway."""
+    """Python apps whose quickest start was not as quick as a threshold demands, but for those that tell their imports anyway."""
     limits = [
         (threshold.process, threshold.value)
         for threshold in scenario.expect
@@ -281,6 +286,7 @@ def slow_to_start(scenario: Scenario, fleet: Fleet) -> list[str]:
         process
         for process, kind in scenario.target.items()
         if VARIABLE not in kind.environment
+        and any(PYTHON.search(word) for word in kind.argv)
         and any(of in (None, process) and fleet.quickest_start_s(process) > limit for of, limit in limits)
     ]
 

@@ -326,6 +326,7 @@ def test_how_long_a_step_takes_is_guessed(tmp_path: Path, step: str, seconds: fl
 
 def test_a_start_that_is_too_slow_is_played_once_more_and_nothing_of_that_is_judged(tmp_path: Path) -> None:
     path = scenario_file(tmp_path, "  - steady: 1s", extra="expect: ['web.startup_time max < 100ms']")
+    path.write_text(path.read_text().replace("command: app", "command: python app.py"))
     lines = tuple(f"import time: {us:>9} | {us:>10} | {name}" for us, name in ((700_000, "heavy"), (20_000, "light")))
     history, judgement = play(path, start_s=0.8, healthy_s=0.1, lines=lines)
     (told,) = [event for event in history.events if isinstance(event, Imported)]
@@ -338,4 +339,10 @@ def test_a_start_that_is_too_slow_is_played_once_more_and_nothing_of_that_is_jud
 def test_a_start_that_is_quick_enough_or_of_which_nothing_is_demanded_is_not_played_again(tmp_path: Path) -> None:
     quick = scenario_file(tmp_path, "  - steady: 1s", extra="expect: ['startup_time max < 10s', 'shutdown_time max < 1ms']")
     history, _ = play(quick, lines=("import time: 700000 | 700000 | heavy",))
+    assert not [event for event in history.events if isinstance(event, Imported)]
+
+
+def test_what_is_no_python_app_is_not_asked_what_it_imports(tmp_path: Path) -> None:
+    path = scenario_file(tmp_path, "  - steady: 1s", extra="expect: ['web.startup_time max < 100ms']")
+    history, _ = play(path, start_s=0.8, lines=("import time: 700000 | 700000 | heavy",))
     assert not [event for event in history.events if isinstance(event, Imported)]

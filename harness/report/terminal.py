@@ -185,8 +185,10 @@ def _strength(row: FaultRow) -> Text:
     if row.saved and not row.dropped:
         return Text(f"{row.kind} {clean(row.process)}: {row.saved} of {row.busy} cut requests, all of which a retry saved")
     if row.bound is None:
-        why = "no answer near them is proven to be whole" if row.busy else "none landed on a busy replica"
-        return Text(f"{row.kind} {clean(row.process)}: {why}, so nothing is known")
+        if row.busy:
+            return Text(f"{row.kind} {clean(row.process)}: no answer near them is proven to be whole, so nothing is known")
+        idle = f"{row.landed} of {row.count} landed, on idle replicas: what they do to a request in flight is not known"
+        return Text(f"{row.kind} {clean(row.process)}: {idle}")
     words = f"{row.dropped} of {row.bound.trials} dropped a request"
     if row.dropped:
         return Text.assemble(f"{row.kind} {clean(row.process)}: ", (words, STYLES[Verdict.FAIL]))
