@@ -363,8 +363,12 @@ class _Screen:
 @PATHS
 def validate(*, paths: tuple[Path, ...]) -> None:
     """Say all that is wrong with scenario files; start nothing."""
-    for path, scenario in _load(paths):
+    loaded, problems = _read(paths)
+    for path, scenario in loaded:
         click.echo(f"{path}: valid ({scenario.name})")
+    if problems:
+        sys.stdout.flush()  # what is right stands above what is wrong, also where both go to one file
+        raise ScenarioError(problems)
 
 
 @main.command(name="list", epilog="\b\nExample: jetable list scenarios")
@@ -423,14 +427,21 @@ def cleanup(*, older_than: str, dry_run: bool) -> None:
 
 def _load(paths: tuple[Path, ...]) -> list[tuple[Path, Scenario]]:
     """Load every scenario before anything starts; all problems of all files are shown at once."""
+    loaded, problems = _read(paths)
+    if problems:
+        raise ScenarioError(problems)
+    return loaded
+
+
+def _read(paths: tuple[Path, ...]) -> tuple[list[tuple[Path, Scenario]], list[str]]:
+    """The scenarios that are valid, and all that is wrong with the others."""
     from harness.scenario import find_scenarios, load_scenario
 
-    loaded, problems = [], []
+    loaded: list[tuple[Path, Scenario]] = []
+    problems: list[str] = []
     for path in find_scenarios(paths):
         try:
             loaded.append((path, load_scenario(path)))
         except ScenarioError as error:
             problems += error.problems
-    if problems:
-        raise ScenarioError(problems)
-    return loaded
+    return loaded, problems

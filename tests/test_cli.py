@@ -103,6 +103,17 @@ def test_all_mistakes_of_all_files_are_shown_before_anything_starts(tmp_path: Pa
     assert not (tmp_path / "reports").exists()
 
 
+def test_validate_names_the_valid_files_beside_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.yaml").write_text("jetable: 1\nname: x\nstpes: []\n")
+    good = "jetable: 1\nname: good\ntarget: {web: {command: x}}\nload: {requests: [GET /]}\nsteps: [{steady: 1s}]\n"
+    (tmp_path / "b.yaml").write_text(good)
+    assert jetable("validate", tmp_path) == 4
+    told = capsys.readouterr()
+    assert told.out == f"{tmp_path}/b.yaml: valid (good)\n"
+    assert f"{tmp_path}/a.yaml:3:1: stpes" in told.err
+    assert "b.yaml" not in told.err
+
+
 def test_validate_list_and_schema_start_nothing_and_say_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert jetable("validate", QUICKSTART) == 0
     assert capsys.readouterr().out.count("valid (") == 3
