@@ -77,7 +77,7 @@ def measure(names: Sequence[str], engines: Sequence[str]) -> tuple[list[Figure],
 def table(rows: Sequence[Figure], on: str, failed: Sequence[str]) -> str:
     """The table in Markdown, with the machine above and what failed below."""
     lines = [f"Measured on {on}.", "", f"| {' | '.join(HEAD)} |", f"|{'---|' * len(HEAD)}"]
-    lines += [f"| {row.what} | {row.goal} | {row.measured} | {row.peer} | `{row.command}` |" for row in rows]
+    lines += [f"| {row.what} | {row.verdict} | {row.measured} | {row.peer} | `{row.command}` |" for row in rows]
     lines += ["", *(f"Not measured: {line}" for line in failed)] if failed else []
     return "\n".join(lines) + "\n"
 

@@ -137,6 +137,16 @@ class Figure:
     command: str
 
     @property
+    def verdict(self) -> str:
+        """The goal, and whether the median meets it."""
+        if not self.goal or not self.values:
+            return self.goal
+        sign, limit = self.goal.split()
+        median = statistics.median(self.values)
+        met = median <= float(limit) if sign == "≤" else median >= float(limit)
+        return f"{self.goal}: {'met' if met else '**missed**'}"
+
+    @property
     def measured(self) -> str:
         """The median, and the smallest and largest value where there are several."""
         if not self.values:

@@ -124,3 +124,17 @@ def test_what_grows_goes_on_growing_as_it_did() -> None:
     assert in_an_hour([short, long], "parent") == 3700
     assert in_an_hour([short, long], "history") == 36_000
     assert in_an_hour([replace(short, load=101), long], "load") == 100, "a little less is chance"
+
+
+@pytest.mark.parametrize(
+    ("goal", "values", "verdict"),
+    [
+        ("≤ 1", (0.9, 1.0, 1.4), "≤ 1: met"),
+        ("≤ 1", (1.2, 1.1), "≤ 1: **missed**"),
+        ("≥ 3", (3.1,), "≥ 3: met"),
+        ("", (3.1,), ""),
+        ("≥ 3", (), "≥ 3"),
+    ],
+)
+def test_a_row_says_whether_its_goal_is_met(goal: str, values: tuple[float, ...], verdict: str) -> None:
+    assert Figure(what="x", goal=goal, values=values, digits=1, peer="", command="y").verdict == verdict
