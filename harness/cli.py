@@ -367,7 +367,6 @@ def validate(*, paths: tuple[Path, ...]) -> None:
     for path, scenario in loaded:
         click.echo(f"{path}: valid ({scenario.name})")
     if problems:
-        sys.stdout.flush()  # what is right stands above what is wrong, also where both go to one file
         raise ScenarioError(problems)
 
 

@@ -190,7 +190,7 @@ def test_an_error_of_ours_is_an_internal_error_with_its_traceback(
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(cli, "_load", broken)
-    assert jetable("validate", QUICKSTART) == 3
+    assert jetable("list", QUICKSTART) == 3
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
@@ -200,4 +200,4 @@ def test_what_ends_a_command_decides_its_exit_code(error: Exception, code: int, 
         raise error
 
     monkeypatch.setattr(cli, "_load", ends)
-    assert jetable("validate", QUICKSTART) == code
+    assert jetable("list", QUICKSTART) == code
