@@ -385,7 +385,7 @@ def _result(search: Search, tries: Sequence[DrainTry], answer: Answer) -> DrainR
         path=str(search.path),
         engine=engine_for(search.scenario, search.options.engine),
         verdict=WORDS[answer.verdict],
-        exit_code=int(exit_code(answer.verdict)),
+        exit_code=int(exit_code(max(answer.verdict, Verdict.FAIL if any(each.beside for each in with_it) else Verdict.PASS))),
         endpoint_lag_s=search.lag.s,
         up_to_s=search.within.up_to_ns / NS_PER_S,
         precision_s=search.within.precision_ns / NS_PER_S,

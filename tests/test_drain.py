@@ -443,3 +443,10 @@ def test_an_app_that_stops_well_needs_none(tmp_path: Path) -> None:
     code, result = search_live(tmp_path, "")
     assert (code, result["shortest_s"], result["too_short_s"]) == (0, 0, None), result
     assert len(result["tries"]) == CONFIRMED
+
+
+def test_an_answer_of_tries_that_failed_for_something_else_is_no_success(tmp_path: Path) -> None:
+    killed = Path(__file__).parent / "histories/fail--killed-after-grace.jsonl"
+    result = shortest_drain(search_in(tmp_path), Stored(tmp_path, lambda _drain_s: killed, []), lambda _tried: None)
+    assert (result.verdict, result.shortest_s, result.exit_code) == ("pass", 0, 1)
+    assert {name for each in result.tries for name in each.beside} == {"killed-after-grace"}
