@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from harness.checks.deaths import died_by_itself, oom_kills_of
-from harness.checks.facts import STOP_PURPOSES, Facts, Fault, Harm, Life
+from harness.checks.facts import SAME_MOMENT_S, STOP_PURPOSES, Facts, Fault, Harm, Life
 from harness.checks.held import awaited, dropped_held, held_of, in_flight
 from harness.checks.subscriptions import Stream, cut_at_stop, met_stops, streams_of
 from harness.checks.writes import written
@@ -199,6 +199,13 @@ def _exit_ns(fault: Fault) -> int:
     return fault.victim.exited.at_ns if fault.victim.exited else 0
 
 
+def _closed_ns(fault: Fault) -> int:
+    """When it stopped listening: with its end at the latest where nobody outlived it, since then the table was only read later."""
+    closed_ns, exited_ns = fault.victim.closed.at_ns if fault.victim.closed else 0, _exit_ns(fault)
+    late = 0 < closed_ns - exited_ns <= SAME_MOMENT_S * NS_PER_S and not fault.victim.survived
+    return exited_ns if late else closed_ns
+
+
 def _grace_share(facts: Facts, process: str | None) -> list[float]:
     graced = [fault for fault in stops_of(facts, process) if fault.signal.grace_s > 0]
     return [fault.exit_s / fault.signal.grace_s for fault in graced if fault.exit_s is not None]
@@ -350,7 +357,7 @@ SAMPLERS: Final[dict[str, Sampler]] = {
     "time_to_listening": _since_app_began(lambda life: life.listening_ns),
     "startup_time": _since_app_began(lambda life: life.healthy_ns),
     "time_to_first_answer": _time_to_first_answer,
-    "time_to_stop_listening": _since_signal(lambda fault: fault.victim.closed.at_ns if fault.victim.closed else 0),
+    "time_to_stop_listening": _since_signal(_closed_ns),
     "time_to_drained": _since_signal(lambda fault: fault.drained_ns),
     "shutdown_time": _since_signal(_exit_ns),
     "grace_share": _grace_share,

@@ -213,3 +213,16 @@ def test_what_is_taken_away_from_a_replica_is_a_fault_too(name: str, landed: int
     assert samples(history, "faults") == [landed]
     assert samples(history, "busy_faults", "web") == [busy]
     assert samples(history, "busy_faults", "other") == []
+
+
+@pytest.mark.parametrize(("left", "closed_s"), [((), 0.08), (("worker",), 0.09)])
+def test_a_listener_is_closed_with_its_process_at_the_latest_unless_another_one_holds_it(left: tuple[str, ...], closed_s: float) -> None:
+    def stop(story: Story) -> None:
+        story.ask("web.1", 690, 760)
+        story.signal("web.1", 700)
+        story.exit("web.1", 780)
+        story.close_listener("web.1", 790)
+        if left:
+            story.survive("web.1", 1790, *left)
+
+    assert samples(stop_run(stop).history(), "time_to_stop_listening") == [pytest.approx(closed_s)]
