@@ -111,6 +111,11 @@ LISTENER_CURE: Final = (
     "as the signal comes, so that new connections are refused and go elsewhere."
 )
 
+NO_NPM: Final = (
+    "Start the server itself: node server.js as the command, or exec node server.js as the script in package.json. npm and its like run "
+    "it in a shell, which passes no signal on."
+)
+
 _NOT_LISTENING: Final = "Nothing listens: bind the port that is handed in as PORT and {{port}}, {where}, or raise start_period."
 
 LIKEWISE_CURE: Final = "See what is found of those with no fault near: dropped-without-fault, truncated-answers or timeouts."
@@ -269,6 +274,15 @@ OF_DROPS: Final[tuple[Cause[Drops], ...]] = (
     ),
     Cause(
         name=names.LOST_BY_KILL,
+        needs="the load retries already, and all of them are of methods that may not be sent twice",
+        fits=lambda drops: drops.not_resent and drops.fault is not None and drops.fault.is_kill,
+        cause=evidence.not_resent_words,
+        cure=(
+            "Make it idempotent (PUT, or an idempotency key), leave it out of this load, or allow so many: dropped_requests <= N in expect."
+        ),
+    ),
+    Cause(
+        name=names.LOST_BY_KILL,
         needs="the fault is a SIGKILL",
         fits=lambda drops: drops.fault is not None and drops.fault.is_kill,
         cause=lambda _: "SIGKILL can't be answered: what is in flight on a killed replica is lost for its client.",
@@ -330,14 +344,14 @@ OF_DROPS: Final[tuple[Cause[Drops], ...]] = (
         needs="there was no replica to go to while something was being done to one",
         fits=lambda drops: not drops.replica,
         cause=lambda _: "No other replica was up to take them.",
-        cure="Run more replicas, or start the new one before the old one stops (order: start-first).",
+        cure="Run more replicas (replicas: in target, 1 by default), or start the new one before the old one stops (order: start-first).",
     ),
     Cause(
         name=names.UNAVAILABLE,
         needs="the last replica that they tried had just been stopped",
         fits=lambda drops: drops.fault is not None and drops.fault.victim.replica == drops.replica,
         cause=lambda _: "The last replica that they tried was being stopped and refused them; there was no other left.",
-        cure="Run more replicas, or start the new one before the old one stops (order: start-first).",
+        cure="Run more replicas (replicas: in target, 1 by default), or start the new one before the old one stops (order: start-first).",
     ),
     Cause(
         name=names.UNAVAILABLE,
@@ -432,14 +446,61 @@ OF_DROPS: Final[tuple[Cause[Drops], ...]] = (
 """Why requests are dropped."""
 
 
+def _shell_words(stop: Stop) -> str:
+    return f"The main process is a shell, and a shell does not pass {evidence.name_of(stop)} on to the command that it runs."
+
+
 OF_STOPS: Final[tuple[Cause[Stop], ...]] = (
+    Cause(
+        name="new-connections-dropped",
+        needs="no more were lost than waited in the accept queue when the listener was closed",
+        fits=evidence.waited_in_queue,
+        cause=evidence.queue_words,
+        cure="Accept what waits before closing the listener, or let nothing new come: drain: in routing, a preStop sleep on Kubernetes.",
+    ),
+    Cause(
+        name="new-connections-dropped",
+        needs="new connections were taken after the signal and lost before the router knew of it",
+        fits=lambda _: True,
+        cause=lambda _: "The port was open after the signal, but nobody served what connected to it.",
+        cure=LISTENER_CURE,
+    ),
+    *(
+        Cause(
+            name=name,
+            needs=f"the command runs a script of package.json (npm, npx, yarn, pnpm){also}",
+            fits=fits,
+            cause=cause,
+            cure=NO_NPM,
+        )
+        for name, also, fits, cause in (
+            ("signal-swallowed-by-shell", " in a shell", lambda stop: evidence.by("command")(stop) and evidence.by_npm(stop), _shell_words),
+            (
+                "survivors",
+                ", and a process that outlived it holds the port",
+                lambda stop: evidence.by_npm(stop) and evidence.managed(stop) and evidence.port_kept(stop),
+                evidence.manager_words,
+            ),
+            (
+                "killed-after-grace",
+                ", and new connections were served until SIGKILL",
+                lambda stop: evidence.by_npm(stop) and evidence.managed(stop) and evidence.ignored(stop),
+                evidence.manager_words,
+            ),
+        )
+    ),
+    Cause(
+        name="signal-swallowed-by-shell",
+        needs="the main process is a shell whose command begins with cd, and the app outlived it, or the shell had to be killed",
+        fits=lambda stop: evidence.by("command")(stop) and evidence.in_folder(stop),
+        cause=_shell_words,
+        cure="Write working_dir: with that folder and leave cd out, so that the command needs no shell; or put exec before the server.",
+    ),
     Cause(
         name="signal-swallowed-by-shell",
         needs="the main process is a shell that runs a command, and the app outlived it, or the shell had to be killed",
         fits=evidence.by("command"),
-        cause=lambda stop: (
-            f"The main process is a shell, and a shell does not pass {evidence.name_of(stop)} on to the command that it runs."
-        ),
+        cause=_shell_words,
         cure="Write exec before the command, so that it takes the shell's place, or write the command as a list, which needs no shell.",
     ),
     Cause(
@@ -782,10 +843,17 @@ OF_STARTS: Final[tuple[Cause[Start], ...]] = (
     ),
     Cause(
         name="expectation-failed",
+        needs="a time of starts is too long, at least half of it passed before it listened, and it told its imports, which took less",
+        fits=evidence.imports_told,
+        cause=evidence.listening_words,
+        cure="Look at what the app does before it listens besides its imports; PYTHONPROFILEIMPORTTIME: 1 in environment tells those.",
+    ),
+    Cause(
+        name="expectation-failed",
         needs="a time of starts is too long, and at least half of it passed before it listened",
         fits=evidence.listening_took_it,
         cause=evidence.listening_words,
-        cure="Look at what the app does before it listens; with PYTHONPROFILEIMPORTTIME: 1 in environment a Python app tells its imports.",
+        cure="Look at what the app does before it listens: modules that it loads, connections, migrations, caches.",
     ),
 )
 """Why starts failed or took long."""

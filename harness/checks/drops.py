@@ -132,6 +132,7 @@ class Drops:
         never_else: They are all there is of their requests: none of those ended in another way, on any replica, in the whole run.
         unanswered: No request at all was answered as expected in the whole run.
         likewise: All of one outcome, in which at least nine of ten of the same requests ended with no fault near.
+        not_resent: The load retries, but none of these requests has a method that may be sent twice.
         beside: The names of all dropped requests of the run.
     """
 
@@ -155,6 +156,7 @@ class Drops:
     never_else: bool
     unanswered: bool = False
     likewise: bool = False
+    not_resent: bool = False
     beside: frozenset[str] = frozenset()
 
     @property
@@ -352,6 +354,7 @@ def _group(facts: Facts, name: str, number: int, rows: Rows) -> Drops:
         answered=_answered_around(facts, replica, rows, ended[1]),
         never_else=_never_else(facts, rows),
         unanswered=not bool(facts.answered.any()),
+        not_resent=_not_resent(facts, rows),
     )
 
 
@@ -368,6 +371,15 @@ def _never_else(facts: Facts, rows: Rows) -> bool:
     if len(outcomes) != 1 or int(requests.max()) >= len(kinds) or int(requests.min()) < 0:
         return False
     return all(int(kinds[request].sum()) == int(kinds[request, outcomes[0]]) for request in requests.tolist())
+
+
+def _not_resent(facts: Facts, rows: Rows) -> bool:
+    """Whether the load sends requests again, but none of these, whose methods are not idempotent."""
+    load = facts.scenario.load
+    mine = [
+        load.requests[number] for number in np.unique(facts.history.attempts.request[rows]).tolist() if 0 <= number < len(load.requests)
+    ]
+    return load.retries > 0 and bool(mine) and not any(request.idempotent for request in mine)
 
 
 def request_name(facts: Facts, index: int) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from harness.checks.deaths import log_of
 from harness.checks.drops import Drops
 from harness.checks.facts import SAME_MOMENT_S, Facts, Fault, Life, Rows, signal_number
+from harness.checks.metrics import dropped_knocks
 from harness.checks.shells import Swallowed, main_of, manager_of, went_on_serving
 from harness.checks.wording import count, listed, span
 from harness.clock import NS_PER_S
@@ -48,6 +49,8 @@ _IDLE_TALK: Final = re.compile(
     |^[\W_]*$""",
     re.VERBOSE,
 )
+_NPM: Final = re.compile(r"(^|[\s/'\"&;])(npm|npx|yarn|pnpm)(\.js)?\s")
+_FOLDER: Final = re.compile(r"(^|\s|['\"])cd\s+[^&;]+(&&|;)")
 _TRACEBACK: Final = re.compile(r"^Traceback \(most recent call last\)")
 
 
@@ -256,6 +259,12 @@ def likewise_words(drops: Drops) -> str:
     return f"With no fault near {which} nearly always ended so, too: the fault has no part in it."
 
 
+def not_resent_words(drops: Drops) -> str:
+    """Which requests nobody may send twice."""
+    which = listed([request for request, _ in drops.requests])
+    return f"SIGKILL can't be answered, and {which} may not be sent twice (RFC 9110, section 9.2.2), so no retry saved it."
+
+
 # --- stops ------------------------------------------------------------------------------------------------------------------
 
 
@@ -378,6 +387,28 @@ def port_words(stop: Stop) -> str:
         f"The main process ({main_of(stop.life)}) {status}, and {listed(held)} went on and holds the port: it is served by what nobody "
         "manages any more, and the next start on that port fails."
     )
+
+
+def waited_in_queue(stop: Stop) -> bool:
+    """Of those that were lost all can have waited to be accepted when the listener was closed."""
+    closed = stop.life.closed
+    return closed is not None and 0 < len(dropped_knocks(stop.facts, stop.fault)) <= closed.backlog
+
+
+def queue_words(stop: Stop) -> str:
+    """How many waited there, and what the kernel did."""
+    waiting = count(stop.life.closed.backlog if stop.life.closed else 0, "connection")
+    return f"{waiting} waited in the accept queue when the listener was closed, and the kernel reset what waits there."
+
+
+def in_folder(stop: Stop) -> bool:
+    """The command of its shell begins with a change of folder."""
+    return _FOLDER.search(main_of(stop.life)) is not None
+
+
+def by_npm(stop: Stop) -> bool:
+    """Its command line starts a script of package.json."""
+    return _NPM.search(main_of(stop.life)) is not None
 
 
 def managed(stop: Stop) -> bool:
@@ -563,6 +594,11 @@ def health_took_it(start: Start) -> bool:
 def listening_took_it(start: Start) -> bool:
     """At least half of the time passed before it listened."""
     return until_healthy_s(start) > 0 and 2 * until_listening_s(start) >= until_healthy_s(start)
+
+
+def imports_told(start: Start) -> bool:
+    """It told its imports, so it is a Python app that can be asked for them."""
+    return listening_took_it(start) and start.life.imported is not None
 
 
 def import_words(start: Start) -> str:

@@ -15,15 +15,16 @@ import msgspec
 import numpy as np
 
 from harness.checks import drops as names
-from harness.checks.causes import LIKEWISE_CURE, LISTENER_CURE, explain
+from harness.checks.causes import LIKEWISE_CURE, explain, explain_stop
 from harness.checks.drops import DropBook, Drops, book, saved_book, saved_by_retry
+from harness.checks.evidence import Stop
 from harness.checks.facts import SAME_MOMENT_S, STOP_PURPOSES, Facts, Fault
 from harness.checks.metrics import dropped_knocks, stops_of
 from harness.checks.power import bound
 from harness.checks.refusals import refusals
 from harness.checks.wording import between, count, grouped, listed, offset, only, percent, some, span, tally
 from harness.clock import NS_PER_S
-from harness.history import CODE, OUTCOMES, History
+from harness.history import CODE, OUTCOMES, History, Knocked
 from harness.outcome import Outcome
 from harness.verdict import Finding, Verdict
 
@@ -416,14 +417,20 @@ def _strength(facts: Facts, drops: DropBook) -> list[Finding]:
 
 
 def _dropped_knocks(facts: Facts) -> list[Finding]:
-    """New connections that were lost while the router did not yet know of the stop and so would have sent users there."""
-    found = [(fault, lost) for fault in stops_of(facts, None) if (lost := dropped_knocks(facts, fault))]
-    if not found:
-        return []
-    total = sum(len(lost) for _, lost in found)
-    replicas = [fault.victim.replica for fault, _ in found]
+    """New connections that were lost while the router did not yet know of the stop and so would have sent users there, by their cure."""
+    alike: dict[str, list[tuple[Fault, str, list[Knocked]]]] = {}
+    for fault in stops_of(facts, None):
+        if lost := dropped_knocks(facts, fault):
+            cause, cure = explain_stop("new-connections-dropped", Stop(facts=facts, fault=fault))
+            alike.setdefault(cure, []).append((fault, cause, lost))
+    return [_dropped_knock(cure, found) for cure, found in alike.items()]
+
+
+def _dropped_knock(cure: str, found: Sequence[tuple[Fault, str, list[Knocked]]]) -> Finding:
+    total = sum(len(lost) for *_, lost in found)
+    replicas = [fault.victim.replica for fault, *_ in found]
     lines = []
-    for fault, lost in found:
+    for fault, _, lost in found:
         results = tally(Counter(knock.result for knock in lost).most_common())
         spread = f"{offset(fault.after_s(lost[0].at_ns))} to {offset(fault.after_s(lost[-1].done_ns))} after {fault.signal.signal}"
         waiting = fault.victim.closed.backlog if fault.victim.closed else 0
@@ -431,22 +438,20 @@ def _dropped_knocks(facts: Facts) -> list[Finding]:
             f"step {fault.signal.step}, {fault.victim.replica}: {results}, {spread}, the router learned of it after "
             f"{span(fault.signal.lag_s)}; {count(waiting, 'connection')} in the accept queue when the port was closed"
         )
-    return [
-        Finding(
-            check=CHECK,
-            name="new-connections-dropped",
-            verdict=Verdict.FAIL,
-            title=f"{count(total, 'new connection')} after the signal {'was' if total == 1 else 'were'} taken and then lost, "
-            f"before the router knew of the stop ({listed(replicas)})",
-            evidence=some(lines),
-            cause="The port was open after the signal, but nobody served what connected to it.",
-            cure=LISTENER_CURE,
-            metric="dropped_knocks",
-            replica=only(replicas, ""),
-            step=only((fault.signal.step for fault, _ in found), -1),
-            count=total,
-        )
-    ]
+    return Finding(
+        check=CHECK,
+        name="new-connections-dropped",
+        verdict=Verdict.FAIL,
+        title=f"{count(total, 'new connection')} after the signal {'was' if total == 1 else 'were'} taken and then lost, "
+        f"before the router knew of the stop ({listed(replicas)})",
+        evidence=some(lines),
+        cause=found[0][1],
+        cure=cure,
+        metric="dropped_knocks",
+        replica=only(replicas, ""),
+        step=only((fault.signal.step for fault, *_ in found), -1),
+        count=total,
+    )
 
 
 def _listeners(facts: Facts) -> list[Finding]:

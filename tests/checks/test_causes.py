@@ -177,8 +177,8 @@ def changed(story: Story, **changes: str) -> Story:
     return story
 
 
-def manager(*, served: bool = False) -> Story:
-    """Npm ends at once, or serves until SIGKILL."""
+def manager(command: str = "/usr/bin/npm start", *, served: bool = False) -> Story:
+    """A process manager ends at once, or serves until SIGKILL."""
 
     def tell(story: Story) -> None:
         story.ask("web.1", 690, 760)
@@ -191,7 +191,7 @@ def manager(*, served: bool = False) -> Story:
             story.exit("web.1", 705, 143)
             story.survive("web.1", 1705, "node server.js")
 
-    return stop_run(tell, command="/usr/bin/npm start")
+    return stop_run(tell, command=command)
 
 
 def orphans() -> Story:
@@ -250,7 +250,71 @@ def never(detail: str) -> Story:
     return story
 
 
+def may_not_be_sent_twice() -> Story:
+    """A POST that a kill cuts, of a load that retries."""
+    story = stop((690, 701, Outcome.CLOSED), purpose="kill", exit_ms=701, status=137)()
+    load = story.scenario.load.model_copy(update={"retries": 2})
+    story.scenario = story.scenario.model_copy(update={"load": load})
+    story.lines = [
+        msgspec.structs.replace(line, request=1) if isinstance(line, Invoke) and line.at_ns == at(690) else line for line in story.lines
+    ]
+    return story
+
+
+def queued() -> Story:
+    """A connection waits in the accept queue when the listener is closed, before the router knows."""
+
+    def tell(story: Story) -> None:
+        story.ask("web.1", 690, 760)
+        story.signal("web.1", 700, lag_s=0.3)
+        story.knock("web.1", 701, 702, "reset")
+        story.close_listener("web.1", 701.5, backlog=1)
+        story.exit("web.1", 780)
+
+    return stop_run(tell)
+
+
+def of_a_shell(command: str) -> Story:
+    def tell(story: Story) -> None:
+        story.ask("web.1", 690, 740)
+        story.signal("web.1", 700)
+        story.exit("web.1", 701, 143)
+        story.survive("web.1", 1701, "node server.js")
+
+    return stop_run(tell, command=f"sh -c {command}")
+
+
 OF_THE_REST: dict[str, tuple[Callable[[], Story], str, str]] = {
+    "the command runs a script of package.json (npm, npx, yarn, pnpm) in a shell": (
+        lambda: of_a_shell("cd app && npm start"),
+        "signal-swallowed-by-shell",
+        "a shell does not pass SIGTERM on",
+    ),
+    "the main process is a shell whose command begins with cd, and the app outlived it, or the shell had to be killed": (
+        lambda: of_a_shell("cd app && node server.js"),
+        "signal-swallowed-by-shell",
+        "a shell does not pass SIGTERM on",
+    ),
+    "the command runs a script of package.json (npm, npx, yarn, pnpm), and a process that outlived it holds the port": (
+        manager,
+        "survivors",
+        "is npm and not the server: it got SIGTERM and ended, and pid 200 (node server.js), which holds the port, went on.",
+    ),
+    "the command runs a script of package.json (npm, npx, yarn, pnpm), and new connections were served until SIGKILL": (
+        lambda: manager(served=True),
+        "killed-after-grace",
+        "was there until SIGKILL, and so was what served",
+    ),
+    "no more were lost than waited in the accept queue when the listener was closed": (
+        queued,
+        "new-connections-dropped",
+        "1 connection waited in the accept queue",
+    ),
+    "new connections were taken after the signal and lost before the router knew of it": (
+        STORIES["fail--new-connections-dropped"],
+        "new-connections-dropped",
+        "nobody served what connected to it",
+    ),
     "the main process is a shell that runs a command, and the app outlived it, or the shell had to be killed": (
         STORIES["fail--signal-swallowed-by-shell"],
         "signal-swallowed-by-shell",
@@ -262,12 +326,12 @@ OF_THE_REST: dict[str, tuple[Callable[[], Story], str, str]] = {
         "runs the app as its child (sh /entrypoint.sh)",
     ),
     "the main process is a reloader or a process manager by its command line, and a process that outlived it holds the port": (
-        manager,
+        lambda: manager("nodemon server.js"),
         "survivors",
-        "is npm and not the server: it got SIGTERM and ended, and pid 200 (node server.js), which holds the port, went on.",
+        "is nodemon and not the server: it got SIGTERM and ended, and pid 200 (node server.js), which holds the port, went on.",
     ),
     "the main process is a reloader or a process manager by its command line, and new connections were served until SIGKILL": (
-        lambda: manager(served=True),
+        lambda: manager("nodemon server.js", served=True),
         "killed-after-grace",
         "was there until SIGKILL, and so was what served",
     ),
@@ -431,6 +495,11 @@ OF_THE_REST: dict[str, tuple[Callable[[], Story], str, str]] = {
         "expectation-failed",
         "listened after 100 ms, and its health check passed only 900 ms later",
     ),
+    "a time of starts is too long, at least half of it passed before it listened, and it told its imports, which took less": (
+        lambda: slow(900, Import(name="app", self_ns=20 * MS)),
+        "expectation-failed",
+        "took 900 ms of its 1.00 s before it listened",
+    ),
     "a time of starts is too long, and at least half of it passed before it listened": (
         lambda: slow(900),
         "expectation-failed",
@@ -500,6 +569,7 @@ WITH_EVIDENCE: dict[str, tuple[Callable[[], Story], str]] = {
         STORIES["fail--keep-alive-race"],
         "idle kept-alive",
     ),
+    "the load retries already, and all of them are of methods that may not be sent twice": (may_not_be_sent_twice, "may not be sent twice"),
     "the fault is a SIGKILL": (stop((690, 701, Outcome.CLOSED), purpose="kill", exit_ms=701, status=137), "SIGKILL can't be answered"),
     "there was no replica to go to, and no fault near": (nobody_there, "though none was being stopped"),
     "there was no replica to go to while something was being done to one": (STORIES["fail--unavailable"], "No other replica was up"),
