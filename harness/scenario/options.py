@@ -292,7 +292,10 @@ class Signal(_Choosing, _Aimed):
 
     model_config = ConfigDict(json_schema_extra=lambda schema: schema.update(anyOf=[{"type": "string"}, moved(schema)]))
 
-    name: SignalName = Field(description="the signal, with or without SIG", examples=["SIGHUP"])
+    name: SignalName = Field(
+        description="the signal, with or without SIG; SIGTERM and SIGINT belong to terminate, SIGKILL to kill and SIGSTOP to pause",
+        examples=["SIGHUP"],
+    )
     lasts: PositiveDuration = Field(
         default=Duration.parse("2s"), alias="for", description="how long it is watched before the next step", examples=["500ms"]
     )
