@@ -165,7 +165,7 @@ def _cause_of_starts(facts: Facts, name: str, lives: Sequence[Life]) -> tuple[st
     told = [(life.replica, *explain_start(name, Start(facts=facts, life=life))) for life in lives]
     replica, cause, cure = told[0]
     alike = [other for other, theirs, _ in told[1:] if theirs.replace(other, replica) == cause]
-    return (f"{cause} (likewise {listed(alike)})" if cause and alike else cause), cure
+    return (f"{cause} (likewise {listed(alike)})" if alike and replica in cause else cause), cure
 
 
 def _told_by_posture(facts: Facts, life: Life) -> bool:

@@ -27,6 +27,9 @@ from harness.verdict import Finding, Verdict, worst
 EVIDENCE_LINES: Final = 5
 """Lines on the screen for the evidence of one finding; its first piece is always shown whole."""
 
+ONE_LEFT_LINES: Final = 2
+"""What alone is left is shown if it takes so many lines: a line that says that there is more would be no shorter."""
+
 EVIDENCE_CHARACTERS: Final = 600
 """A longer piece of evidence is cut on the screen; ``result.json`` has it all."""
 
@@ -226,8 +229,10 @@ def _evidence(page: _Page, evidence: Iterable[str]) -> None:
     room = EVIDENCE_LINES
     for number, piece in enumerate(pieces):
         text = Text(piece if len(piece) <= EVIDENCE_CHARACTERS else f"{piece[:EVIDENCE_CHARACTERS]}…")
-        room -= len(page.lines(text, len(INDENT) + 2))
-        if number and room < 0:
+        needed = len(page.lines(text, len(INDENT) + 2))
+        room -= needed
+        alone = number == len(pieces) - 1 and needed <= ONE_LEFT_LINES
+        if number and room < 0 and not alone:
             page.line((f"{INDENT}{page.glyphs.more} {len(pieces) - number} more in result.json", "dim"))
             return
         page.wrapped(text, first=Text(INDENT), indent=INDENT + "  ")

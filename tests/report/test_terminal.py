@@ -7,13 +7,14 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
 from harness.checks.summary import Share, Summary
-from harness.report.model import PhaseRow, RunReport
+from harness.report.model import FaultRow, PhaseRow, RunReport
 from harness.report.terminal import EVIDENCE_LINES, FULL_FINDINGS, MOST_ADVICE, MOST_NOTES, print_run, print_suite
 from harness.verdict import Finding, Verdict
 
@@ -178,9 +179,22 @@ def test_much_evidence_is_cut_and_says_where_the_rest_is(make: Make, finding: Ma
 
 
 def test_the_first_piece_of_evidence_is_whole_however_long(make: Make, finding: MakeFinding) -> None:
-    text = shown(make(finding("x", Verdict.FAIL, evidence=["word " * 100 + "end.", "second"])))
+    text = shown(make(finding("x", Verdict.FAIL, evidence=["word " * 100 + "end.", "second", "third"])))
     assert "end." in text
-    assert "1 more in result.json" in text
+    assert "2 more in result.json" in text
+
+
+def test_a_short_piece_of_evidence_that_alone_is_left_is_shown_and_not_counted(make: Make, finding: MakeFinding) -> None:
+    text = shown(make(finding("x", Verdict.FAIL, evidence=["word " * 100 + "end.", "second"])))
+    assert "second" in text
+    assert "more in result.json" not in text
+
+
+def test_stops_that_only_a_retry_saved_claim_nothing(make: Make) -> None:
+    row = FaultRow(kind="terminate", process="web", count=2, landed=2, busy=2, dropped=0, bound=None, saved=2)
+    text = shown(make(summary=msgspec.structs.replace(make().summary, faults=(row,))))
+    assert "terminate web: 2 of 2 cut requests, all of which a retry saved" in text
+    assert "sure" not in text
 
 
 def test_of_very_many_findings_the_later_ones_are_only_named(make: Make, finding: MakeFinding) -> None:
