@@ -54,7 +54,7 @@ from harness.proctable import CpuTimes, disposition
 from harness.scenario import Scenario
 from harness.stage import Stage, Watch
 
-LOG_LINES: Final = 10
+LOG_LINES: Final = 20
 IMPORT_LINES: Final = 10_000
 KILL_WAIT_S: Final = 10.0
 """How long SIGKILL may take before the run is given up."""
