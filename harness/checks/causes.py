@@ -112,8 +112,8 @@ LISTENER_CURE: Final = (
 )
 
 NO_NPM: Final = (
-    "Start the server itself: node server.js as the command, or exec node server.js as the script in package.json. npm and its like run "
-    "it in a shell, which passes no signal on."
+    "Start the server itself: node server.js as the command (with working_dir: instead of cd), or exec node server.js as the script in "
+    "package.json. npm and its like run that in a shell, which passes no signal on."
 )
 
 _NOT_LISTENING: Final = "Nothing listens: bind the port that is handed in as PORT and {{port}}, {where}, or raise start_period."
