@@ -546,8 +546,8 @@ true.
 lose nothing even without retries, write `retried_requests == 0`, and give `kill`, which can't do without them, a scenario of its own.
 
 When not even the quickest start of a Python app keeps a threshold `startup_time < …`, Jetable starts it once more, when the load is over
-and apart from the run, with `PYTHONPROFILEIMPORTTIME=1` in its environment, to see what it imports meanwhile. What counts as a Python app is
-decided by the words of its command. That start counts in no metric.
+and apart from the run, with `PYTHONPROFILEIMPORTTIME=1` in its environment, to see what it imports meanwhile. What counts as a Python app
+is decided by the words of its command. That start counts in no metric.
 
 These apply to every scenario that does not name their metric itself:
 
