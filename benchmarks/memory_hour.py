@@ -100,7 +100,7 @@ def watch(process: subprocess.Popen[bytes]) -> dict[str, int]:
     parent, load = psutil.Process(process.pid), None
     while process.poll() is None:
         assert time.monotonic() < deadline, "the run does not end"
-        with suppress(psutil.Error, OSError):
+        with suppress(psutil.Error, OSError, KeyError):  # what has ended has no memory any more
             load = load or next((child for child in parent.children() if LOAD_MODULE in child.cmdline()), None)
             own = memory_of(parent.pid)
             found["judging"] = max(found["judging"], own["VmHWM"] - own["RssFile"])

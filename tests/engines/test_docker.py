@@ -179,7 +179,7 @@ def test_the_words_of_the_scenario_arrive(run: Run) -> None:
     dropped = "\n".join(run.notes)
     assert all(f"words: {key}: " in dropped for key in ("container_name", "restart", "ports"))
     anonymous = next(mount["Name"] for mount in found["Mounts"] if mount["Destination"] == "/anonymous")
-    contained = run.the(Contained)
+    contained = run.the(Contained, replica)
     assert (contained.uid, contained.init) == (1000, True)
     run.end(replica)
     eventually(lambda: [event for event in run.of(PhaseReached) if event.phase == "removed"])
@@ -330,14 +330,14 @@ def test_what_the_kernel_kills_for_want_of_memory_is_told_as_that(run: Run) -> N
     replica = run.engine.start(python("hungry.1", "x = bytearray(200 << 20); print(len(x))", mem_limit="32m"))
     gone = run.ended(replica)
     assert (gone.status, gone.oom) == (137, True)
-    told = run.the(OomKilled)
+    told = run.the(OomKilled, replica)
     assert (told.replica, told.limit_bytes) == ("hungry.1", 32 << 20)
 
 
 def test_children_that_nobody_waits_for_are_told_as_zombies(run: Run) -> None:
     code = "import os, time\nfor _ in range(2):\n    if os.fork() == 0:\n        os._exit(0)\nprint('ready')\ntime.sleep(60)"
     replica = run.up(python("careless.1", code))
-    zombies = run.the(Zombies)
+    zombies = run.the(Zombies, replica)
     assert zombies.replica == replica.name
     assert len(zombies.processes) == 2
     assert zombies.after_ns >= NS_PER_S
@@ -354,7 +354,7 @@ def test_whom_the_kernel_kills_with_process_1_is_told_as_cut_off(run: Run) -> No
     if ProcEvents.open() is None:
         assert run.of(CutOff) == []
         return
-    (process,) = run.the(CutOff).processes
+    (process,) = run.the(CutOff, replica).processes
     assert process.pid == descendant.pid
 
 
@@ -379,7 +379,7 @@ def test_what_a_health_check_leaves_behind_is_not_the_apps(run: Run) -> None:
     (own,) = run.engine.descendants(replica)
     assert "child.py" in own.command
     assert run.end(replica, "SIGTERM").status == 0
-    (cut,) = run.the(CutOff).processes
+    (cut,) = run.the(CutOff, replica).processes
     assert cut.pid == own.pid
 
 
@@ -387,14 +387,15 @@ def test_what_a_replica_changes_in_its_own_filesystem_is_told_and_in_a_volume_it
     script = "echo x > /etc/new; echo x >> /etc/passwd; rm /etc/debian_version; echo x > /data/x; echo x > /cache/x; echo ready"
     replica = run.engine.start(command("writer.1", "sh", "-c", script, says=declared(volumes=["written:/data"], tmpfs=["/cache"])))
     run.ended(replica)
-    wrote = run.the(Wrote)
+    wrote = run.the(Wrote, replica)
     assert wrote.paths == ("D /etc/debian_version", "A /etc/new", "C /etc/passwd")
     assert wrote.count == 3
 
 
 def test_a_replica_that_changes_nothing_is_told_to_have_changed_nothing(run: Run) -> None:
-    run.end(run.up(child("tidy.1", "--listen", says=declared(init=True))))
-    wrote = run.the(Wrote)
+    replica = run.up(child("tidy.1", "--listen", says=declared(init=True)))
+    run.end(replica)
+    wrote = run.the(Wrote, replica)
     assert (wrote.paths, wrote.count) == ((), 0)
 
 

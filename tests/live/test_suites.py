@@ -82,7 +82,7 @@ CAUSES = {
 }
 """What the cause of one of a scenario's findings must say."""
 
-ENGINE_S_OWN = {"answers-after-exit", "orphans-block-start", "orphans-keep-port"}
+ENGINE_S_OWN = {"answers-after-exit", "orphans-block-start", "orphans-keep-port", "saved-by-retry"}
 """Scenarios whose cause is another one in containers."""
 
 IN_CONTAINERS_TOO = {
