@@ -103,11 +103,11 @@ class Run:
         """The events of a kind that were told so far."""
         return [event for event in list(self.events) if isinstance(event, kind)]
 
-    def the(self, kind: type[_Event], replica: Replica) -> _Event:
-        """The one event of a kind that tells of ``replica``, as soon as it is told; one of the test before may come late."""
+    def the(self, kind: type[_Event], replica: Replica | None = None) -> _Event:
+        """The one event of a kind that tells of ``replica`` if one is given, as soon as it is told; one of the test before may come late."""
 
         def found() -> list[_Event]:
-            return [event for event in self.of(kind) if getattr(event, "replica", "") == replica.name]
+            return [event for event in self.of(kind) if replica is None or getattr(event, "replica", "") == replica.name]
 
         eventually(lambda: bool(found()))
         (event,) = found()

@@ -135,7 +135,7 @@ def test_what_an_image_says_of_itself_holds(own: Run, tmp_path: Path) -> None:
     assert own.engine.healthy(replica) is False
     eventually(lambda: own.engine.healthy(replica))
     assert own.end(replica, "SIGTERM").status == 0
-    contained = own.the(Contained)  # at the latest when it ends: this app never listens
+    contained = own.the(Contained, replica)  # at the latest when it ends: this app never listens
     assert (contained.uid, contained.main, contained.init) == (1234, "python /app.py", False)
     assert contained.image == str(folder / "Dockerfile")
 
