@@ -104,7 +104,7 @@ class Run:
         return [event for event in list(self.events) if isinstance(event, kind)]
 
     def the(self, kind: type[_Event], replica: Replica | None = None) -> _Event:
-        """The one event of a kind that tells of ``replica`` if one is given, as soon as it is told; one of the test before may come late."""
+        """The one event of a kind, of ``replica`` if one is given, as soon as it is told; one of the test before may come late."""
 
         def found() -> list[_Event]:
             return [event for event in self.of(kind) if replica is None or getattr(event, "replica", "") == replica.name]
