@@ -27,6 +27,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from harness import imports
 from harness.clock import NS_PER_S
 from harness.connections import Holder, Holding
@@ -280,7 +282,7 @@ class Fleet:
             wait_healthy(apart, replica, stage.scenario.healthcheck_of(process))
             lines = stage.engine.log_tail(replica, IMPORT_LINES)
             if told := imports.imported(lines, replica=up[-1].name, at_ns=stage.clock.now_ns()):
-                stage.record(told)
+                stage.record(msgspec.structs.replace(told, apart=True))
         except NotHealthyError:
             return  # so there is no evidence, and no cause is told
         finally:

@@ -335,12 +335,16 @@ class Import(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Imported(Line, frozen=True, tag="imported"):
-    """What a replica imported while it started, as Python itself told it (``PYTHONPROFILEIMPORTTIME=1``), the longest first."""
+    """What a replica imported while it started, as Python itself told it (``PYTHONPROFILEIMPORTTIME=1``), the longest first.
+
+    ``apart``: it was another start of the same process type, apart from the run.
+    """
 
     at_ns: int
     replica: str
     total_ns: int
     top: tuple[Import, ...]
+    apart: bool = False
 
 
 class Disturbed(Line, frozen=True, tag="disturbed"):

@@ -607,7 +607,8 @@ def import_words(start: Start) -> str:
     top = [f"{each.slowest or each.name} {span(each.self_ns / NS_PER_S)}" for each in imported.top[:3]] if imported else []
     total = span(imported.total_ns / NS_PER_S) if imported else ""
     healthy = span(until_healthy_s(start))
-    return f"{start.life.replica} took {healthy} until it was healthy; its processes spent {total} on imports, most on {listed(top)}."
+    whose = "those of a start like it, apart from the run," if imported and imported.apart else "its processes"
+    return f"{start.life.replica} took {healthy} until it was healthy; {whose} spent {total} on imports, most on {listed(top)}."
 
 
 def health_words(start: Start) -> str:
