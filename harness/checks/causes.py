@@ -801,6 +801,13 @@ OF_STARTS: Final[tuple[Cause[Start], ...]] = (
     ),
     Cause(
         name="never-ready",
+        needs="its health check was answered with a 5xx",
+        fits=lambda start: start.life.listening_ns > 0 and evidence.told_of(start, r"was answered with 5\d\d"),
+        cause=evidence.detail_words,
+        cure="It says itself that it is not ready: see its log for what it waits for, mend that, or raise start_period.",
+    ),
+    Cause(
+        name="never-ready",
         needs="its port is open",
         fits=lambda start: start.life.listening_ns > 0,
         cause=evidence.start_words,

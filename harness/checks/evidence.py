@@ -28,6 +28,9 @@ AT_ONCE_S: Final = 0.25
 EARLY_S: Final = 2.0
 """What fails within this time after a replica was called healthy, and never again, failed because it was not ready."""
 
+FROM_THE_FIRST_S: Final = 0.4
+"""So soon after it was called healthy it failed already, and not only when something else had happened."""
+
 ENOUGH: Final = 5
 """So many answers afterwards show that it was ready then."""
 
@@ -166,7 +169,8 @@ def too_early(drops: Drops) -> bool:
     if drops.harm is not None or not healthy_ns or drops.life.died_by_itself:
         return False
     before, after = drops.answered
-    return drops.ended_ns[1] - healthy_ns <= EARLY_S * NS_PER_S and not before and after >= ENOUGH
+    from_the_first = drops.sent_ns[0] - healthy_ns <= FROM_THE_FIRST_S * NS_PER_S
+    return from_the_first and drops.ended_ns[1] - healthy_ns <= EARLY_S * NS_PER_S and not before and after >= ENOUGH
 
 
 def ended_by_signal(drops: Drops) -> bool:

@@ -474,6 +474,11 @@ OF_THE_REST: dict[str, tuple[Callable[[], Story], str, str]] = {
         "never-ready",
         "GET /health was answered with 404.",
     ),
+    "its health check was answered with a 5xx": (
+        lambda: never("GET /health was answered with 503 (waited 4s)"),
+        "never-ready",
+        "GET /health was answered with 503.",
+    ),
     "it ended before it was healthy": (STORIES["fail--exited-at-start"], "exited-at-start", "The last line of web.1's log"),
     "its port is open on the loopback address of its container only": (
         lambda: never("it listens on its loopback address only"),
@@ -481,7 +486,7 @@ OF_THE_REST: dict[str, tuple[Callable[[], Story], str, str]] = {
         "warming up",
     ),
     "the image's own health check does not pass": (lambda: never("its own health check had not passed"), "never-ready", "warming up"),
-    "its port is open": (STORIES["fail--never-ready"], "never-ready", "warming up"),
+    "its port is open": (lambda: never("GET /health got no answer: ReadTimeout (waited 4s)"), "never-ready", "warming up"),
     "no port is open, in a container": (lambda: unlistened(STORIES["fail--never-ready"]()).contain(), "never-ready", "warming up"),
     "no port is open": (lambda: unlistened(STORIES["fail--never-ready"]()), "never-ready", "warming up"),
     "the engine said why": (STORIES["fail--start-failed"], "start-failed", "The last line of web.1's log"),

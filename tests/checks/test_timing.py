@@ -219,7 +219,7 @@ def test_a_start_that_failed_is_told_with_its_log(name: str) -> None:
 
 def test_what_never_got_ready_is_advised_by_whether_it_listens() -> None:
     story = STORIES["fail--never-ready"]()
-    assert "It listens but is not healthy" in findings(story)["never-ready"].cure
+    assert "It says itself that it is not ready" in findings(story)["never-ready"].cure
     story.lines = [line for line in story.lines if getattr(line, "phase", "") != "listening"]
     assert "Nothing listens" in findings(story)["never-ready"].cure
 

@@ -57,19 +57,32 @@ FAILS_ITS_OWN = {"slow-start": "startup_time", "slow-imports": "startup_time", "
 """Scenarios of which a threshold is all that fails, and its metric."""
 
 CAUSES = {
+    "accepts-then-drops": "and the app closed them without a whole answer",
+    "answers-after-exit": "The main process ended before its workers had answered",
+    "crashes": "The replica ended by itself at that moment, with status 3",
     "crashes-at-start": "KeyError: 'pool'",
+    "cuts-bodies": "The app closed the connection in the middle of its answer",
+    "drops-kept-connections": "the server closed idle kept-alive connections on which a request was on its way",
+    "drops-new-connections": "The port was open after the signal, but nobody served what connected to it",
+    "drops-old-clients": "The same stops lost none of what the load itself had in flight",
     "drops-on-reload": "cut them when SIGHUP came, though the replica lived on",
     "drops-on-sigterm": "exited with status 143",  # at once, unless the machine is slow
     "ends-on-sighup": "SIGHUP ended the process",
     "errors-while-draining": "answered that it is stopping",
+    "exits-at-start": "no database",
     "exits-zero": "It looks like an orderly end and is none",
     "grace-too-short": "still under way when the grace of 1.00 s was over",
+    "idle-connections-awaited": "it ended as soon as its clients had closed their connections, and not before",
     "ignores-sigterm": "went on serving new requests until SIGKILL",
     "ignores-sigterm-at-start": "while it started",
+    "leaves-child": "ended without ending the processes that it, or one of them, had started",
+    "lost-by-kill": "SIGKILL can't be answered",
     "never-answered": "GET /not/there was never answered otherwise than with 404",
     "never-exits": "what kept it is no request",
+    "never-ready": "was answered with 503",
     "orphans-block-start": "outlived the main process of",
     "orphans-keep-port": "went on and holds the port",
+    "paused-too-long": "the router went on sending to it, and their clients gave up",
     "pid-file": "already running",
     "ready-too-soon": "The health check passed before the app was ready",
     "reloader": "the reloader of flask and not the server",
@@ -78,11 +91,28 @@ CAUSES = {
     "shell-wrapper": "a shell does not pass SIGTERM on",
     "slow-imports": "most on sample_apps.web.heavy",
     "slow-start": "before it listened",
+    "stream-cuts-polls": "The app closed their connections after SIGTERM while it went on",
+    "stream-cuts-streams": "no last chunk, no close frame",
     "stream-holds-streams": "still open when the grace of 1.00 s was over",
+    "stream-ignores-last-id": "did not go on after the event that the client had named",
+    "stream-longer-than-grace": "when the grace of 1.00 s was over",
+    "stream-repeats-events": "A client that connected again got events that it had",
+    "stream-skips-events": "Events were left out in the middle of a connection",
+    "unavailable": "No other replica was up to take them",
 }
-"""What the cause of one of a scenario's findings must say."""
+"""What the cause of one of a scenario's findings must say, on processes."""
 
-ENGINE_S_OWN = {"answers-after-exit", "orphans-block-start", "orphans-keep-port", "saved-by-retry"}
+WITHOUT_CAUSE = {
+    "crashes-while-stopping",  # its last line of log is all that is known
+    "some-errors",
+    "stream-refuses-resumption",
+    "timeouts",
+    "wrong-answers",
+    *UNKNOWN,  # nothing is proven
+}
+"""Scenarios whose findings need no cause: the finding itself is all the evidence that there is."""
+
+ENGINE_S_OWN = {"answers-after-exit", "exits-zero", "leaves-child", "orphans-block-start", "orphans-keep-port", "saved-by-retry"}
 """Scenarios whose cause is another one in containers."""
 
 IN_CONTAINERS_TOO = {
@@ -203,6 +233,11 @@ def test_every_shipped_scenario_runs_on_containers_and_only_those_without_a_comm
     for path in KNOWN_GOOD + KNOWN_BAD:
         assert can("docker", path)
         assert can("process", path) == all(kind.command for kind in load_scenario(path).target.values()), path
+
+
+def test_each_planted_defect_has_a_cause_to_be_told_unless_it_is_named_as_one_that_has_none() -> None:
+    shown_on_processes = {path.stem for path in KNOWN_BAD if can("process", path)}
+    assert shown_on_processes - CAUSES.keys() == WITHOUT_CAUSE
 
 
 def test_the_tables_of_this_file_name_scenarios_that_there_are() -> None:
