@@ -5,7 +5,7 @@
 //   close     server.close() and server.closeIdleConnections(), as most guides say. From Node 19 on the first does the second.
 //   drain     it serves on for DRAIN_MS with `Connection: close` on each answer, so that clients leave by themselves, and closes then.
 //
-// KEEP_ALIVE_MS is how long an idle connection is kept; Node's own 5 s unless it is set.
+// KEEP_ALIVE_MS is how long an idle connection is kept; Node's own 5 s unless it is set. START_MS is how long it takes until it listens.
 
 import { createServer } from "node:http";
 
@@ -50,4 +50,5 @@ const chosen = process.env.ON_SIGTERM ?? "nothing";
 if (!(chosen in onSigterm)) throw new Error(`ON_SIGTERM must be one of ${Object.keys(onSigterm).join(", ")}, not ${chosen}`);
 if (onSigterm[chosen]) process.on("SIGTERM", onSigterm[chosen]);
 if (process.env.KEEP_ALIVE_MS) server.keepAliveTimeout = Number(process.env.KEEP_ALIVE_MS);
-server.listen(Number(process.env.PORT), "127.0.0.1", () => console.log(`listening on ${process.env.PORT}`));
+const listen = () => server.listen(Number(process.env.PORT), "127.0.0.1", () => console.log(`listening on ${process.env.PORT}`));
+setTimeout(listen, Number(process.env.START_MS ?? 0));
