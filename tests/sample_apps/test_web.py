@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import psutil
 import pytest
 
+from harness.sockets import PortClaim, claim_port
 from sample_apps.web.__main__ import main
 from sample_apps.web.defects import DEFECTS
 from sample_apps.web.settings import SettingsError, read_settings
@@ -132,10 +133,13 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
         started.remove()
 
 
+_CLAIMS: list[PortClaim] = []
+
+
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A port that stays ours until this process ends: one that was only looked for may be somebody else's a moment later."""
+    _CLAIMS.append(claim_port(wanted=0))
+    return _CLAIMS[-1].port
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
