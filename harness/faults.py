@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import cycle, islice
 from typing import Any, Final, TypeVar
 
 from harness.clock import NS_PER_S, Dice
@@ -105,22 +105,17 @@ def rolling_restart(stage: Stage, fleet: Fleet, options: RollingRestart) -> None
     """Replace every replica, so many at a time, oldest first."""
     process = stage.scenario.process_of(options)
 
-    def renew(victim: Replica) -> None:
-        for left in range(MORE_TRIES, -1, -1):
-            order = _graceful(stage.scenario, victim, options, purpose="terminate")
-            if options.order == "start-first":
-                fresh = fleet.start(process, replaces=victim.name)
-                met = fleet.stop(victim, order)
-            else:
-                met = fleet.stop(victim, order)
-                fresh = fleet.start(process, replaces=victim.name)
-            if met or not left or not fleet.take(fresh, replaced=True):
-                return
-            fleet.repeat(victim, fresh)
-            victim = fresh
+    def renew(victim: Replica) -> tuple[bool, Replica]:
+        order = _graceful(stage.scenario, victim, options, purpose="terminate")
+        if options.order == "start-first":
+            fresh = fleet.start(process, replaces=victim.name)
+            return fleet.stop(victim, order), fresh
+        met = fleet.stop(victim, order)
+        return met, fleet.start(process, replaces=victim.name)
 
     for group in batched(_row(stage, fleet, process), options.at_a_time):
-        _at_once(stage, renew, [victim for victim in group if fleet.take(victim, replaced=True)])
+        mine = [victim for victim in group if fleet.take(victim, replaced=True)]
+        _at_once(stage, lambda victim: _until_met(fleet, victim, renew), mine)
 
 
 def scale(stage: Stage, fleet: Fleet, options: Scale) -> None:
@@ -143,22 +138,14 @@ def scale(stage: Stage, fleet: Fleet, options: Scale) -> None:
 
 def signal(stage: Stage, fleet: Fleet, options: Signal) -> None:
     """A signal that the replica should live through; a replacement only when it does not."""
-
-    def nudge(victim: Replica) -> None:
-        order = StopOrder(
-            purpose="signal",
-            signal=options.name,
-            when=options.when,
-            busy_within_s=options.busy_within.s,
-            everything=options.scope == "all",
-        )
-        with fleet.claimed(victim) as mine:
-            _raise_unless(mine, victim)
-            if not fleet.nudge(victim, order, options.lasts.s):
-                fleet.start(victim.process, replaces=victim.name)
-
-    for group in _victims(stage, fleet, options):
-        _at_once(stage, nudge, group)
+    order = StopOrder(
+        purpose="signal",
+        signal=options.name,
+        when=options.when,
+        busy_within_s=options.busy_within.s,
+        everything=options.scope == "all",
+    )
+    _hold_each(stage, fleet, options, lambda victim: fleet.nudge(victim, order, options.lasts.s))
 
 
 def terminate_at_start(stage: Stage, fleet: Fleet, options: TerminateAtStart) -> None:
@@ -248,11 +235,21 @@ def resolve(stage: Stage, fleet: Fleet, step: Step, spoken_for: frozenset[str] =
         case Terminate() | Kill() | Restart() | Pause() | SqueezeMemory() | CutNetwork() | Signal() | CrashLoop():
             up = _row(stage, fleet, stage.scenario.process_of(options))
             settled: dict[str, object] = {"replica": choose(up, options, stage, spoken_for)}
-            if isinstance(options, CrashLoop) and options.after == "any":
-                settled["after"] = tuple(_some_life(stage) for _ in range(max(1, options.times - 1)))
+            if isinstance(options, CrashLoop):
+                settled["after"] = _settled_lives(stage, options)
             return step.model_copy(update={step.kind: options.model_copy(update=settled)})
         case _:
             return step
+
+
+def _settled_lives(stage: Stage, options: CrashLoop) -> str | Duration | tuple[str | Duration, ...]:
+    """How long the replicas of a crash loop live, each with a share of its own where chance decides."""
+    lives = options.after if isinstance(options.after, tuple) else (options.after,)
+    if ANY not in lives:
+        return options.after
+    return tuple(
+        _some_life(stage) if each == ANY else each for each, _ in zip(cycle(lives), range(max(1, options.times - 1)), strict=False)
+    )
 
 
 def _some_life(stage: Stage) -> str:
@@ -323,7 +320,7 @@ def pause(stage: Stage, fleet: Fleet, options: Pause) -> None:
     if not isinstance(engine, Pauses):
         raise StepProblemError(_lacking("pause", engine.name))
     order = _disturbance(stage, options, what="pause", take=engine.pause, give_back=engine.resume)
-    _disturb_each(stage, fleet, options, order)
+    _hold_each(stage, fleet, options, lambda victim: fleet.disturb(victim, order))
 
 
 def squeeze_memory(stage: Stage, fleet: Fleet, options: SqueezeMemory) -> None:
@@ -336,20 +333,7 @@ def squeeze_memory(stage: Stage, fleet: Fleet, options: SqueezeMemory) -> None:
         return engine.squeeze(victim, options.to)
 
     order = _disturbance(stage, options, what="memory", take=squeeze, give_back=engine.release)
-    _disturb_each(stage, fleet, options, order)
-
-
-def _disturb_each(stage: Stage, fleet: Fleet, options: Disturb, order: Disturbance) -> None:
-    """Disturb the victims of a step, and start another one for each that did not live through it."""
-
-    def disturb(victim: Replica) -> None:
-        with fleet.claimed(victim) as mine:
-            _raise_unless(mine, victim)
-            if not fleet.disturb(victim, order):
-                fleet.start(victim.process, replaces=victim.name)
-
-    for group in _victims(stage, fleet, options):
-        _at_once(stage, disturb, group)
+    _hold_each(stage, fleet, options, lambda victim: fleet.disturb(victim, order))
 
 
 def cut_network(stage: Stage, fleet: Fleet, options: CutNetwork) -> None:
@@ -358,7 +342,7 @@ def cut_network(stage: Stage, fleet: Fleet, options: CutNetwork) -> None:
     if not isinstance(engine, CutsNetwork):
         raise StepProblemError(_lacking("cut_network", engine.name))
     order = _disturbance(stage, options, what="network", take=engine.cut, give_back=engine.reconnect)
-    _disturb_each(stage, fleet, options, order)
+    _hold_each(stage, fleet, options, lambda victim: fleet.disturb(victim, order))
 
 
 # Any: the options under a key are of that key's own type, which `Scenario` has checked
@@ -466,24 +450,45 @@ def _at_once(stage: Stage, work: Callable[[Replica], object], victims: list[Repl
 def _stop_and_replace(stage: Stage, fleet: Fleet, options: Stop, order: Callable[[Replica], StopOrder], *, in_place: bool = False) -> None:
     """Stop each victim as ``order`` says, and start one in its place, ``in_place`` at the same address."""
 
+    def one(victim: Replica) -> tuple[bool, Replica]:
+        met = fleet.stop(victim, order(victim))
+        try:
+            return met, fleet.start(victim.process, replaces=victim.name, again=victim if in_place else None)
+        finally:
+            fleet.bury(victim)
+
+    _claim_each(stage, fleet, options, lambda victim: _until_met(fleet, victim, one))
+
+
+def _until_met(fleet: Fleet, victim: Replica, replace_one: Callable[[Replica], tuple[bool, Replica]]) -> None:
+    """Replace a claimed replica, and its replacement again as long as the fault came at another moment than its step demands.
+
+    ``replace_one`` tells whether it came at that moment, and the replacement.
+    """
+    for left in range(MORE_TRIES, -1, -1):
+        met, fresh = replace_one(victim)
+        if met or not left or not fleet.take(fresh, replaced=True):
+            return
+        fleet.repeat(victim, fresh)
+        victim = fresh
+
+
+def _hold_each(stage: Stage, fleet: Fleet, options: Disturb | Signal, act: Callable[[Replica], bool]) -> None:
+    """Do ``act`` to the victims of a step, which stay where they are, and start another one for each that did not live through it.
+
+    Raises:
+        StepProblemError: Another step at the same time had claimed one.
+    """
+
     def one(victim: Replica) -> None:
-        for left in range(MORE_TRIES, -1, -1):
-            met = fleet.stop(victim, order(victim))
-            try:
-                fresh = fleet.start(victim.process, replaces=victim.name, again=victim if in_place else None)
-            finally:
-                fleet.bury(victim)
-            if met or not left or not fleet.take(fresh, replaced=True):
-                return
-            fleet.repeat(victim, fresh)
-            victim = fresh
+        with fleet.claimed(victim) as mine:
+            if not mine:
+                raise StepProblemError(f"{victim.name} was in the hands of another step at the same time")
+            if not act(victim):
+                fleet.start(victim.process, replaces=victim.name)
 
-    _claim_each(stage, fleet, options, one)
-
-
-def _raise_unless(mine: bool, victim: Replica) -> None:  # noqa: FBT001  it is all that there is to say
-    if not mine:
-        raise StepProblemError(f"{victim.name} was in the hands of another step at the same time")
+    for group in _victims(stage, fleet, options):
+        _at_once(stage, one, group)
 
 
 def _claim_each(stage: Stage, fleet: Fleet, options: Aimed, work: Callable[[Replica], None]) -> None:
@@ -508,8 +513,7 @@ def _life_s(stage: Stage, fleet: Fleet, process: str, at: str | Duration) -> flo
     if at == "ready" and stage.scenario.healthcheck_of(process).kind in ("http", "tcp", "test"):
         return math.inf
     share = SHARE.fullmatch(at)
-    of_it = int(share[1]) / 100 if share else 1.0 if at == "ready" else stage.dice.uniform()
-    return fleet.quickest_start_s(process) * JUST_BEFORE * of_it
+    return fleet.quickest_start_s(process) * JUST_BEFORE * (int(share[1]) / 100 if share else 1.0)
 
 
 def raise_if_load_ended(stage: Stage) -> None:

@@ -20,7 +20,19 @@ from harness.engines.base import CutsNetwork, EngineContext, LimitsMemory, Pause
 from harness.engines.fake import FakeEngine, without
 from harness.faults import ABILITIES, MORE_TRIES, StepProblemError, check_abilities, choose, draw, needs, resolve
 from harness.fleet import Disturbance, StopOrder
-from harness.scenario import STEP_KINDS, Chaos, Kill, Restart, RollingRestart, Scenario, Step, Terminate, TerminateAtStart, Together
+from harness.scenario import (
+    STEP_KINDS,
+    Chaos,
+    CrashLoop,
+    Kill,
+    Restart,
+    RollingRestart,
+    Scenario,
+    Step,
+    Terminate,
+    TerminateAtStart,
+    Together,
+)
 from harness.stage import A, B, Inline, Stage
 from harness.units import Duration
 
@@ -493,6 +505,16 @@ def test_a_crash_loop_by_the_dice_is_the_same_again_and_differs_from_kill_to_kil
     assert len(set(lives)) == 4
     assert all(0 <= life <= 0.9 for life in lives)
     assert do({"crash_loop": {"times": 3, "after": "ready"}}).lives == [math.inf, math.inf]
+
+
+def test_a_list_of_lives_leaves_nothing_to_chance_once_it_is_resolved() -> None:
+    whole = scenario(steps=[{"crash_loop": {"replica": 1, "times": 6, "after": ["any", "100ms"]}}])
+    made = resolve(stage_of(whole, seed=4), cast("Any", RecordedFleet(2)), whole.steps[0]).options
+    assert isinstance(made, CrashLoop)
+    assert isinstance(made.after, tuple)
+    assert len(made.after) == 5
+    assert "any" not in made.after
+    assert [each for each in made.after if isinstance(each, Duration)] == [Duration.parse("100ms")] * 2
 
 
 def test_a_restart_by_sigkill_is_a_crash_on_the_same_port() -> None:
