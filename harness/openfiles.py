@@ -10,7 +10,7 @@ import resource
 from typing import Final
 
 from harness.errors import MachineError
-from harness.scenario import Scale, Scenario
+from harness.scenario import Chaos, Scale, Scenario, nested
 
 SPARE: Final = 64
 """Files that the load process needs besides."""
@@ -34,7 +34,16 @@ def check_open_files(scenario: Scenario) -> None:
 
 
 def most_replicas(scenario: Scenario) -> int:
-    """The largest number of replicas that the steps let take the load."""
+    """The largest number of replicas that the steps let take the load, those included that are made of steps."""
     name = scenario.load_process
-    scaled = [step.options.counts.get(name, 0) for step in scenario.steps if isinstance(step.options, Scale)]
-    return max([scenario.target[name].replicas, *scaled])
+    written = scenario.target[name].replicas
+    counts = [written]
+    for step in nested(scenario.steps):
+        match step.options:
+            case Scale() as scale:
+                counts.append(scale.counts.get(name, 0))
+            case Chaos() as chaos if "scale" in chaos.of:
+                counts.append(2 * written)  # the most that it draws
+            case _:
+                pass
+    return max(counts)

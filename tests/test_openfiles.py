@@ -27,6 +27,14 @@ def test_the_most_replicas_that_take_the_load_are_counted() -> None:
     assert most_replicas(scenario()) == 4
 
 
+def test_steps_that_are_made_of_steps_count_too() -> None:
+    together = {"together": [{"scale": {"web": 7}}, {"rolling_restart": {}}]}
+    drawn = {"chaos": {"for": "5s", "every": "1s", "of": ["scale", {"kill": "any"}]}}
+    whole = scenario().model_dump(mode="json")
+    assert most_replicas(Scenario.model_validate(whole | {"steps": [together]})) == 7
+    assert most_replicas(Scenario.model_validate(whole | {"steps": [drawn]})) == 4
+
+
 def test_more_connections_than_files_are_refused_with_the_numbers_and_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _what: (64, 1024))
     check_open_files(scenario(users=240))
