@@ -236,7 +236,7 @@ def drain(*, scenario: Path, engine: str, seed: int | None, reports: Path, preci
     given = {flag: _duration(flag, written) for flag, written in spans.items() if written is not None}
     lag, up_to, at = (given.get(flag) for flag in ("endpoint_lag", "up_to", "at"))
     asked = DrainOptions(lag=lag, up_to=up_to, at=at, precision=_duration("precision", precision), confirm=confirm)
-    search = prepare(whole, path, RunOptions(engine=engine, seed=whole.seed if seed is None else seed, reports=reports), asked)
+    search = prepare(whole, path, RunOptions(engine=engine, seed=seed, reports=reports), asked)
     console = console_for(sys.stdout, os.environ)
     print_head(search.scenario.name, search.lag.s, search.left_out, console)
     with stoppable():
@@ -411,13 +411,8 @@ def doctor(*, reports: Path) -> ExitCode:
 def cleanup(*, older_than: str, dry_run: bool) -> None:
     """Remove what runs left behind whose harness is no longer alive; touch nothing else."""
     from harness.cleanup import clean_stale
-    from harness.units import Duration
 
-    try:
-        older_than_s = Duration.parse(older_than).s
-    except ValueError as error:
-        raise UsageError(f"--older-than {older_than}: {error}") from error
-    removed = clean_stale(older_than_s=older_than_s, dry_run=dry_run)
+    removed = clean_stale(older_than_s=_duration("older_than", older_than).s, dry_run=dry_run)
     for line in removed:
         click.echo(f"{'would remove' if dry_run else 'removed'} {line}")
     if not removed:

@@ -15,7 +15,6 @@ never drops more is assumed; an answer that drops when it is tried again is too 
 from __future__ import annotations
 
 import math
-import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -30,9 +29,9 @@ from harness.checks.wording import count, listed, span
 from harness.clock import NS_PER_S
 from harness.errors import StoppedError, UsageError
 from harness.history import History, read
-from harness.report.drain import WORDS, DrainResult, DrainTry, Setting
+from harness.report.drain import DrainResult, DrainTry, Setting, verdict_of
 from harness.report.model import RunReport
-from harness.run import DEFAULT_REPORTS, RunOptions, engine_for
+from harness.run import DEFAULT_REPORTS, RunOptions, engine_for, seed_of
 from harness.scenario import Restart, RollingRestart, Scale, Scenario, Steady, Step, Terminate, Together, nested
 from harness.scenario.options import Routing
 from harness.scenario.values import ZERO
@@ -261,7 +260,7 @@ def measure(report: RunReport, history: History, lag: Duration, drain_ns: int) -
     return DrainTry(
         drain_s=drain_ns / NS_PER_S,
         router_s=(lag.ns - drain_ns) / NS_PER_S,
-        verdict=WORDS[Verdict.FAIL if hit else Verdict.UNKNOWN if doubt else Verdict.PASS],
+        verdict=(Verdict.FAIL if hit else Verdict.UNKNOWN if doubt else Verdict.PASS).word,
         stops=len(stops),
         proven=len(proven),
         dropped_stops=len(hit),
@@ -328,8 +327,7 @@ def prepare(scenario: Scenario, path: Path, options: RunOptions, asked: DrainOpt
     Raises:
         UsageError: There is no stop in order, or there is nothing to look for.
     """
-    if options.seed is None:
-        options = replace(options, seed=int.from_bytes(os.urandom(4), "big"))
+    options = replace(options, seed=seed_of(scenario, options))
     lag = lag_of(scenario, asked.lag)
     within = range_of(lag, asked)
     words = [*_command(path, options, options.seed or 0, lag), "--precision", str(asked.precision)]
@@ -363,7 +361,7 @@ def shortest_drain(search: Search, attempt: Attempt, told: Callable[[DrainTry], 
             raise StoppedError("stopped")
         tried = measure(report, read(report.folder), search.lag, drain_ns)
         tries.append(tried)
-        known.append((drain_ns, next(verdict for verdict, word in WORDS.items() if word == tried.verdict)))
+        known.append((drain_ns, verdict_of(tried.verdict)))
         told(tried)
     return _result(search, tries, answer_of(known, search.within))
 
@@ -377,14 +375,14 @@ def _command(path: Path, options: RunOptions, seed: int, lag: Duration) -> list[
 def _result(search: Search, tries: Sequence[DrainTry], answer: Answer) -> DrainResult:
     drain_ns = answer.shortest_ns
     with_it = [each for each in tries if drain_ns is not None and each.drain_s == drain_ns / NS_PER_S]
-    proven = sum(each.proven for each in with_it if each.verdict == WORDS[Verdict.PASS])
+    proven = sum(each.proven for each in with_it if each.verdict == Verdict.PASS.word)
     longest_s = max((each.longest_stop_s for each in tries if each.longest_stop_s is not None), default=None)
     longest_s = None if any(each.killed for each in with_it or tries) else longest_s
     return DrainResult(
         scenario=search.scenario.name,
         path=str(search.path),
         engine=engine_for(search.scenario, search.options.engine),
-        verdict=WORDS[answer.verdict],
+        verdict=answer.verdict.word,
         exit_code=int(exit_code(max(answer.verdict, Verdict.FAIL if any(each.beside for each in with_it) else Verdict.PASS))),
         endpoint_lag_s=search.lag.s,
         up_to_s=search.within.up_to_ns / NS_PER_S,

@@ -462,12 +462,8 @@ class Fleet:
         with self._lock:
             self._nudged.add(victim.name)  # so that the router learns of its end, and not of the signal
         self._look_at_handler(victim, order)
-        if self._gets_load(victim):
-            with self._moment(victim, order.when, order.busy_within_s) as moment:
-                moment.wait_until_now()
-                sent = self._signal(victim, order, in_flight=moment.requests)
-        else:
-            sent = self._signal(victim, order, in_flight=-1)
+        with self._when_it_is(victim, order) as in_flight:
+            sent = self._signal(victim, order, in_flight=in_flight)
         gone = self._stage.engine.wait_exit(victim, watch_s)
         self._stage.raise_if_lost()
         with self._lock:
@@ -504,13 +500,8 @@ class Fleet:
         return False
 
     def _take_away(self, victim: Replica, order: Disturbance) -> Sent:
-        if self._gets_load(victim):
-            with self._moment(victim, order.when, order.busy_within_s) as moment:
-                moment.wait_until_now()
-                in_flight = moment.requests
-                sent = order.take(victim)
-        else:
-            in_flight, sent = -1, order.take(victim)
+        with self._when_it_is(victim, order) as in_flight:
+            sent = order.take(victim)
         self._stage.record(
             Disturbed(
                 at_ns=sent.at_ns,
@@ -611,6 +602,16 @@ class Fleet:
         """Another replica of its process type is up."""
         with self._lock:
             return any(other.process == victim.process and other.name != victim.name for other in self._up.values())
+
+    @contextmanager
+    def _when_it_is(self, victim: Replica, order: StopOrder | Disturbance) -> Iterator[int]:
+        """The moment that ``order`` demands of a victim of which the router is told nothing; yields what is in flight, -1 without load."""
+        if not self._gets_load(victim):
+            yield -1
+            return
+        with self._moment(victim, order.when, order.busy_within_s) as moment:
+            moment.wait_until_now()
+            yield moment.requests
 
     def _moment(self, victim: Replica, when: str, within_s: float) -> Moment:
         return Moment(self._stage, victim.name, when=when, within_s=within_s, is_gone=lambda: self._is_gone(victim))

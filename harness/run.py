@@ -393,8 +393,8 @@ class _Teller:
         finally:
             stage.record(StepEnded(at_ns=stage.clock.now_ns(), step=number, problem=problem))
             self._progress.step_ended(place, problem)
-            self._fleet.step = before if of else number
-            if of:
+            if of:  # the step that has drawn it goes on
+                self._fleet.step = before
                 stage.load.set_step(before)
 
 
@@ -541,7 +541,8 @@ def _open_history(folder: Path, header: Header) -> EventWriter:
     return writer
 
 
-def _seed(scenario: Scenario, options: RunOptions) -> int:
+def seed_of(scenario: Scenario, options: RunOptions) -> int:
+    """The seed that was asked for, else the scenario's own, else a new one."""
     if options.seed is not None:
         return options.seed
     return scenario.seed if scenario.seed is not None else int.from_bytes(os.urandom(4), "big")
@@ -561,7 +562,7 @@ def _new_folder(reports: Path, name: str) -> Path:
 
 
 def _header(scenario: Scenario, path: Path, options: RunOptions, run_id: str, clock: Clock) -> Header:
-    seed = _seed(scenario, options)
+    seed = seed_of(scenario, options)
     return Header(
         format=FORMAT,
         run_id=run_id,

@@ -28,9 +28,6 @@ VERSION: Final = 1
 MARGIN: Final = 16
 """Columns of the names of platforms."""
 
-Word = Literal["pass", "unknown", "fail"]
-WORDS: Final[dict[Verdict, Word]] = {Verdict.PASS: "pass", Verdict.UNKNOWN: "unknown", Verdict.FAIL: "fail"}
-
 
 class DrainTry(msgspec.Struct, frozen=True, kw_only=True):
     """One run with one drain. Spans are seconds.
@@ -56,7 +53,7 @@ class DrainTry(msgspec.Struct, frozen=True, kw_only=True):
 
     drain_s: float
     router_s: float
-    verdict: Word
+    verdict: str
     stops: int
     proven: int
     dropped_stops: int
@@ -102,7 +99,7 @@ class DrainResult(msgspec.Struct, frozen=True, kw_only=True):
     scenario: str
     path: str
     engine: str
-    verdict: Word
+    verdict: str
     exit_code: int
     endpoint_lag_s: float
     up_to_s: float
@@ -153,7 +150,7 @@ def print_head(name: str, lag_s: float, left_out: tuple[str, ...], console: Cons
 
 def print_try(tried: DrainTry, console: Console) -> None:
     """Print one line for a try that is over."""
-    verdict = _verdict(tried.verdict)
+    verdict = verdict_of(tried.verdict)
     dropped = f"{tried.dropped_stops} of {count(tried.proven, 'stop')} dropped something"
     parts = [count(tried.dropped_requests, "request")] if tried.dropped_requests else []
     parts += [count(tried.dropped_connections, "new connection")] if tried.dropped_connections else []
@@ -166,7 +163,7 @@ def print_try(tried: DrainTry, console: Console) -> None:
 
 def print_result(result: DrainResult, console: Console, file: Path) -> None:
     """Print the answer, its proof and what to paste; ``file`` is where the same lies for programs."""
-    verdict = _verdict(result.verdict)
+    verdict = verdict_of(result.verdict)
     console.print()
     console.print(Text.assemble((f"{verdict.name:<9}", STYLES[verdict]), (_answer(result), "bold")), soft_wrap=True)
     if result.bound is not None:
@@ -223,8 +220,9 @@ def _settings(result: DrainResult, console: Console) -> None:
         last = setting.platform
 
 
-def _verdict(word: Word) -> Verdict:
-    return next(verdict for verdict, each in WORDS.items() if each == word)
+def verdict_of(word: str) -> Verdict:
+    """The verdict that is written as ``word``."""
+    return Verdict[word.upper()]
 
 
 def _prose(console: Console, text: str, first: str) -> None:
