@@ -84,7 +84,8 @@ class _Load:
         self._control_port = orders.control_port
         self._ledger = Ledger(Path(orders.ledger))
         start = Dice(self._spec.seed).fork("router").integer(0, 1 << 20)
-        self._crowd: Crowd = Crowd(self._spec, Router(shared, start=start), self._ledger, shared.words)
+        self._router = Router(shared, start=start)
+        self._crowd: Crowd = Crowd(self._spec, self._router, self._ledger, shared.words)
         self._environment = Environment(user_classes=[make_user_class(self._crowd, self._fail)], catch_exceptions=False)
         self._go = Event()
         self._stop = Event()
@@ -176,8 +177,9 @@ class _Load:
         """Answer the farewells of replicas that are being stopped."""
         while True:
             gevent.sleep(_PART_S)
-            for client in self._crowd.clients:
-                client.part()
+            for route in self._router.leaving:
+                for client in self._crowd.clients:
+                    client.part(route)
 
     def _watch_itself(self) -> None:
         """Measure how late the loop is and what it costs, so that a generator that can't keep up is not taken for a slow app."""

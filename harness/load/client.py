@@ -332,8 +332,7 @@ class Client:
             seen.done_ns = _now_ns()
             seen.ending = Ending.ANSWERED
         except OSError as error:
-            seen.ending = ending_of(error)
-            seen.error = error.label if isinstance(error, TlsError) else errno.errorcode.get(error.errno or 0, type(error).__name__)
+            note_break(error, seen)
         except EarlyEndError as early:
             seen.ending = early.ending
             seen.error = early.label
@@ -358,22 +357,22 @@ class Client:
         if connection is not None:
             connection.close()
 
-    def part(self) -> None:
-        """Close idle connections that their peer has ended, to replicas that get no new requests.
+    def part(self, route: Route) -> None:
+        """Close the idle connection to a replica that gets no new requests, if its peer has ended it.
 
         A client that never looks at an idle connection can hold up a server that waits for its farewell, as TLS servers do (RFC 8446,
         section 6.1). Browsers and load balancers look. To a published replica the next request finds out by itself.
         """
-        for route, connection in list(self._connections.items()):
-            if route.published:
-                continue
-            try:
-                connection.sock.recv(1, socket.MSG_PEEK)
-            except BlockingIOError:
-                continue
-            except OSError:
-                pass  # it has ended, which is all that matters
-            self.drop(route)
+        connection = self._connections.get(route)
+        if connection is None:
+            return
+        try:
+            connection.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return
+        except OSError:
+            pass  # it has ended, which is all that matters
+        self.drop(route)
 
     def close(self) -> None:
         """Close all connections and the timer."""
@@ -605,8 +604,13 @@ def note_connection(connection: Connection, seen: Exchange) -> None:
     seen.port = connection.port
 
 
-def ending_of(error: OSError) -> Ending:
-    """How an attempt ended that ``error`` ended."""
+def note_break(error: OSError, seen: Exchange) -> None:
+    """Write into ``seen`` that ``error`` ended the attempt."""
+    seen.ending = _ending_of(error)
+    seen.error = error.label if isinstance(error, TlsError) else errno.errorcode.get(error.errno or 0, type(error).__name__)
+
+
+def _ending_of(error: OSError) -> Ending:
     if error.errno in _REFUSED:
         return Ending.REFUSED
     if errno.errorcode.get(error.errno or 0) in OWN_TROUBLE:

@@ -13,7 +13,6 @@ event has come since, because only an event proves that the stream went on.
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 import time
@@ -36,8 +35,7 @@ from wsproto.utilities import ProtocolError
 
 from harness.clock import NS_PER_S
 from harness.history import Invoke, Streamed
-from harness.load.client import Client, EarlyEndError, Exchange, Woken, ending_of, note_connection
-from harness.load.tls import TlsError
+from harness.load.client import Client, EarlyEndError, Exchange, Woken, note_break, note_connection
 from harness.outcome import Ending, Outcome, Reached, Wire, classify
 from harness.template import compile_template, draw
 
@@ -383,8 +381,7 @@ class StreamClient(Client):
                 raise broken
             end = self._listen(route, connection, talk, left_s, seen)
         except OSError as error:
-            seen.ending = ending_of(error)
-            seen.error = error.label if isinstance(error, TlsError) else errno.errorcode.get(error.errno or 0, type(error).__name__)
+            note_break(error, seen)
         except EarlyEndError as early:
             seen.ending = early.ending
             seen.error = early.label

@@ -420,6 +420,13 @@ class Router:
                 return route
             self._version = -1  # withdrawn a moment ago: read the table again before the next choice
 
+    @property
+    def leaving(self) -> list[Route]:
+        """Replicas that get no new requests and are not forgotten yet: those that are being stopped."""
+        if self._words[VERSION] != self._version:
+            self._read()
+        return [route for route in self._known.values() if not route.published]
+
     def _read(self) -> None:
         words = self._words
         self._version = words[VERSION]  # before the slots are read: a change in between is then seen at the next choice

@@ -392,26 +392,22 @@ def test_a_kept_connection_that_was_closed_meanwhile_is_stale_and_the_next_one_i
 
 
 @pytest.mark.parametrize("how", [servers.close, servers.reset])
-def test_an_idle_connection_that_a_replica_ended_is_closed_once_the_replica_is_withdrawn(client: Client, how: servers.Behaviour) -> None:
+def test_an_idle_connection_that_a_replica_ended_is_closed_when_somebody_looks(client: Client, how: servers.Behaviour) -> None:
     with answering(OK, then=how) as server:
-        publisher, route = published(server.port)
+        _, route = published(server.port)
         route.reserve()
         client.exchange(route, GET, Expect(), Exchange())
         wait_for_news(client, route)
-        client.part()
-        assert client._connections  # the next request finds out
-        publisher.withdraw("web.1")
-        client.part()
+        client.part(route)
         assert not client._connections
 
 
-def test_an_idle_connection_that_is_there_stays_when_its_replica_is_withdrawn(client: Client) -> None:
+def test_an_idle_connection_that_is_there_stays_when_somebody_looks(client: Client) -> None:
     with answering(OK, then=servers.hang) as server:
-        publisher, route = published(server.port)
+        _, route = published(server.port)
         route.reserve()
         client.exchange(route, GET, Expect(), Exchange())
-        publisher.withdraw("web.1")
-        client.part()
+        client.part(route)
         assert client._connections
 
 

@@ -43,6 +43,20 @@ def test_ops_are_spread_evenly_over_what_is_published() -> None:
     assert Counter(picked(router) for _ in range(300)) == {"web.1": 150, "web.3": 150}
 
 
+def test_only_what_is_withdrawn_and_not_forgotten_is_leaving_also_when_nobody_picks() -> None:
+    publisher, router = both_sides()
+    publisher.publish("web.1", "127.0.0.1", 1)
+    publisher.publish("web.2", "127.0.0.1", 2)
+    assert router.leaving == []
+    publisher.withdraw("web.2")
+    assert [route.name for route in router.leaving] == ["web.2"]
+    publisher.publish("web.2", "127.0.0.1", 2)
+    assert router.leaving == []
+    publisher.withdraw("web.1")
+    publisher.forget("web.1")
+    assert router.leaving == []
+
+
 def test_the_address_comes_across() -> None:
     publisher, router = both_sides()
     publisher.publish("web.1", "localhost", 8001)
