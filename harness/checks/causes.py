@@ -116,6 +116,7 @@ NO_NPM: Final = (
     "package.json. npm and its like run that in a shell, which passes no signal on."
 )
 
+_BREAKS_WHILE_STOPPING: Final = "Mend what breaks while the app stops; if it is meant to end so, write its exit_status in expect."
 _NOT_LISTENING: Final = "Nothing listens: bind the port that is handed in as PORT and {{port}}, {where}, or raise start_period."
 
 LIKEWISE_CURE: Final = "See what is found of those with no fault near: dropped-without-fault, truncated-answers or timeouts."
@@ -627,7 +628,14 @@ OF_STOPS: Final[tuple[Cause[Stop], ...]] = (
         needs="another signal than the stop signal ended it, and it left a log",
         fits=lambda stop: bool(evidence.last_words(stop.life)),
         cause=lambda stop: evidence.last_words(stop.life),
-        cure="Mend what breaks while the app stops; if it is meant to end so, write its exit_status in expect.",
+        cure=_BREAKS_WHILE_STOPPING,
+    ),
+    Cause(
+        name="crashed-while-stopping",
+        needs="another signal than the stop signal ended it",
+        fits=lambda _: True,
+        cause=lambda _: "",
+        cure=_BREAKS_WHILE_STOPPING,
     ),
     Cause(
         name="ignored-while-starting",

@@ -236,22 +236,27 @@ def _shell_findings(facts: Facts, shells: Sequence[Swallowed]) -> list[Finding]:
         faults = [each.fault for each in mine]
         name = _SHELL_NAMES[by]
         cause, cure = explain_stop(name, Stop(facts=facts, fault=faults[0], swallowed=mine[0]))
-        findings.append(
-            Finding(
-                check=CHECK,
-                name=name,
-                verdict=Verdict.FAIL,
-                title=_SHELL_TITLES[by].format(signal=faults[0].signal.signal, replicas=_victims(faults)),
-                evidence=some([_shell_proof(each) for each in mine]),
-                cause=cause,
-                cure=cure,
-                metric=_shell_metric(faults),
-                count=len(faults),
-                replica=only((fault.victim.replica for fault in faults), ""),
-                step=only((fault.signal.step for fault in faults), -1),
-            )
-        )
+        title = _SHELL_TITLES[by].format(signal=faults[0].signal.signal, replicas=_victims(faults))
+        evidence = some([_shell_proof(each) for each in mine])
+        findings.append(_of_faults(faults, name, title, evidence, (cause, cure), metric=_shell_metric(faults)))
     return findings
+
+
+def _of_faults(faults: Sequence[Fault], name: str, title: str, evidence: tuple[str, ...], told: tuple[str, str], *, metric: str) -> Finding:
+    """The failure of some stops, with cause and cure as ``told``."""
+    return Finding(
+        check=CHECK,
+        name=name,
+        verdict=Verdict.FAIL,
+        title=title,
+        evidence=evidence,
+        cause=told[0],
+        cure=told[1],
+        metric=metric,
+        count=len(faults),
+        replica=only((fault.victim.replica for fault in faults), ""),
+        step=only((fault.signal.step for fault in faults), -1),
+    )
 
 
 def _shell_proof(each: Swallowed) -> str:
@@ -282,22 +287,12 @@ def _cause_of_all(group: Sequence[tuple[Fault, str, str]]) -> str:
 def _killed(facts: Facts, told: set[int]) -> list[Finding]:
     """Stops that needed SIGKILL at the end of their grace."""
     killed = [fault for fault in stops_of(facts, None) if fault.killed and fault.number not in told and not _starved(facts, fault)]
-    return [
-        Finding(
-            check=CHECK,
-            name="killed-after-grace",
-            verdict=Verdict.FAIL,
-            title=f"{_victims(faults)} had to be killed at the end of the grace of {span(faults[0].signal.grace_s)}",
-            evidence=some([_killed_proof(fault) for fault in faults]),
-            cause=cause,
-            cure=cure,
-            metric="killed_after_grace",
-            count=len(faults),
-            replica=only((fault.victim.replica for fault in faults), ""),
-            step=only((fault.signal.step for fault in faults), -1),
-        )
-        for faults, cause, cure in _of_stops(facts, "killed-after-grace", killed)
-    ]
+    findings = []
+    for faults, cause, cure in _of_stops(facts, "killed-after-grace", killed):
+        title = f"{_victims(faults)} had to be killed at the end of the grace of {span(faults[0].signal.grace_s)}"
+        evidence = some([_killed_proof(fault) for fault in faults])
+        findings.append(_of_faults(faults, "killed-after-grace", title, evidence, (cause, cure), metric="killed_after_grace"))
+    return findings
 
 
 def _starved(facts: Facts, fault: Fault) -> bool:
@@ -318,21 +313,9 @@ def _stopped_at_start(facts: Facts) -> list[Finding]:
         for faults, cause, cure in _of_stops(facts, name, mine):
             signal_name, lives = faults[0].signal.signal, [fault.victim for fault in faults]
             did = "had to be killed after" if name.startswith("ignored") else "broke at"
-            findings.append(
-                Finding(
-                    check=CHECK,
-                    name=name,
-                    verdict=Verdict.FAIL,
-                    title=f"{_victims(faults)} {did} a {signal_name} that came while {'it' if len(lives) == 1 else 'they'} started",
-                    evidence=some([_early_proof(fault) for fault in faults]) + log_block(lives),
-                    cause=cause,
-                    cure=cure,
-                    metric=metric,
-                    count=len(faults),
-                    replica=only((life.replica for life in lives), ""),
-                    step=only((fault.signal.step for fault in faults), -1),
-                )
-            )
+            title = f"{_victims(faults)} {did} a {signal_name} that came while {'it' if len(lives) == 1 else 'they'} started"
+            evidence = some([_early_proof(fault) for fault in faults]) + log_block(lives)
+            findings.append(_of_faults(faults, name, title, evidence, (cause, cure), metric=metric))
     return findings
 
 
@@ -353,22 +336,12 @@ def _early_proof(fault: Fault) -> str:
 def _ended_by_signals(facts: Facts) -> list[Finding]:
     """Replicas that a signal ended which they should have lived through."""
     ended = [fault for fault in facts.faults if fault.kind == "signal" and fault.victim.ended_by is fault.signal]
-    return [
-        Finding(
-            check=CHECK,
-            name="ended-by-signal",
-            verdict=Verdict.FAIL,
-            title=f"{_victims(faults)} ended by {listed(sorted({fault.signal.signal for fault in faults}))}, which it should live through",
-            evidence=some([_crash_proof(fault) for fault in faults]) + log_block([fault.victim for fault in faults]),
-            cause=cause,
-            cure=cure,
-            metric="died_by_itself",
-            count=len(faults),
-            replica=only((fault.victim.replica for fault in faults), ""),
-            step=only((fault.signal.step for fault in faults), -1),
-        )
-        for faults, cause, cure in _of_stops(facts, "ended-by-signal", ended)
-    ]
+    findings = []
+    for faults, cause, cure in _of_stops(facts, "ended-by-signal", ended):
+        title = f"{_victims(faults)} ended by {listed(sorted({fault.signal.signal for fault in faults}))}, which it should live through"
+        evidence = some([_crash_proof(fault) for fault in faults]) + log_block([fault.victim for fault in faults])
+        findings.append(_of_faults(faults, "ended-by-signal", title, evidence, (cause, cure), metric="died_by_itself"))
+    return findings
 
 
 def _torn_down(fault: Fault) -> bool:
@@ -386,23 +359,10 @@ def _crashed(facts: Facts) -> list[Finding]:
     ]
     if not faults:
         return []
-    lives = [fault.victim for fault in faults]
-    cause, cure = explain_stop("crashed-while-stopping", Stop(facts=facts, fault=faults[0]))
-    return [
-        Finding(
-            check=CHECK,
-            name="crashed-while-stopping",
-            verdict=Verdict.FAIL,
-            title=f"{_victims(faults)} did not end by {faults[0].signal.signal} but by {listed(sorted({_ended_by(f) for f in faults}))}",
-            evidence=some([_crash_proof(fault) for fault in faults]) + log_block(lives),
-            cause=cause,
-            cure=cure or "Mend what breaks while the app stops; if it is meant to end so, write its exit_status in expect.",
-            metric="exit_status",
-            count=len(faults),
-            replica=only((life.replica for life in lives), ""),
-            step=only((fault.signal.step for fault in faults), -1),
-        )
-    ]
+    title = f"{_victims(faults)} did not end by {faults[0].signal.signal} but by {listed(sorted({_ended_by(f) for f in faults}))}"
+    evidence = some([_crash_proof(fault) for fault in faults]) + log_block([fault.victim for fault in faults])
+    told = explain_stop("crashed-while-stopping", Stop(facts=facts, fault=faults[0]))
+    return [_of_faults(faults, "crashed-while-stopping", title, evidence, told, metric="exit_status")]
 
 
 def _ended_by(fault: Fault) -> str:

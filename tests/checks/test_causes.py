@@ -177,6 +177,12 @@ def changed(story: Story, **changes: str) -> Story:
     return story
 
 
+def mute(story: Story) -> Story:
+    """``story``, in which nobody left a log."""
+    story.lines = [msgspec.structs.replace(line, log=()) if isinstance(line, Exited) else line for line in story.lines]
+    return story
+
+
 def manager(command: str = "/usr/bin/npm start", *, served: bool = False) -> Story:
     """A process manager ends at once, or serves until SIGKILL."""
 
@@ -391,6 +397,7 @@ OF_THE_REST: dict[str, tuple[Callable[[], Story], str, str]] = {
         "crashed-while-stopping",
         "Segmentation fault",
     ),
+    "another signal than the stop signal ended it": (lambda: mute(STORIES["fail--crashed-while-stopping"]()), "crashed-while-stopping", ""),
     "the main process ignored the signal when it came (SIG_IGN), and SIGKILL was needed at the end of the grace": (
         lambda: changed(STORIES["fail--ignored-while-starting"](), disposition="ignored"),
         "ignored-while-starting",
