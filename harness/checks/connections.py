@@ -66,13 +66,32 @@ def check(history: History) -> list[Finding]:
     """Findings for each kind of connection, worst first."""
     facts = Facts(history)
     stops = [fault for fault in stops_of(facts, None) if fault.victim.process == facts.scenario.load_process]
-    findings = [*_awaited(facts, stops), *_dropped(facts, stops), *_closed_late(facts, stops), *_unanswered(facts, stops)]
+    findings = [*_awaited(facts, stops), *_dropped(facts, stops), *_not_met(facts, stops)]
+    findings += [*_closed_late(facts, stops), *_unanswered(facts, stops)]
     for name in dict.fromkeys(fault.signal.signal for fault in stops):
         alike = [fault for fault in stops if fault.signal.signal == name]
         findings += [_of_load(facts, alike, "new"), _of_load(facts, alike, "reused")]
         kinds = dict.fromkeys(held.what for fault in alike for held in held_of(facts, fault))
         findings += [_of_held(facts, alike, kind) for kind in kinds]
     return findings or [Finding(check=CHECK, name="no-stop-met", verdict=Verdict.PASS, title="no stop met a connection")]
+
+
+def _not_met(facts: Facts, stops: Sequence[Fault]) -> list[Finding]:
+    """Kinds that the scenario wants held and that no stop met: none could be made, or no request was being answered on one."""
+    held = [(fault, each) for fault in stops for each in held_of(facts, fault)]
+    kinds = dict.fromkeys(facts.scenario.load.connections if stops else ())
+    return [
+        Finding(
+            check=CHECK,
+            name="held-not-met",
+            verdict=Verdict.UNKNOWN,
+            title=f"no stop met a connection of the kind {kind}, so nothing is known of what it does to one",
+            evidence=some([_held_proof(facts, fault, each) for fault, each in held if each.what == kind]),
+            cure="" if kind in _UNUSED else "Give the load a GET that takes a while: the longest of it is what is asked for there.",
+        )
+        for kind in kinds
+        if not any(each.connected_ns if kind in _UNUSED else in_flight(fault, each) for fault, each in held if each.what == kind)
+    ]
 
 
 # --- what became of each ----------------------------------------------------------------------------------------------------

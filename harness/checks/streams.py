@@ -49,6 +49,9 @@ NUMBER_CURE: Final = (
 )
 
 
+MEET_CURE: Final = "Let streams last longer (for: under stream:), let more users follow them, or stop every replica (replica: each)."
+
+
 def check(history: History) -> list[Finding]:
     """Findings about every stream of the load; one that says so when there is none."""
     facts = Facts(history)
@@ -89,7 +92,8 @@ def _of_stream(facts: Facts, stream: Stream) -> list[Finding]:
         # A client that lost its connection and found no other one is told as a dropped request.
         undisturbed = all(each.told.end == COMPLETE for each in stream.connections)
         title = f"{stream.name}: no connection of it met a fault, so nobody had to connect again"
-        return [Finding(check=CHECK, name="streams-not-met", verdict=Verdict.PASS, title=title)] if facts.faults and undisturbed else []
+        unmet = Finding(check=CHECK, name="streams-not-met", verdict=Verdict.UNKNOWN, title=title, cure=MEET_CURE)
+        return [unmet] if facts.faults and undisturbed else []
     if not stream.resume:
         title = f"{stream.name}: {_again_words(stream)}; what they missed meanwhile was not asked for"
         return [_good(stream, "streams-reconnected", title)]

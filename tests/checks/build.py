@@ -1124,6 +1124,15 @@ def _held_streams(story: Story) -> None:
     subscribe(story, first, resumed(begin=1760, end=2400))
 
 
+def _holds_too_late(story: Story) -> None:
+    """What was asked for was answered before the signal, and nobody could connect without asking."""
+    load = story.scenario.load.model_copy(update={"connections": ("http/1.0", "silent")})
+    story.scenario = story.scenario.model_copy(update={"load": load})
+    clean_stop(story)
+    story.hold("http/1.0", "done", 650, 649)
+    story.hold("silent", "refused", 600.1, connected_ns=0)
+
+
 def _stream_elsewhere(story: Story) -> None:
     clean_stop(story)
     subscribe(story, resumed(begin=200, first_id=1, resumed=False))
@@ -1137,7 +1146,7 @@ STORIES: dict[str, Callable[[], Story]] = {
     "fail--stream-cut": lambda: stream_run(resumed(), how="cut", expect=["cut_streams == 0"]),
     "pass--streams-ended--by-the-end-of-the-connection": lambda: stream_run(resumed(), how="eof", expect=["cut_streams == 0"]),
     "fail--streams-held": lambda: stop_run(_held_streams),
-    "pass--streams-not-met": lambda: stop_run(_stream_elsewhere),
+    "unknown--streams-not-met": lambda: stop_run(_stream_elsewhere),
     "pass--no-streams": steady_run,
     "pass--streams-reconnected": lambda: stream_run(resumed(first_id=17, missing=6), resume=False),
     "fail--stream-events-lost": lambda: stream_run(resumed(first_id=14, missing=3)),
@@ -1171,6 +1180,7 @@ STORIES: dict[str, Callable[[], Story]] = {
     "pass--no-stop-met": steady_run,
     "fail--idle-connections-awaited": lambda: stop_run(_awaits_idle),
     "fail--killed-after-grace--let-go": lambda: stop_run(lambda story: _awaits_idle(story, ends=False)),
+    "unknown--held-not-met": lambda: stop_run(_holds_too_late),
     "fail--http-1-0-dropped": lambda: stop_run(lambda story: _drops_old_clients(story, "http/1.0", "closed")),
     "fail--pipelined-dropped": lambda: stop_run(lambda story: _drops_old_clients(story, "pipelined", "cut", 720)),
     "fail--dropped-in-flight": lambda: stop_run(_dropped_in_flight),
