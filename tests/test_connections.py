@@ -187,28 +187,34 @@ def test_a_request_of_http_1_0_that_is_answered_after_the_signal_is_done() -> No
     assert b"Connection:" not in server.requests[-1]
 
 
-@pytest.mark.parametrize(
-    ("answer", "end"),
-    [(b"", "closed"), (OK[:-2], "cut"), (OK[:12], "cut"), (CHUNKED, "cut")],
-)
-def test_a_request_of_http_1_0_that_is_cut_is_no_answer(answer: bytes, end: str) -> None:
+def held_over_a_signal(kind: str, is_it: Callable[[bytes], bool], answer: bytes) -> Held:
+    """What is told of a connection of ``kind`` to an app that answers it only after the signal, with ``answer``."""
     go_on = threading.Event()
 
     def behave(server: Server, connection: socket.socket) -> None:
-        if b"HTTP/1.0" in server.read(connection):
+        if is_it(server.read(connection)):
             assert go_on.wait(BOUND_S)
             connection.sendall(answer)
         else:
             connection.sendall(OK)
 
     with serving(behave) as server:
-        play = Play(server.port, ["http/1.0"])
+        play = Play(server.port, [kind])
         holding = play.hold()
         play.signal(holding)
         go_on.set()
         until(lambda: holding.open == 0)
         holding.end()
     (held,) = play.told()
+    return held
+
+
+@pytest.mark.parametrize(
+    ("answer", "end"),
+    [(b"", "closed"), (OK[:-2], "cut"), (OK[:12], "cut"), (CHUNKED, "cut")],
+)
+def test_a_request_of_http_1_0_that_is_cut_is_no_answer(answer: bytes, end: str) -> None:
+    held = held_over_a_signal("http/1.0", lambda asked: b"HTTP/1.0" in asked, answer)
     assert (held.end, held.answered_ns) == (end, ())
 
 
@@ -222,23 +228,7 @@ def test_a_request_of_http_1_0_that_is_cut_is_no_answer(answer: bytes, end: str)
     ],
 )
 def test_of_pipelined_requests_each_answer_is_counted(answers: list[bytes], told: bool, end: str) -> None:  # noqa: FBT001  a parameter
-    go_on = threading.Event()
-
-    def behave(server: Server, connection: socket.socket) -> None:
-        if server.read(connection).count(b"GET ") == PIPELINED:
-            assert go_on.wait(BOUND_S)
-            connection.sendall(b"".join(answers))
-        else:
-            connection.sendall(OK)
-
-    with serving(behave) as server:
-        play = Play(server.port, ["pipelined"])
-        holding = play.hold()
-        play.signal(holding)
-        go_on.set()
-        until(lambda: holding.open == 0)
-        holding.end()
-    (held,) = play.told()
+    held = held_over_a_signal("pipelined", lambda asked: asked.count(b"GET ") == PIPELINED, b"".join(answers))
     assert (held.requests, len(held.answered_ns), held.close_told, held.end) == (PIPELINED, answers.count(OK) + told, told, end)
 
 

@@ -26,17 +26,21 @@ sys.stdin.read()
 """
 
 
+def server_at(family: socket.AddressFamily, address: str) -> socket.socket:
+    """A listening socket; skips the test where there is no such family."""
+    try:
+        return socket.create_server((address, 0), family=family)
+    except OSError:
+        pytest.skip("no IPv6 here")
+
+
 def listener_at(port: int) -> sockets.Listener | None:
     return next((found for found in listening_ports() or () if found.port == port), None)
 
 
 @pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
 def test_a_listener_is_seen_with_its_backlog_without_connecting(family: socket.AddressFamily, address: str) -> None:
-    try:
-        server = socket.create_server((address, 0), family=family)
-    except OSError:
-        pytest.skip("no IPv6 here")
-    with server, ExitStack() as stack:
+    with server_at(family, address) as server, ExitStack() as stack:
         port = server.getsockname()[1]
         found = listener_at(port)
         assert found is not None
@@ -86,11 +90,7 @@ def test_a_namespace_that_is_gone_tells_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
 def test_what_a_processs_own_file_tells_of_a_listener_is_what_the_table_tells(family: socket.AddressFamily, address: str) -> None:
-    try:
-        server = socket.create_server((address, 0), family=family)
-    except OSError:
-        pytest.skip("no IPv6 here")
-    with server, ExitStack() as stack:
+    with server_at(family, address) as server, ExitStack() as stack:
         port = server.getsockname()[1]
         for _ in range(2):
             stack.enter_context(socket.create_connection((address, port)))
@@ -101,11 +101,7 @@ def test_what_a_processs_own_file_tells_of_a_listener_is_what_the_table_tells(fa
 
 @pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
 def test_a_connection_counts_until_one_side_has_ended_it(family: socket.AddressFamily, address: str) -> None:
-    try:
-        server = socket.create_server((address, 0), family=family)
-    except OSError:
-        pytest.skip("no IPv6 here")
-    with server, ExitStack() as stack:
+    with server_at(family, address) as server, ExitStack() as stack:
         port = server.getsockname()[1]
         assert sockets.connections_to(address, port) == 0
         clients = [stack.enter_context(socket.create_connection((address, port))) for _ in range(3)]
