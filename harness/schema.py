@@ -450,6 +450,12 @@ So `terminate: each`, or `kill: half`. All keys are optional. `scope` belongs to
 `signal` and `again` belong to `terminate` and `restart`. With `signal: SIGKILL` a restart is a crash and a start on the same port right
 after it.
 
+A fault that the ledger shows to have come at another moment than `when` demands is done again on the replacement, at most three times, and
+the run notes it. Only `scale` and steps that leave a replica where it is do not.
+
+When a grace is over and nothing but idle connections is left, they are closed from the client's side, and SIGKILL waits for up to 3 s: an app
+that ends then had waited for them. It fails all the same (`idle-connections-awaited`), with its cause known.
+
 {_keys(Restart)}
 
 ### rolling_restart
