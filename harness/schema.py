@@ -451,10 +451,10 @@ So `terminate: each`, or `kill: half`. All keys are optional. `scope` belongs to
 after it.
 
 A fault that the ledger shows to have come at another moment than `when` demands is done again on the replacement, at most three times, and
-the run notes it. Only `scale` and steps that leave a replica where it is do not.
+the run notes it. Not so with `scale`, `crash_loop`, and steps that leave a replica where it is.
 
-When a grace is over and nothing but idle connections is left, they are closed from the client's side, and SIGKILL waits for up to 3 s: an app
-that ends then had waited for them. It fails all the same (`idle-connections-awaited`), with its cause known.
+When a grace is over and nothing but idle connections is left, they are closed from the client's side, and SIGKILL waits for up to 3 s: an
+app that ends then had waited for them. It fails all the same (`idle-connections-awaited`), with its cause known.
 
 {_keys(Restart)}
 
