@@ -36,7 +36,7 @@ def test_the_benchmark_of_kill_cycles_prints_a_row_for_the_engine() -> None:
 def test_the_benchmark_of_phases_finds_a_stamp_for_every_phase() -> None:
     rows = [line for line in table_of("engine_phases", "--stops=2", "--engines=process") if line.startswith("process ")]
     assert len(rows) == 6
-    assert all(" 2 " in row for row in rows[:-1])
+    assert all(int(row[38:45]) >= 2 for row in rows[:-1]), "a stop that came when its victim was idle is done again, so there may be more"
 
 
 @pytest.mark.docker
@@ -48,7 +48,7 @@ def test_the_benchmark_of_the_overhead_counts_its_pairs() -> None:
 def test_the_benchmark_of_phases_finds_a_stamp_for_every_phase_in_a_container() -> None:
     rows = [line for line in table_of("engine_phases", "--stops=1", "--engines=docker") if line.startswith("docker ")]
     assert len(rows) == 6
-    assert all(" 1 " in row for row in rows[:-1])
+    assert all(int(row[38:45]) >= 1 for row in rows[:-1])
 
 
 def test_the_benchmark_of_the_share_takes_a_run_apart() -> None:
