@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import msgspec
 
 from harness.errors import UsageError
+from harness.job_history import JOBS_FILE, JobAnswered, JobDone, JobLine, JobsClosed, JobSeen, JobSubmitted, JobTold
+from harness.line import Line
 from harness.outcome import Outcome, of_op
 
 if TYPE_CHECKING:
@@ -35,10 +37,6 @@ FORMAT: Final = 1
 
 EVENTS_FILE: Final = "events.jsonl"
 OPS_FILE: Final = "ops.jsonl"
-
-
-class Line(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
-    """The base of every line."""
 
 
 class Header(Line, frozen=True, tag="header"):
@@ -375,6 +373,73 @@ class Restored(Line, frozen=True, tag="restored"):
     delivered: bool = True
 
 
+class ServicePhase(Line, frozen=True, tag="service"):
+    """A backing service reached a phase.
+
+    Attributes:
+        at_ns: The instant; of a signal the one before the system call.
+        step: The step in progress.
+        service: Its name.
+        phase: ``asked`` (it is being started), ``ready`` (it does its work), ``signalled``, ``exited``, ``cut`` (its clients' connections
+            were closed), ``away`` (it answers no more although nobody stopped it).
+        kind_of: Its kind, with ``asked`` and ``ready``.
+        own: The run has started it.
+        detail: What else there is to say: its version, the signal, how many connections, why it is away.
+        status: Of an exit, as in `Exited`.
+        log: Its last lines, of an exit that nobody had ordered.
+    """
+
+    at_ns: int
+    step: int
+    service: str
+    phase: str
+    kind_of: str = ""
+    own: bool = True
+    detail: str = ""
+    status: int = -1
+    log: tuple[str, ...] = ()
+
+
+class QueueSeen(Line, frozen=True, tag="queue-seen"):
+    """What the queue said that it holds; -1 where it can't tell.
+
+    ``until_ns`` is when its answer was there. ``why``: what was asked for is not a sample but a look ``before`` a fault on ``replica``, or
+    ``after`` its end. ``error`` is set, and the numbers say nothing, when it gave no answer.
+    """
+
+    at_ns: int
+    until_ns: int
+    ready: int = -1
+    held: int = -1
+    delayed: int = 0
+    set_aside: int = 0
+    why: str = ""
+    replica: str = ""
+    error: str = ""
+
+
+class Drained(Line, frozen=True, tag="drained"):
+    """The wait for all jobs after the last step is over.
+
+    Attributes:
+        at_ns: Its end.
+        began_ns: Its beginning; no job was submitted from then on.
+        whole: Every acknowledged job was done, or the queue was seen to be empty with nothing held.
+        seen: The queue could be asked at the end, so that the lines of what is left (`harness.job_history.JobTold`) are all there is.
+        foreign: Jobs or effects that do not carry the run's mark.
+        counts: Where effects show, one that happened twice can be told from one that happened once.
+        why: Why it is not whole.
+    """
+
+    at_ns: int
+    began_ns: int
+    whole: bool
+    seen: bool = True
+    foreign: int = 0
+    counts: bool = True
+    why: str = ""
+
+
 class EngineLost(Line, frozen=True, tag="engine-lost"):
     """The engine went away, or somebody else used it on a replica: what happened to replicas from ``at_ns`` on is not the app's doing."""
 
@@ -580,6 +645,9 @@ Event: TypeAlias = (
     | Imported
     | Disturbed
     | Restored
+    | ServicePhase
+    | QueueSeen
+    | Drained
     | EngineLost
     | Lagged
     | Scheduled
@@ -588,7 +656,7 @@ Event: TypeAlias = (
     | LoadBegan
     | LoadEnded
 )
-AnyLine: TypeAlias = Header | Event | Invoke | Close | Streamed | Control | Generator
+AnyLine: TypeAlias = Header | Event | Invoke | Close | Streamed | Control | Generator | JobLine
 
 _encoder = msgspec.json.Encoder()
 
@@ -737,6 +805,7 @@ class History:
     controls: tuple[Control, ...]
     generator: tuple[Generator, ...]
     streamed: tuple[Streamed, ...] = ()
+    jobs: tuple[JobLine, ...] = ()
     torn: int = 0
 
     @property
@@ -775,6 +844,7 @@ def build(lines: Iterable[AnyLine], *, torn: int = 0, source: str = "history") -
     controls: list[Control] = []
     generator: list[Generator] = []
     streamed: list[Streamed] = []
+    jobs: list[JobLine] = []
     for line in lines:
         match line:
             case Invoke():
@@ -787,6 +857,8 @@ def build(lines: Iterable[AnyLine], *, torn: int = 0, source: str = "history") -
                 generator.append(line)
             case Streamed():
                 streamed.append(line)
+            case JobSubmitted() | JobAnswered() | JobSeen() | JobDone() | JobTold() | JobsClosed():
+                jobs.append(line)
             case Header():
                 headers.append(line)
             case _:
@@ -804,6 +876,7 @@ def build(lines: Iterable[AnyLine], *, torn: int = 0, source: str = "history") -
         controls=tuple(sorted(controls, key=lambda control: control.at_ns)),
         generator=tuple(sorted(generator, key=lambda sample: sample.at_ns)),
         streamed=tuple(sorted(streamed, key=lambda connection: (connection.op, connection.n))),
+        jobs=tuple(jobs),
         torn=torn,
     )
 
@@ -812,7 +885,7 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     folder = path / "history" if (path / "history").is_dir() else path
-    files = [folder / name for name in (EVENTS_FILE, OPS_FILE) if (folder / name).is_file()]
+    files = [folder / name for name in (EVENTS_FILE, OPS_FILE, JOBS_FILE) if (folder / name).is_file()]
     if not files:
         raise UsageError(f"{path}: no history here (looked for {EVENTS_FILE}); name a run's folder, such as reports/latest")
     return files

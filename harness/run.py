@@ -66,6 +66,7 @@ from harness.scenario import (
     Aimed,
     Chaos,
     CrashLoop,
+    CutConnections,
     CutNetwork,
     Kill,
     Pause,
@@ -75,8 +76,10 @@ from harness.scenario import (
     Scenario,
     Signal,
     SqueezeMemory,
+    StartService,
     Steady,
     Step,
+    StopService,
     Terminate,
     TerminateAtStart,
     Together,
@@ -342,6 +345,12 @@ def _step_s(scenario: Scenario, step: Step, up: dict[str, int]) -> float:  # noq
             return signal.lasts.s * _rounds(scenario, signal, up)
         case Terminate() | Kill() | Restart() as stop:
             return cycle_s * _rounds(scenario, stop, up)
+        case StopService() as away:
+            return STOP_GUESS_S + (away.lasts.s + START_GUESS_S if away.lasts else 0.0)
+        case StartService():
+            return START_GUESS_S
+        case CutConnections():
+            return 0.0
 
 
 def _rounds(scenario: Scenario, options: Aimed, up: dict[str, int]) -> int:

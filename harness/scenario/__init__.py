@@ -8,9 +8,11 @@ JSON (`Scenario.model_dump_json`) reads back as the same scenario, which is how 
 
 from harness.scenario.container import Build, ContainerKeys, Port, Volume
 from harness.scenario.files import find_scenarios, load_scenario, problem_at
+from harness.scenario.jobs import Done, Jobs, WorkerLog
 from harness.scenario.load import Expectation, Load, Request, Stream
 from harness.scenario.options import (
     CrashLoop,
+    CutConnections,
     CutNetwork,
     Kill,
     Pause,
@@ -20,11 +22,14 @@ from harness.scenario.options import (
     Scale,
     Signal,
     SqueezeMemory,
+    StartService,
     Steady,
+    StopService,
     Terminate,
     TerminateAtStart,
 )
-from harness.scenario.steps import STEP_KINDS, Aimed, Chaos, Disturb, OfOneProcess, Options, Step, Stop, Together, nested
+from harness.scenario.services import Service
+from harness.scenario.steps import STEP_KINDS, Aimed, Chaos, Disturb, OfOneProcess, OfService, Options, Step, Stop, Together, nested
 from harness.scenario.target import Healthcheck, ProcessType, Tls, WorkingDir
 from harness.scenario.whole import Scenario
 
@@ -35,13 +40,17 @@ __all__ = [
     "Chaos",
     "ContainerKeys",
     "CrashLoop",
+    "CutConnections",
     "CutNetwork",
     "Disturb",
+    "Done",
     "Expectation",
     "Healthcheck",
+    "Jobs",
     "Kill",
     "Load",
     "OfOneProcess",
+    "OfService",
     "Options",
     "Pause",
     "Port",
@@ -52,17 +61,21 @@ __all__ = [
     "Routing",
     "Scale",
     "Scenario",
+    "Service",
     "Signal",
     "SqueezeMemory",
+    "StartService",
     "Steady",
     "Step",
     "Stop",
+    "StopService",
     "Stream",
     "Terminate",
     "TerminateAtStart",
     "Tls",
     "Together",
     "Volume",
+    "WorkerLog",
     "WorkingDir",
     "find_scenarios",
     "load_scenario",

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
+    AfterValidator,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -92,6 +93,12 @@ def _uncatchable(written: object, instead: Mapping[str, str]) -> Iterator[Compla
         yield Complaint(("signal",), f"SIG{signal} can't be caught, so nothing stops in order on it; use the step {instead[signal]}")
 
 
+def _job_share(written: str) -> str:
+    if not SHARE.fullmatch(written):
+        raise MistakeError(f"must be a share from 1% to 100%, not {quoted(written)}")
+    return written
+
+
 START_MOMENTS: Final = ("ready", "any")
 SHARE: Final = re.compile(r"([1-9]\d?|100)%")
 """A share of the quickest start so far."""
@@ -138,12 +145,19 @@ class _Aimed(Part):
         examples=["worker"],
         json_schema_extra={"default_words": "the one that takes the load"},
     )
-    when: Literal["in-flight", "mid-response", "just-accepted", "idle", "any"] = Field(
+    when: Literal["in-flight", "mid-response", "just-accepted", "idle", "any", "job-started", "job-finished"] = Field(
         default="in-flight",
         description="in-flight: only while at least one request awaits its answer from the victim; mid-response: while an answer has begun "
         "and is not over; just-accepted: while a new connection has not brought its request yet; idle: when nothing is under way there; "
-        "any: at once",
+        "job-started: while it works on a job, which in-flight means for the process type that works on jobs; job-finished: when a job's "
+        "work is done and the queue does not know it yet; any: at once",
         examples=["mid-response"],
+    )
+    job_share: Annotated[str, AfterValidator(_job_share)] | None = Field(
+        default=None,
+        description="with job-started: when the job has been worked on for that share of what jobs have taken so far",
+        examples=["50%"],
+        json_schema_extra={"default_words": "as soon as it is seen", "type_words": "share"},
     )
     busy_within: PositiveDuration = Field(
         default=Duration.parse("5s"),
@@ -494,3 +508,51 @@ class Steady(RootModel[Duration]):
     def duration(self) -> Duration:
         """How long."""
         return self.root
+
+
+class StopService(Part):
+    """Stop a backing service that the run has started; it stays away until start_service, or for so long. Short form: its name."""
+
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.update(anyOf=[{"type": "string"}, moved(schema)]))
+
+    service: str = Field(description="the service", examples=["redis"])
+    signal: SignalName = Field(default="SIGTERM", description="what it gets; SIGKILL is its sudden death", examples=["SIGKILL"])
+    lasts: PositiveDuration | None = Field(
+        default=None,
+        alias="for",
+        description="start it again after so long",
+        examples=["2s"],
+        json_schema_extra={"default_words": "until start_service"},
+    )
+
+    @classmethod
+    def long_form(cls, written: object) -> object:
+        """A name as a mapping."""
+        return {"service": written} if isinstance(written, str) else written
+
+    @model_serializer(mode="wrap")
+    def _spelled(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        long: dict[str, Any] = handler(self)
+        lasts = long.pop("lasts")
+        return long | ({"for": lasts} if lasts is not None else {})
+
+
+class OfService(Part):
+    """A step about a backing service. Short form: its name."""
+
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.update(anyOf=[{"type": "string"}, moved(schema)]))
+
+    service: str = Field(description="the service", examples=["redis"])
+
+    @classmethod
+    def long_form(cls, written: object) -> object:
+        """A name as a mapping."""
+        return {"service": written} if isinstance(written, str) else written
+
+
+class StartService(OfService):
+    """Start a service again that stop_service has stopped, at the same address and with what it kept."""
+
+
+class CutConnections(OfService):
+    """Have a service close the connections of all its clients, who may connect again at once."""

@@ -21,6 +21,7 @@ from pydantic_core import CoreSchema
 from harness.scenario.choice import words_of
 from harness.scenario.options import (
     CrashLoop,
+    CutConnections,
     CutNetwork,
     Kill,
     Pause,
@@ -29,7 +30,9 @@ from harness.scenario.options import (
     Scale,
     Signal,
     SqueezeMemory,
+    StartService,
     Steady,
+    StopService,
     Terminate,
     TerminateAtStart,
 )
@@ -46,6 +49,11 @@ Disturb: TypeAlias = Pause | SqueezeMemory | CutNetwork
 
 Aimed: TypeAlias = Stop | Disturb | Signal | CrashLoop
 """Options of the steps that choose a replica."""
+
+OfService: TypeAlias = StopService | StartService | CutConnections
+"""Options of the steps about a backing service."""
+
+SERVICE_STEPS: Final = ("stop_service", "start_service", "cut_connections")
 
 OfOneProcess: TypeAlias = Aimed | RollingRestart | TerminateAtStart
 """Options of the steps that concern one process type."""
@@ -67,7 +75,13 @@ VICTIM_STEPS: Final = (
 WITHOUT_MOMENT: Final = ("terminate_at_start", "crash_loop")
 """Those of them that take what they find, without a word on what the victim is doing."""
 
-INCOMPLETE: Final[Mapping[str, str]] = {"signal": "signal: SIGHUP", "squeeze_memory": "squeeze_memory: {to: 32m}"}
+INCOMPLETE: Final[Mapping[str, str]] = {
+    "signal": "signal: SIGHUP",
+    "squeeze_memory": "squeeze_memory: {to: 32m}",
+    "stop_service": "stop_service: {service: redis, for: 2s}",
+    "start_service": "start_service: redis",
+    "cut_connections": "cut_connections: redis",
+}
 """Those of them that have a key without a default, with how each is written."""
 
 BARE: Final = (*(kind for kind in VICTIM_STEPS if kind not in INCOMPLETE), "scale")
@@ -156,7 +170,7 @@ class Chaos(Part):
         return {"for": long.pop("lasts"), **long}
 
 
-Options: TypeAlias = Steady | OfOneProcess | Scale | Together | Chaos
+Options: TypeAlias = Steady | OfOneProcess | OfService | Scale | Together | Chaos
 """What a step's one key holds."""
 
 _BESIDE: Final = ("repeat", "at")
@@ -235,6 +249,24 @@ class Step(Part):
         description="take a replica off the network for a while; needs an engine with containers",
         examples=["newest"],
         json_schema_extra={"type_words": "a replica, or mapping"},
+    )
+    stop_service: StopService | None = Field(
+        default=None,
+        description="stop a backing service of the run",
+        examples=[{"service": "redis", "signal": "SIGKILL", "for": "2s"}],
+        json_schema_extra={"type_words": "a service, or mapping"},
+    )
+    start_service: StartService | None = Field(
+        default=None,
+        description="start it again, with what it kept",
+        examples=["redis"],
+        json_schema_extra={"type_words": "a service"},
+    )
+    cut_connections: CutConnections | None = Field(
+        default=None,
+        description="have a backing service close the connections of all its clients",
+        examples=["redis"],
+        json_schema_extra={"type_words": "a service"},
     )
     together: Together | None = Field(
         default=None,
@@ -343,7 +375,7 @@ Together.model_rebuild()
 Step.model_rebuild()
 
 
-def _words(kind: str, options: Options) -> str:  # noqa: PLR0911  one line a kind
+def _words(kind: str, options: Options) -> str:  # noqa: C901, PLR0911, PLR0912  one line a kind
     match options:
         case Steady() as steady:
             return f"steady for {steady.duration}"
@@ -359,6 +391,13 @@ def _words(kind: str, options: Options) -> str:  # noqa: PLR0911  one line a kin
             return f"crash loop of {_victim_words(loop)}, {loop.times} kills, each {each}"
         case Signal() as signal:
             return f"signal {signal.name} to {_victim_words(signal)}" + _moment(signal)
+        case StopService() as stop_service:
+            how = " by SIGKILL" if stop_service.signal == "SIGKILL" else ""
+            return f"stop {stop_service.service}{how}" + (f" for {stop_service.lasts}" if stop_service.lasts else "")
+        case StartService() as start_service:
+            return f"start {start_service.service} again"
+        case CutConnections() as cut:
+            return f"cut the connections of {cut.service}"
         case Together() as together:
             return "together: " + "; ".join(step.text for step in together.steps)
         case Chaos() as chaos:
@@ -381,6 +420,7 @@ def _of(options: RollingRestart | TerminateAtStart | Aimed) -> str:
 def _moment(options: RollingRestart | Stop | Disturb | Signal) -> str:
     """What is out of the common in how it is done; empty where nothing is."""
     words = "" if options.when in ("in-flight", "any") else f", {options.when}"
+    words += f" at {options.job_share}" if options.job_share else ""
     if isinstance(options, RollingRestart | Terminate | Restart):
         words += f", with {options.signal}" if options.signal not in (None, "SIGKILL") else ""
         words += f", again after {options.again}" if options.again else ""

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import (
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    SerializerFunctionWrapHandler,
+    WithJsonSchema,
+    model_serializer,
+)
 from pydantic_core import ErrorDetails
 
+from harness.scenario.jobs import Jobs, forms_of
 from harness.scenario.load import Load
 from harness.scenario.options import RollingRestart, Routing
-from harness.scenario.steps import VICTIM_STEPS, WITHOUT_MOMENT, OfOneProcess, Step, Stop
+from harness.scenario.services import CUTS_CONNECTIONS, EMBEDDED, SERVICE_KINDS, VARIABLES, Services
+from harness.scenario.steps import SERVICE_STEPS, VICTIM_STEPS, WITHOUT_MOMENT, OfOneProcess, Step, Stop
 from harness.scenario.target import Healthcheck, ProcessType
 from harness.scenario.values import ZERO, FindingName, Line, ProcessName, is_long
 from harness.strict_model import AsTuple, Complaint, Part, Place
@@ -20,6 +29,9 @@ from harness.units import Duration
 from harness.words import MistakeError, all_of, did_you_mean, one_of, quoted, shown
 
 MAX_STEPS: Final = 10_000
+
+Path: TypeAlias = tuple[str | int, ...]
+"""Where in a scenario something stands."""
 
 
 def _version(written: object) -> int:
@@ -44,12 +56,12 @@ ThresholdText = Annotated[
 ]
 
 
+NO_LOAD: Final = Load.model_construct(requests=())
+"""Nobody sends requests."""
+
+
 class Scenario(Part):
     """One scenario file."""
-
-    not_yet: ClassVar[Mapping[str, str]] = {
-        "services": "; start backing services yourself and pass their URLs in environment; a Compose file's service belongs under target"
-    }
 
     jetable: Annotated[Literal[1], PlainValidator(_version), WithJsonSchema({"const": 1, "type": "integer"})] = Field(
         description="version of this format", examples=[1], json_schema_extra={"type_words": "1"}
@@ -76,7 +88,24 @@ class Scenario(Part):
         examples=[{"web": {"command": "python app.py"}}],
         json_schema_extra={"type_words": "mapping of names to process types (see below)"},
     )
-    load: Load = Field(description="what users do to the target meanwhile", examples=[{"requests": ["GET /"]}])
+    services: Services = Field(
+        default={},
+        description="the backing services that the target needs, by name",
+        examples=[{"redis": {}}],
+        json_schema_extra={"type_words": "mapping of names to services (see below)", "default_words": "none"},
+    )
+    load: Load = Field(
+        default=NO_LOAD,
+        description="what users do to the target meanwhile; may be left out where there are jobs",
+        examples=[{"requests": ["GET /"]}],
+        json_schema_extra={"default_words": "no requests", "type_words": "mapping (see below)"},
+    )
+    jobs: Jobs | None = Field(
+        default=None,
+        description="the jobs that workers of the target do meanwhile",
+        examples=[{"rate": "20/s", "done": {"file": "done.log"}}],
+        json_schema_extra={"default_words": "none", "type_words": "mapping (see below)"},
+    )
     routing: Routing = Field(default=Routing(), description="when the router learns that a replica is to stop", examples=[{"drain": "2s"}])
     steps: Annotated[tuple[Step, ...], Field(min_length=1), AsTuple] = Field(
         description="what happens, one after the other",
@@ -104,6 +133,8 @@ class Scenario(Part):
             yield from _unknown_names(long, target)
             yield from _circles(target)
             yield from _load_complaints(long, target)
+            yield from _service_complaints(long)
+            yield from _job_complaints(long, target)
         repeats = [step.get("repeat", 1) for step in _mappings(long.get("steps"))]
         if sum(count for count in repeats if isinstance(count, int)) > MAX_STEPS:
             yield Complaint(("steps",), f"more than {MAX_STEPS} steps in all, repeats counted", "key")
@@ -114,16 +145,50 @@ class Scenario(Part):
         forgotten = detail["type"] == "missing" and told.path == ("jetable",)
         return told._replace(what=f"{told.what}; write jetable: 1 as the first line") if forgotten else told
 
+    @model_serializer(mode="wrap")
+    def _spelled(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What is not there is not written, as an empty load would be refused."""
+        long: dict[str, Any] = handler(self)
+        left_out = [key for key, there in (("load", self.has_load), ("jobs", self.jobs), ("services", self.services)) if not there]
+        return {key: value for key, value in long.items() if key not in left_out}
+
+    @property
+    def has_load(self) -> bool:
+        """Users send requests."""
+        return bool(self.load.requests)
+
     @property
     def load_process(self) -> str:
-        """The process type that takes the load."""
-        name = _load_process(self.load.process, self.target)
+        """The process type that takes the load; empty without one."""
+        name = _load_process(self.load.process, self.target) if self.has_load else ""
         assert name is not None  # noqa: S101  contradictions() refuses a scenario without one
         return name
 
+    @property
+    def job_process(self) -> str:
+        """The process type that works on jobs; empty without them."""
+        name = _job_process(self.jobs.process, self.target) if self.jobs is not None else ""
+        assert name is not None  # noqa: S101  as above
+        return name
+
+    @property
+    def job_service(self) -> str:
+        """The service that has the queue; empty without jobs."""
+        return (self.jobs.service or next(iter(self.services), "")) if self.jobs is not None else ""
+
+    @property
+    def job_form(self) -> str:
+        """How that service keeps jobs; empty without them."""
+        return (self.jobs.form or forms_of(self.services[self.job_service].kind)[0]) if self.jobs is not None else ""
+
+    @property
+    def main_process(self) -> str:
+        """The process type that steps are about which name none."""
+        return self.load_process or self.job_process
+
     def process_of(self, options: OfOneProcess) -> str:
         """The process type that a step is about."""
-        return options.process or self.load_process
+        return options.process or self.main_process
 
     def routing_of(self, options: Stop | RollingRestart) -> Routing:
         """When the router learns of a step's stops: the step's own lag or drain, else the scenario's."""
@@ -165,6 +230,14 @@ def _load_process(written: object, target: Mapping[str, object]) -> str | None:
     if len(target) == 1:
         return next(iter(target))
     return "web" if "web" in target else None
+
+
+def _job_process(written: object, target: Mapping[str, object]) -> str | None:
+    if written is not None:
+        return str(written)
+    if len(target) == 1:
+        return next(iter(target))
+    return "worker" if "worker" in target else None
 
 
 def loaded_process(written: object) -> str:
@@ -210,9 +283,9 @@ def _names(long: Mapping[str, Any], target: Mapping[str, Any]) -> Iterator[tuple
         needed = process.get("depends_on") if isinstance(process, Mapping) else None
         for index, item in enumerate(needed if isinstance(needed, list) else []):
             yield ("target", name, "depends_on", index), item, "value"
-    load = long.get("load")
-    if isinstance(load, Mapping):
-        yield ("load", "process"), load.get("process", ""), "value"
+    for key in ("load", "jobs"):
+        if isinstance(part := long.get(key), Mapping):
+            yield (key, "process"), part.get("process", ""), "value"
     for path, step in _steps(long):
         for kind, options in step.items():
             if kind == "scale" and isinstance(options, Mapping):
@@ -259,26 +332,46 @@ def _needed(process: object) -> list[str]:
 
 def _load_complaints(long: Mapping[str, Any], target: Mapping[str, Any]) -> Iterator[Complaint]:
     """Who takes the load, and what follows from it for the steps."""
-    load = long.get("load")
-    if not isinstance(load, Mapping):
-        return
-    loaded = _load_process(load.get("process"), target)
+    load, jobs = long.get("load"), long.get("jobs")
+    has_load = isinstance(load, Mapping) and load.get("requests") != ()
+    if not has_load and jobs is None:
+        yield Complaint((), 'the key "load" is missing, or "jobs"; without either nothing would be seen to be lost', "key")
+    loaded = _load_process(load.get("process"), target) if isinstance(load, Mapping) and has_load else ""
+    worked = _job_process(jobs.get("process"), target) if isinstance(jobs, Mapping) else ""
     if loaded is None:
         yield Complaint(("load",), f"which process type takes the load? Write process: with {one_of(target)}", "key")
+        return
+    if worked is None:
         return
     most = {name: _most_replicas(long, target, name) for name in target}
     for path, step in _steps(long):
         for kind in VICTIM_STEPS:
             options = step.get(kind)
             options = options if isinstance(options, Mapping) else {"replica": options}
-            process = options.get("process") or loaded
-            if process in target and process != loaded and kind not in WITHOUT_MOMENT and options.get("when", "in-flight") != "any":
-                what = f"{process} takes no load, so no request is ever in flight on it; write when: any beside it"
-                yield Complaint((*path, kind, "process"), what)
+            process = options.get("process") or loaded or worked
+            if kind in step and process in target and kind not in WITHOUT_MOMENT:
+                yield from _moment_complaints((*path, kind), options, takes_load=process == loaded, has_jobs=process == worked)
             yield from _too_late((*path, kind, "again"), options.get("again"), target.get(process) if isinstance(process, str) else None)
             named = _places(options.get("replica"))
             if kind in step and 0 < most.get(process, 0) < max(named, default=0):
                 yield Complaint((*path, kind, "replica"), f"there are never more than {most[process]} replicas of {process}")
+
+
+JOB_MOMENTS: Final = ("job-started", "job-finished")
+
+
+def _moment_complaints(path: Path, options: Mapping[str, Any], *, takes_load: bool, has_jobs: bool) -> Iterator[Complaint]:
+    """A moment that never comes for such a process type."""
+    when = options.get("when", "in-flight")
+    if when in JOB_MOMENTS and not has_jobs:
+        yield Complaint((*path, "when"), f"only the process type that works on jobs is ever {when}; name it under jobs, or another moment")
+    elif not takes_load and not has_jobs and when != "any":
+        process = options.get("process")
+        yield Complaint((*path, "process"), f"{process} takes no load, so no request is ever in flight on it; write when: any beside it")
+    elif not takes_load and when in ("mid-response", "just-accepted"):
+        yield Complaint((*path, "when"), f"who works on jobs answers nobody, so it is never {when}; write job-started, or any")
+    if options.get("job_share") is not None and not (has_jobs and when in ("in-flight", "job-started")):
+        yield Complaint((*path, "job_share"), "has a meaning only with when: job-started", "key")
 
 
 def _too_late(path: tuple[str | int, ...], again: object, described: object) -> Iterator[Complaint]:
@@ -286,6 +379,108 @@ def _too_late(path: tuple[str | int, ...], again: object, described: object) -> 
     grace = described.get("stop_grace_period", "10s") if isinstance(described, Mapping) else "10s"
     if is_long(again) and is_long(grace) and Duration.parse(again) >= Duration.parse(grace):
         yield Complaint(path, f"comes no sooner than SIGKILL at the end of stop_grace_period, {grace}; write less")
+
+
+def _service_complaints(long: Mapping[str, Any]) -> Iterator[Complaint]:
+    """Names of services that name nothing, steps that a service can't do, and two services behind one variable."""
+    services = long.get("services")
+    services = services if isinstance(services, Mapping) else {}
+    handed: dict[str, str] = {}
+    for name, service in services.items():
+        kind = service.get("kind", name) if isinstance(service, Mapping) else name
+        variable = (service.get("variable") if isinstance(service, Mapping) else None) or VARIABLES.get(str(kind), "")
+        if variable and variable in handed:
+            what = f"{variable} hands over {handed[variable]} already; write variable: with another name"
+            yield Complaint(("services", str(name)), what, "key")
+        handed.setdefault(variable, str(name))
+        if name in (long.get("target") or {}):
+            yield Complaint(("services", str(name)), "is a process type of the target, too; give one of them another name", "key")
+    for path, step in _steps(long):
+        for kind in SERVICE_STEPS:
+            if kind in step:
+                options = step[kind]
+                named = options.get("service") if isinstance(options, Mapping) else options
+                yield from _service_step_complaints((*path, kind), kind, named, services)
+
+
+def _service_step_complaints(path: Path, kind: str, named: object, services: Mapping[str, Any]) -> Iterator[Complaint]:
+    service = services.get(named) if isinstance(named, str) else None
+    if not isinstance(named, str):
+        return
+    if named not in services:
+        has = f"the scenario has {all_of(services)}" if services else "the scenario has no services"
+        yield Complaint(path, f"unknown service {quoted(named)}{did_you_mean(named, services)}; {has}")
+        return
+    of = service.get("kind", named) if isinstance(service, Mapping) else named
+    if of in EMBEDDED:
+        yield Complaint(path, f"{of} is a file and no process, so it can't be stopped, started or cut off")
+    elif kind != "cut_connections" and isinstance(service, Mapping) and service.get("url") is not None:
+        yield Complaint(path, f"{named} has a url, so it is not the run's own and never stopped")
+    elif kind == "cut_connections" and of not in CUTS_CONNECTIONS:
+        yield Complaint(path, f"{of} has no command to close its clients' connections; use stop_service with for:")
+
+
+def _job_complaints(long: Mapping[str, Any], target: Mapping[str, Any]) -> Iterator[Complaint]:
+    """Who works on jobs, in which service, and whether that can keep them."""
+    jobs = long.get("jobs")
+    if not isinstance(jobs, Mapping):
+        return
+    services = long.get("services")
+    services = services if isinstance(services, Mapping) else {}
+    done = jobs.get("done")
+    done = done if isinstance(done, Mapping) else {}
+    if _job_process(jobs.get("process"), target) is None:
+        yield Complaint(("jobs",), f"which process type works on jobs? Write process: with {one_of(target)}", "key")
+    if not services:
+        yield Complaint(("jobs",), "need a service that keeps them; write services: {sqlite: {}} for one that needs nothing", "key")
+        return
+    for path, named in ((("service",), jobs.get("service")), (("done", "service"), done.get("service"))):
+        if isinstance(named, str) and named not in services:
+            what = f"unknown service {quoted(named)}{did_you_mean(named, services)}; the scenario has {all_of(services)}"
+            yield Complaint(("jobs", *path), what)
+            return
+    if jobs.get("service") is None and len(services) > 1:
+        yield Complaint(("jobs",), f"which service has the queue? Write service: with {one_of(services)}", "key")
+        return
+    yield from _form_complaints(jobs, done, services)
+    if done.get("process") is not None and done["process"] not in target:
+        yield Complaint(
+            ("jobs", "done", "process"), f"unknown process type {quoted(done['process'])}{did_you_mean(done['process'], target)}"
+        )
+    elif done.get("get") is not None and done.get("process") is None and not isinstance(long.get("load"), Mapping) and len(target) > 1:
+        yield Complaint(("jobs", "done"), f"which process type is asked for get? Write process: with {one_of(target)}", "key")
+
+
+EFFECTS_OF: Final[Mapping[str, tuple[str, ...]]] = {
+    "key": ("redis",),
+    "query": ("sqlite", "postgres"),
+    "queue": ("redis", "rabbitmq", "beanstalkd"),
+}
+"""Which kinds of service an effect can show in; those that are not here need none."""
+
+
+def _form_complaints(jobs: Mapping[str, Any], done: Mapping[str, Any], services: Mapping[str, Any]) -> Iterator[Complaint]:
+    """A form and a place of effects that the service has."""
+    queue = str(jobs.get("service") or next(iter(services)))
+    kind = _kind_of(queue, services)
+    if kind not in SERVICE_KINDS:
+        return
+    if not forms_of(kind):
+        yield Complaint(("jobs", "service"), f"{kind} keeps no jobs", "key")
+        return
+    form = jobs.get("form")
+    if isinstance(form, str) and form not in forms_of(kind):
+        yield Complaint(("jobs", "form"), f"{kind} keeps jobs as {all_of(forms_of(kind))}, not as {form}")
+    shows = str(done.get("service") or queue)
+    for key, kinds in EFFECTS_OF.items():
+        if done.get(key) is not None and _kind_of(shows, services) not in kinds:
+            what = f"{key} is a place in {all_of(kinds)}, and {shows} is {_kind_of(shows, services)}; write service: beside it"
+            yield Complaint(("jobs", "done", key), what, "key")
+
+
+def _kind_of(name: str, services: Mapping[str, Any]) -> str:
+    service = services.get(name)
+    return str((service.get("kind") if isinstance(service, Mapping) else None) or name)
 
 
 def _most_replicas(long: Mapping[str, Any], target: Mapping[str, Any], process: object) -> int:

@@ -1,0 +1,182 @@
+"""SQLite: the embedded service, a database file in the run's shared folder that needs nothing to be installed.
+
+Jobs are rows of a table with a lock: ``id INTEGER PRIMARY KEY, body TEXT, locked_by TEXT, locked_until REAL, attempts INTEGER,
+failed_at REAL``; instants are seconds of the wall clock (``time.time()``), as workers of any language have them. The table is made
+before the first worker starts. A finished job's row is deleted.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from harness.job_history import DELAYED, HELD, READY, SET_ASIDE
+from harness.services.base import TIMEOUT_S, Client, DoneSpec, Effects, Launch, Look, PutRefusedError, Queue, QueueSpec, ServiceError, Told
+
+_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS {name} (
+  id INTEGER PRIMARY KEY,
+  body TEXT NOT NULL,
+  run_at REAL NOT NULL DEFAULT 0,
+  locked_by TEXT,
+  locked_until REAL,
+  attempts INTEGER NOT NULL DEFAULT 0,
+  failed_at REAL
+)
+"""
+
+
+class _Sqlite:
+    """The kind; see `harness.services.base.Kind`."""
+
+    name = "sqlite"
+    extra = ""
+
+    def launch(self, *, durable: bool) -> Launch | None:  # noqa: ARG002  a file is as durable as its writers make it
+        """Nothing is started."""
+        return None
+
+    def url(self, host: str, port: int, folder: Path) -> str:  # noqa: ARG002  it is a file
+        """``sqlite:////path/to/jobs.db``."""
+        return f"sqlite:///{folder / 'jobs.db'}"
+
+    def own(self, url: str, mark: str) -> str:  # noqa: ARG002  its tables have the mark in their names
+        """The same file."""
+        return url
+
+    def disown(self, url: str, mark: str) -> None:
+        """There is nothing to remove but tables, which queues and effects remove themselves."""
+
+    def open(self, url: str) -> Client:
+        """A client of the file at ``url``."""
+        return _Client(url)
+
+
+SQLITE: Final = _Sqlite()
+
+
+class _Client:
+    def __init__(self, url: str) -> None:
+        self._path = unquote(urlsplit(url).path)[1:] if url.startswith("sqlite:////") else unquote(urlsplit(url).path).lstrip("/")
+        self._db: sqlite3.Connection | None = None
+
+    def run(self, sql: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
+        """Execute and commit one statement; all its rows."""
+        try:
+            if self._db is None:
+                self._db = sqlite3.connect(self._path, timeout=TIMEOUT_S, isolation_level=None)
+                self._db.execute("PRAGMA journal_mode=WAL")
+            return self._db.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise ServiceError(f"SQLite, {self._path}: {error}") from error
+
+    def ready(self) -> str:
+        """The version of SQLite."""
+        self.run("SELECT count(*) FROM sqlite_master")
+        return sqlite3.sqlite_version
+
+    def cut_connections(self) -> int:
+        """There are none that could be cut."""
+        raise ServiceError("SQLite is a file: nobody is connected to it")
+
+    def queue(self, spec: QueueSpec) -> Queue:
+        """A table of jobs."""
+        return _Table(self, spec)
+
+    def effects(self, spec: DoneSpec) -> Effects:
+        """The rows of a query."""
+        return _Rows(self, spec.name)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._db is not None:
+            with suppress(sqlite3.Error):
+                self._db.close()
+            self._db = None
+
+
+class _Table:
+    def __init__(self, client: _Client, spec: QueueSpec) -> None:
+        self._client = client
+        self._name = '"' + spec.name.replace('"', '""') + '"'
+
+    def declare(self) -> None:
+        """Make the table."""
+        self._client.run(_TABLE.format(name=self._name))
+
+    def put(self, job: str, body: str) -> None:  # noqa: ARG002  the id is in the body
+        """Insert a row; a transaction that failed left nothing behind."""
+        try:
+            self._client.run(f"INSERT INTO {self._name} (body) VALUES (?)", (body,))  # noqa: S608  a name that was quoted
+        except ServiceError as error:
+            raise PutRefusedError(str(error)) from error
+
+    def look(self) -> Look:
+        """Count the rows by state."""
+        counts = Counter({state: _int(count) for state, count in self._client.run(f"{_STATES} FROM {self._name} GROUP BY 1")})
+        return Look(ready=counts[READY], held=counts[HELD], delayed=counts[DELAYED], set_aside=counts[SET_ASIDE])
+
+    def told(self, limit: int) -> Sequence[Told]:
+        """Each row with its lock."""
+        sql = f"{_STATE}, body, locked_by, locked_until - {_NOW}, attempts FROM {self._name} ORDER BY id LIMIT ?"
+        return [
+            Told(
+                text=str(body),
+                state=str(state),
+                by=str(by) if state == HELD and by else "",
+                until_s=float(str(until)) if state == HELD and until is not None else None,
+                deliveries=_int(attempts),
+                redelivered=_int(attempts) > 1,
+            )
+            for state, body, by, until, attempts in self._client.run(sql, (limit,))
+        ]
+
+    def take_rest(self, limit: int) -> Sequence[Told]:
+        """What is left can be seen where it is."""
+        return self.told(limit)
+
+    def remove(self) -> None:
+        """Drop the table."""
+        self._client.run(f"DROP TABLE IF EXISTS {self._name}")
+
+
+_NOW: Final = "(julianday('now') - 2440587.5) * 86400.0"
+"""Seconds of the wall clock since 1970; unixepoch('subsec') would need SQLite 3.42."""
+
+_STATE: Final = f"""
+SELECT CASE
+  WHEN failed_at IS NOT NULL THEN '{SET_ASIDE}'
+  WHEN locked_by IS NOT NULL AND (locked_until IS NULL OR locked_until > {_NOW}) THEN '{HELD}'
+  WHEN run_at > {_NOW} THEN '{DELAYED}'
+  ELSE '{READY}' END AS state"""
+_STATES: Final = f"{_STATE}, count(*)"
+
+
+class _Rows:
+    """The rows of a query: as many texts as a row's first value has come up more often than before."""
+
+    counts = True
+
+    def __init__(self, client: _Client, sql: str) -> None:
+        self._client = client
+        self._sql = sql
+        self._before: Counter[str] = Counter()
+
+    def new(self) -> Sequence[str]:
+        """The values that are new, or there once more."""
+        found = Counter(str(row[0]) for row in self._client.run(self._sql))
+        fresh = list((found - self._before).elements())
+        self._before = found
+        return fresh
+
+    def remove(self) -> None:
+        """The query's tables are the app's own."""
+
+
+def _int(value: object) -> int:
+    return int(str(value))
