@@ -45,6 +45,8 @@ class Launch:
         volume: The path in the container that holds what the service keeps; empty when it keeps nothing.
         port: The port in the container.
         stop_signal: What asks it to end in order.
+        user: The account of this machine that ``prepare`` and ``argv`` run as when Jetable is root, for a program that refuses root; its
+            folder then belongs to that account.
     """
 
     argv: tuple[str, ...]
@@ -57,6 +59,7 @@ class Launch:
     image_environment: Mapping[str, str] = field(default_factory=dict)
     volume: str = ""
     stop_signal: str = "SIGTERM"
+    user: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
