@@ -7,10 +7,12 @@ before the first worker starts. A finished job's row is deleted.
 
 from __future__ import annotations
 
+import re
 import sqlite3
+import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -74,6 +76,15 @@ class _Client:
             return self._db.execute(sql, values).fetchall()
         except sqlite3.Error as error:
             raise ServiceError(f"SQLite, {self._path}: {error}") from error
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All that is read within it is of one instant."""
+        self.run("BEGIN")
+        try:
+            yield
+        finally:
+            self.run("ROLLBACK")
 
     def ready(self) -> str:
         """The version of SQLite."""
@@ -157,22 +168,88 @@ SELECT CASE
 _STATES: Final = f"{_STATE}, count(*)"
 
 
+_PLAIN: Final = re.compile(r"\s*SELECT\s+(?P<value>[A-Za-z_]\w*)\s+FROM\s+(?P<table>[A-Za-z_]\w*)\s*;?\s*", re.IGNORECASE)
+"""A query of which a part can be asked."""
+
+_SELDOM: Final = 20
+"""All rows are read again when so many times as long has gone by as it took the last time."""
+
+
 class _Rows:
-    """The rows of a query: as many texts as a row's first value has come up more often than before."""
+    """The rows of a query: as many texts as a row's first value has come up more often than before.
+
+    All of them are read each time while that is quick. Where it is not, a plain query is asked for the rows that were appended since, and
+    all rows are read again from time to time, and whenever an old row is gone.
+    """
 
     counts = True
 
     def __init__(self, client: _Client, sql: str) -> None:
         self._client = client
         self._sql = sql
+        self.absent = ""  # which table is not there yet, in SQLite's words
+        self._plain = _PLAIN.fullmatch(sql)
+        self._version: object = None
         self._before: Counter[str] = Counter()
+        self._last = 0  # the highest rowid when the rows were last read
+        self._read_ns = 0
+        self._took_ns = 0
 
     def new(self) -> Sequence[str]:
-        """The values that are new, or there once more."""
+        """The values that are new, or there once more; none while the app has not made its tables yet."""
+        try:
+            with self._client.snapshot():
+                fresh = self._new()
+        except ServiceError as error:
+            if "no such table" not in str(error):
+                raise
+            self.absent = str(error)
+            return []
+        self.absent = ""
+        return fresh
+
+    def _new(self) -> list[str]:
+        version = self._client.run("PRAGMA data_version")
+        if version == self._version:
+            return []
+        fresh = self._appended()
+        if fresh is None:
+            fresh = self._all()
+        self._version = version
+        return fresh
+
+    def _all(self) -> list[str]:
+        began_ns = time.monotonic_ns()
         found = Counter(str(row[0]) for row in self._client.run(self._sql))
         fresh = list((found - self._before).elements())
         self._before = found
+        if self._plain:
+            self._last = self._highest(self._plain["table"])
+        self._read_ns = time.monotonic_ns()
+        self._took_ns = self._read_ns - began_ns
         return fresh
+
+    def _appended(self) -> list[str] | None:
+        """The rows with a higher rowid than all before, if no old one is gone; None when all must be read."""
+        if not self._plain or time.monotonic_ns() - self._read_ns >= self._took_ns * _SELDOM:
+            return None
+        table, value = self._plain["table"], self._plain["value"]
+        old = self._client.run(f"SELECT count(*) FROM {table} WHERE rowid <= ?", (self._last,))  # noqa: S608  a plain name
+        if _int(old[0][0]) != self._before.total():
+            return None
+        rows = self._client.run(f"SELECT rowid, {value} FROM {table} WHERE rowid > ? ORDER BY rowid", (self._last,))  # noqa: S608  plain names
+        fresh = [str(row[1]) for row in rows]
+        self._before.update(fresh)
+        if rows:
+            self._last = _int(rows[-1][0])
+        return fresh
+
+    def _highest(self, table: str) -> int:
+        try:
+            return _int(self._client.run(f"SELECT coalesce(max(rowid), 0) FROM {table}")[0][0])  # noqa: S608  a plain name
+        except ServiceError:  # a view, or a table WITHOUT ROWID
+            self._plain = None
+            return 0
 
     def remove(self) -> None:
         """The query's tables are the app's own."""

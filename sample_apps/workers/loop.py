@@ -146,6 +146,7 @@ def run(connect: Callable[[], Source], settings: Settings, stop: Stop) -> None:
             print(f"no connection: {error}", flush=True)
             time.sleep(_AGAIN_S)
             continue
+        print(f"worker {settings.name} takes jobs from {settings.queue}", flush=True)
         try:
             _serve(source, settings, stop)
         except LostError as error:
@@ -219,6 +220,5 @@ def main(name: str, variable: str, connect: Callable[[Settings], Source], defect
         return 2
     stop = Stop()
     stop.listen()
-    print(f"worker {settings.name} takes jobs from {settings.queue}", flush=True)
     run(lambda: connect(settings), settings, stop)
     return 0
