@@ -24,6 +24,7 @@ from harness.scenario import (
     Aimed,
     Chaos,
     CrashLoop,
+    CutConnections,
     CutNetwork,
     Disturb,
     Kill,
@@ -34,9 +35,11 @@ from harness.scenario import (
     Scenario,
     Signal,
     SqueezeMemory,
+    StartService,
     Steady,
     Step,
     Stop,
+    StopService,
     Terminate,
     TerminateAtStart,
     Together,
@@ -143,6 +146,7 @@ def signal(stage: Stage, fleet: Fleet, options: Signal) -> None:
         signal=options.name,
         when=options.when,
         busy_within_s=options.busy_within.s,
+        job_share=_job_share(options),
         everything=options.scope == "all",
     )
     _hold_each(stage, fleet, options, lambda victim: fleet.nudge(victim, order, options.lasts.s))
@@ -214,7 +218,7 @@ def draw(scenario: Scenario, options: Chaos, dice: Dice) -> Step:
     item = dice.choice(list(options.of))
     if isinstance(item, Step):
         return item
-    process = scenario.load_process
+    process = scenario.main_process
     return Step(scale=Scale({process: dice.integer(1, 2 * max(1, scenario.target[process].replicas))}))
 
 
@@ -314,6 +318,29 @@ def choose(up: list[Replica], options: Aimed, stage: Stage, spoken_for: frozense
     return choice
 
 
+def stop_service(stage: Stage, _fleet: Fleet, options: StopService) -> None:
+    """Stop a backing service, and start it again when its time is over."""
+    stage.backing.stop(options.service, options.signal)
+    if options.lasts is not None:
+        wait_until(stage, stage.clock.now_ns() + options.lasts.ns)
+        stage.backing.start(options.service)
+
+
+def start_service(stage: Stage, _fleet: Fleet, options: StartService) -> None:
+    """Start a backing service again."""
+    stage.backing.start(options.service)
+
+
+def cut_connections(stage: Stage, _fleet: Fleet, options: CutConnections) -> None:
+    """Have a backing service close its clients' connections; they may connect again at once.
+
+    Raises:
+        StepProblemError: Nobody was connected, so nothing was cut.
+    """
+    if not stage.backing.cut(options.service):
+        raise StepProblemError(f"nobody was connected to {options.service}, so nothing was cut")
+
+
 def pause(stage: Stage, fleet: Fleet, options: Pause) -> None:
     """Freeze the replica with all its descendants; the router goes on sending to it."""
     engine = stage.engine
@@ -359,6 +386,9 @@ STEPS: Final[dict[str, Callable[[Stage, Fleet, Any], None]]] = {
     "pause": pause,
     "squeeze_memory": squeeze_memory,
     "cut_network": cut_network,
+    "stop_service": stop_service,
+    "start_service": start_service,
+    "cut_connections": cut_connections,
     "together": together,
     "chaos": chaos,
 }
@@ -538,8 +568,9 @@ def _disturbance(
         what=what,
         detail=f"to {bytes_text(options.to)}" if isinstance(options, SqueezeMemory) else "",
         lasts_s=options.lasts.s,
-        when=options.when if process == stage.scenario.load_process else "any",
+        when=_when(stage.scenario, process, options),
         busy_within_s=options.busy_within.s,
+        job_share=_job_share(options),
         take=take,
         give_back=give_back,
     )
@@ -552,8 +583,9 @@ def _graceful(scenario: Scenario, victim: Replica, options: Terminate | Restart 
         signal=options.signal or kind.stop_signal or victim.stop_signal or "SIGTERM",
         grace_s=kind.stop_grace_period.s,
         lag_s=_lag_s(scenario, options),
-        when=options.when if victim.process == scenario.load_process else "any",
+        when=_when(scenario, victim.process, options),
         busy_within_s=options.busy_within.s,
+        job_share=_job_share(options),
         again_s=options.again.s if options.again else 0.0,
     )
 
@@ -565,9 +597,20 @@ def _sudden(scenario: Scenario, options: Kill | Restart) -> StopOrder:
         lag_s=_lag_s(scenario, options),
         when=options.when,
         busy_within_s=options.busy_within.s,
+        job_share=_job_share(options),
         everything=options.scope == "all",
         spares=isinstance(options, Restart),
     )
+
+
+def _when(scenario: Scenario, process: str, options: Disturb | Terminate | Restart | RollingRestart) -> str:
+    """The moment that is demanded of a victim; none of one that neither takes load nor works on jobs."""
+    return options.when if process in (scenario.load_process, scenario.job_process) else "any"
+
+
+def _job_share(options: Aimed | RollingRestart) -> float:
+    share = SHARE.fullmatch(getattr(options, "job_share", None) or "")
+    return int(share[1]) / 100 if share else 0.0
 
 
 def _lag_s(scenario: Scenario, options: Terminate | Kill | Restart | RollingRestart) -> float:

@@ -53,8 +53,8 @@ from harness.load.tail import Demand
 from harness.moment import Moment
 from harness.probes import NotHealthyError, knock_watch, listener_watch, wait_healthy
 from harness.proctable import CpuTimes, disposition
-from harness.scenario import Scenario
-from harness.stage import Stage, Watch
+from harness.scenario import Scenario, Volume
+from harness.stage import Given, Stage, Watch
 
 LOG_LINES: Final = 20
 IMPORT_LINES: Final = 10_000
@@ -69,6 +69,9 @@ LET_GO_S: Final = 3.0
 
 OOM_NEWS_S: Final = 1.0
 """An exit for want of memory so long after the end of a squeeze is still its doing: the kernel takes a while to end a large process."""
+
+JOB_MOMENTS: Final = ("job-started", "job-finished")
+JOB_POLL_S: Final = 0.001
 
 PLAIN_WHENS: Final = ("any", "in-flight")
 """Moments that the history tells by ``wants_busy`` alone."""
@@ -89,6 +92,7 @@ class StopOrder:
         busy_within_s: How long to wait for that.
         everything: Signal the descendants too.
         again_s: Send the signal once more so long after the first; 0 for never.
+        job_share: For how much of what jobs usually take it must have worked on one, where a job in hand is the moment.
         spares: Leave what outlives it until `Fleet.bury`, as a process manager does that starts the next one at once.
     """
 
@@ -101,6 +105,7 @@ class StopOrder:
     everything: bool = False
     again_s: float = 0.0
     spares: bool = False
+    job_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +118,7 @@ class Disturbance:
         lasts_s: How long the replica goes without.
         when: What the victim must be doing at the beginning, see `harness.moment`.
         busy_within_s: How long to wait for that.
+        job_share: As in `StopOrder`.
         take: Takes it away.
         give_back: Gives it back.
     """
@@ -124,17 +130,22 @@ class Disturbance:
     busy_within_s: float
     take: Callable[[Replica], Sent]
     give_back: Callable[[Replica], Sent]
+    job_share: float = 0.0
 
 
-def spec_of(scenario: Scenario, process: str, name: str, *, again: Replica | None = None) -> ReplicaSpec:
-    """What a replica of ``process`` is started from; at the address of ``again``, if given."""
+def spec_of(scenario: Scenario, process: str, name: str, *, again: Replica | None = None, given: Given | None = None) -> ReplicaSpec:
+    """What a replica of ``process`` is started from; at the address of ``again``, if given. The scenario's words come before ``given``."""
     kind = scenario.target[process]
+    given = given or Given()
+    if given.shared is not None:
+        mount = Volume(type="bind", source=str(given.shared), target=str(given.shared))
+        kind = kind.model_copy(update={"volumes": (*kind.volumes, mount)})
     folder = Path(kind.working_dir) if kind.working_dir else Path.cwd()
     return ReplicaSpec(
         name=name,
         process=process,
         argv=kind.argv,
-        environment=kind.environment,
+        environment={**given.environment, **kind.environment},
         working_dir=folder,
         port=again.port if again else 0,
         host=again.host if again else "",
@@ -171,6 +182,11 @@ class Fleet:
         with self._lock:
             mine = [replica for replica in self._up.values() if replica.process == process and replica.name not in self._taken]
         return sorted(mine, key=lambda replica: int(replica.name.rpartition(".")[2]))  # instants of a common start would be a race
+
+    def address_of(self, process: str) -> tuple[str, int] | None:
+        """Where a replica of a process type is that is up, the newest one; None when there is none."""
+        up = self.up(process)
+        return (up[-1].host, up[-1].port) if up else None
 
     def places(self, process: str) -> int:
         """How many replicas of a process type there are once what has been taken is replaced, or gone."""
@@ -276,7 +292,7 @@ class Fleet:
         apart = replace(stage, record=lambda _event: None)
         with self._lock:
             self._apart.add(name)
-        spec = spec_of(stage.scenario, process, name)
+        spec = spec_of(stage.scenario, process, name, given=stage.given)
         replica = stage.engine.start(replace(spec, environment={**spec.environment, imports.VARIABLE: "1"}))
         try:
             wait_healthy(apart, replica, stage.scenario.healthcheck_of(process))
@@ -315,7 +331,7 @@ class Fleet:
     def _launch(self, process: str, name: str, *, again: Replica | None, replaces: str) -> Replica:
         """Have the engine start a replica, and record it."""
         stage = self._stage
-        spec = spec_of(stage.scenario, process, name, again=again)
+        spec = spec_of(stage.scenario, process, name, again=again, given=stage.given)
         try:
             replica = stage.engine.start(spec)
         except KeyOfScenarioError:
@@ -441,6 +457,8 @@ class Fleet:
             for watch in watches:
                 watch.end()
             del self._holdings[victim.name]
+        if self._stage.scenario.job_process == victim.process:
+            self._stage.jobs.look("after", victim.name)
         met = self._was_met(victim, order, sent, told_ns)
         if order.spares and left:
             self._spared[victim.name] = left
@@ -545,7 +563,11 @@ class Fleet:
 
     def _was_met(self, victim: Replica, order: StopOrder, sent: Sent, told_ns: int) -> bool:
         """The victim was as demanded, as far as the ledger knows by now."""
-        if order.when == "any" or not sent.delivered or not self._gets_load(victim):
+        if order.when == "any" or not sent.delivered:
+            return True
+        if self._is_about_jobs(victim, order.when):
+            return self._stage.jobs.had(victim.name, order.when, sent.at_ns)
+        if not self._gets_load(victim):
             return True
         sudden = order.purpose == "kill" and order.everything
         until_ns = sent.until_ns if told_ns == sent.at_ns else told_ns
@@ -558,6 +580,11 @@ class Fleet:
             The signal, and the instant at which the victim had to be as demanded: the signal's, or when the router was told before it.
         """
         self._look_at_handler(victim, order)
+        if self._is_about_jobs(victim, order.when):
+            with self._job_moment(victim, order) as jobs:
+                sent = self._signal(victim, order, in_flight=jobs)
+            self._withdraw(victim)
+            return sent, sent.at_ns
         if not self._gets_load(victim):
             sent = self._signal(victim, order, in_flight=-1)
             return sent, sent.at_ns
@@ -606,12 +633,38 @@ class Fleet:
     @contextmanager
     def _when_it_is(self, victim: Replica, order: StopOrder | Disturbance) -> Iterator[int]:
         """The moment that ``order`` demands of a victim of which the router is told nothing; yields what is in flight, -1 without load."""
+        if self._is_about_jobs(victim, order.when):
+            with self._job_moment(victim, order) as jobs:
+                yield jobs
+            return
         if not self._gets_load(victim):
             yield -1
             return
         with self._moment(victim, order.when, order.busy_within_s) as moment:
             moment.wait_until_now()
             yield moment.requests
+
+    def _is_about_jobs(self, victim: Replica, when: str) -> bool:
+        """The moment is one of jobs: it says so, or the victim takes no load and works on jobs."""
+        works = victim.process == self._stage.scenario.job_process
+        return works and (when in JOB_MOMENTS or (when in ("in-flight", "idle") and not self._gets_load(victim)))
+
+    @contextmanager
+    def _job_moment(self, victim: Replica, order: StopOrder | Disturbance) -> Iterator[int]:
+        """Wait until the victim's hands are as ``order`` demands; yields how many jobs it has in them. The queue is looked at before."""
+        jobs, clock = self._stage.jobs, self._stage.clock
+        deadline_ns = clock.now_ns() + round(order.busy_within_s * NS_PER_S)
+
+        def wait() -> int:
+            while True:
+                count = jobs.in_hand(victim.name, order.when if order.when != "idle" else "in-flight", order.job_share)
+                if (count == 0) == (order.when == "idle") or clock.now_ns() > deadline_ns or self._is_gone(victim):
+                    return count
+                clock.sleep(JOB_POLL_S)
+
+        wait()
+        jobs.look("before", victim.name)
+        yield wait()
 
     def _moment(self, victim: Replica, when: str, within_s: float) -> Moment:
         return Moment(self._stage, victim.name, when=when, within_s=within_s, is_gone=lambda: self._is_gone(victim))
@@ -646,13 +699,18 @@ class Fleet:
                 purpose=order.purpose,
                 delivered=sent.delivered,
                 wants_busy=order.when != "any" and in_flight >= 0,
-                when=order.when if order.when not in PLAIN_WHENS else "",
+                when=self._when_words(victim, order),
                 in_flight=in_flight,
                 disposition=does,
                 grace_s=order.grace_s,
                 lag_s=order.lag_s,
             )
         )
+
+    def _when_words(self, victim: Replica, order: StopOrder) -> str:
+        if order.when == "in-flight" and self._is_about_jobs(victim, order.when):
+            return "job-started"
+        return order.when if order.when not in PLAIN_WHENS else ""
 
     def _watch(self, victim: Replica) -> list[Watch]:
         if not self._gets_load(victim):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -36,8 +36,12 @@ class _Piece:
 class KeptLog:
     """The log of one replica. Safe from several threads."""
 
-    def __init__(self, path: Path, *, head_bytes: int = MIB, tail_bytes: int = MIB) -> None:
+    def __init__(
+        self, path: Path, *, head_bytes: int = MIB, tail_bytes: int = MIB, hear: Callable[[bytes], None] = lambda _data: None
+    ) -> None:
+        """``hear`` gets all that is written, before anything of it is left out."""
         self._path = path
+        self._hear = hear
         self._head_bytes = head_bytes
         self._tail_bytes = tail_bytes
         self._lock = threading.Lock()
@@ -49,6 +53,7 @@ class KeptLog:
 
     def write(self, data: bytes) -> None:
         """Add ``data``. What the disk does not take is left out, as a full disk must not stop the replica."""
+        self._hear(data)
         with self._lock:
             rest = memoryview(data)
             while rest and not self._finished:

@@ -22,6 +22,8 @@ def check_open_files(scenario: Scenario) -> None:
     With ``rate`` nobody knows before how many requests will be under way at once, so nothing is refused.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if not scenario.has_load:
+        return
     load = scenario.load
     replicas = most_replicas(scenario) if load.keep_alive else 1
     needed = load.users * replicas + SPARE

@@ -27,6 +27,7 @@ import msgspec
 import psutil
 
 from harness import __version__
+from harness.backing import Backing, check_services
 from harness.checks import judge
 from harness.checks.summary import summarise
 from harness.cleanup import clean_run, make_scratch, start_watchdog
@@ -54,7 +55,11 @@ from harness.history import (
     read,
 )
 from harness.imports import VARIABLE
+from harness.job_history import JOBS_FILE, mark_of
+from harness.jobs import JobCourse, names_of
+from harness.load.base import Load
 from harness.load.fake import FakeLoad
+from harness.load.none import NoLoad
 from harness.load.process import ProcessLoad
 from harness.load.spec import LoadSpec
 from harness.openfiles import check_open_files
@@ -85,7 +90,7 @@ from harness.scenario import (
     Together,
     problem_at,
 )
-from harness.stage import Inline, Stage, Threads
+from harness.stage import Given, Inline, NoJobs, Stage, Threads
 from harness.words import did_you_mean, one_of
 
 
@@ -111,6 +116,7 @@ def check_scenarios(scenarios: Sequence[tuple[Path, Scenario]], asked: str) -> N
     for path, scenario in scenarios:
         check_open_files(scenario)
         engine = ENGINES[engine_for(scenario, asked)]
+        check_services(scenario, engine)
         problems += [problem_at(path, key, what) for key, what in check_abilities(scenario, engine)]
         for process in scenario.target:
             try:
@@ -250,24 +256,28 @@ def perform(stage: Stage, fleet: Fleet, progress: Progress) -> None:
     finally:
         stage.load.stop(at_once=how == "interrupted")
         fleet.tear_down()
+        stage.jobs.close()
+        stage.backing.tear_down()
         stage.engine.close()
         stage.background.end()
         stage.record(RunEnded(at_ns=stage.clock.now_ns(), how=how, why=why))
 
 
 def play(stage: Stage, fleet: Fleet, progress: Progress) -> None:
-    """The story: start the target, put load on it, do one step after the other."""
+    """The story: start services and target, put load and jobs on it, do one step after the other, and wait for the jobs that are left."""
     teller = _Teller(stage, fleet, progress)
     with teller.frame("start", "start the target"):
         for process in stage.scenario.start_order():
             fleet.start_many(process, stage.scenario.target[process].replicas)
         stage.load.start()
+        stage.jobs.submit()
     began_ns = stage.clock.now_ns()
     for place, step in enumerate(plan(stage.scenario), start=1):
         if step.at is not None:
             wait_until(stage, began_ns + step.at.ns)
         teller.do(step, place)
         raise_if_load_ended(stage)
+    stage.jobs.drain()
     for process in slow_to_start(stage.scenario, fleet):
         stage.load.stop()
         stage.note(f"{process} starts once more, apart from the run, to see what it imports meanwhile")
@@ -316,7 +326,7 @@ def planned_s(scenario: Scenario) -> float:
     return seconds
 
 
-def _step_s(scenario: Scenario, step: Step, up: dict[str, int]) -> float:  # noqa: PLR0911  one line a kind
+def _step_s(scenario: Scenario, step: Step, up: dict[str, int]) -> float:  # noqa: C901, PLR0911, PLR0912  one line a kind
     """About how long a step takes, in seconds; ``up`` is how many replicas there are, and is kept true."""
     cycle_s = START_GUESS_S + STOP_GUESS_S
     match step.options:
@@ -423,21 +433,41 @@ def _real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventW
 
     watchdog = start_watchdog(header.run_id)
     scratch = make_scratch(header.run_id)
+    ledger = EventWriter(folder / "history" / JOBS_FILE) if scenario.jobs is not None else None
     try:
         fleet: Fleet
+        backing = Backing(scenario, mark=mark_of(header.run_id), scratch=scratch, clock=clock, record=writer.append)
+        jobs: JobCourse | None = None
         context = EngineContext(
             run_id=header.run_id,
             clock=clock,
             scratch=scratch,
             logs=folder / "logs",
-            on_exit=lambda replica, gone: fleet.exited(replica, gone),  # noqa: PLW0108  the fleet comes to be below
-            record=writer.append,
+            on_exit=lambda replica, gone: (backing if backing.owns(replica.name) else fleet).exited(replica, gone),
+            record=lambda event: None if backing.owns(getattr(event, "replica", "")) else writer.append(event),
             note=note,
             tell=progress.work,
+            hear=lambda replica, data: jobs.hear(replica, data) if jobs is not None else None,
         )
-        engine = _prepared_engine(scenario, header.engine, context)
-        load = ProcessLoad(LoadSpec.of(scenario, seed=header.seed), history=folder / "history", logs=folder / "logs", run_id=header.run_id)
-        load.prepare()
+        engine = _prepared_engine(scenario, header.engine, context, backing)
+        load = _real_load(scenario, header, folder)
+        backing.start_all(engine)
+        background = Threads()
+        given = Given(environment=backing.environment(), shared=backing.shared if backing.shares else None)
+        if scenario.jobs is not None and ledger is not None:
+            names = names_of(scenario, mark_of(header.run_id), backing.shared)
+            given = replace(given, environment={**given.environment, **names.environment(scenario.jobs)})
+            jobs = JobCourse(
+                scenario,
+                names,
+                clock=clock,
+                record=writer.append,
+                append=ledger.append,
+                background=background,
+                client=backing.client,
+                address=lambda process: fleet.address_of(process),  # noqa: PLW0108  the fleet comes to be below
+                step=lambda: fleet.step,
+            )
         stage = Stage(
             scenario=scenario,
             clock=clock,
@@ -445,12 +475,18 @@ def _real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventW
             engine=engine,
             load=load,
             record=writer.append,
-            background=Threads(),
+            background=background,
             tell=progress.replica,
             note=progress.note,
             inner=_no_inner,
+            jobs=jobs or NoJobs(),
+            backing=backing,
+            given=given,
         )
         fleet = Fleet(stage)
+        backing.step = lambda: fleet.step
+        if jobs is not None:
+            jobs.start()
         beat = stage.background.watch(_beat(stage))
         for process, kind in scenario.target.items():
             if kind.shell:
@@ -458,6 +494,8 @@ def _real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventW
         yield stage, fleet
         beat.end()
     finally:
+        if ledger is not None:
+            ledger.close()
         removed = clean_run(header.run_id)
         if removed.left:
             progress.note(f"could not be removed yet: {', '.join(removed.left)}")
@@ -466,11 +504,19 @@ def _real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventW
             watchdog.dismiss()
 
 
-def _prepared_engine(scenario: Scenario, name: str, context: EngineContext) -> Engine:
+def _real_load(scenario: Scenario, header: Header, folder: Path) -> Load:
+    if not scenario.has_load:
+        return NoLoad()
+    load = ProcessLoad(LoadSpec.of(scenario, seed=header.seed), history=folder / "history", logs=folder / "logs", run_id=header.run_id)
+    load.prepare()
+    return load
+
+
+def _prepared_engine(scenario: Scenario, name: str, context: EngineContext, backing: Backing) -> Engine:
     engine = ENGINES[name](context)
     try:
         if isinstance(engine, Prepares):
-            engine.prepare([spec_of(scenario, process, process) for process in scenario.target])
+            engine.prepare([*backing.specs(), *(spec_of(scenario, process, process) for process in scenario.target)])
     except BaseException:
         engine.close()
         raise

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from harness.clock import Clock, Dice
@@ -124,6 +125,115 @@ class Threads:
                 watch.wait(END_WAIT_S)
 
 
+class Jobs(Protocol):
+    """What a step may ask of the jobs of a run while it goes on; see `harness.jobs`."""
+
+    def in_hand(self, replica: str, when: str, share: float = 0.0) -> int:
+        """How many jobs the replica has in hand as ``when`` says, worked on for at least ``share`` of what jobs usually take."""
+        ...
+
+    def had(self, replica: str, when: str, at_ns: int) -> bool:
+        """Whether it had one at that instant, as far as is known by now."""
+        ...
+
+    def look(self, why: str, replica: str) -> None:
+        """Write down what the queue holds right now, because of a fault on ``replica``."""
+        ...
+
+    def gone(self, replica: str) -> None:
+        """A replica has ended."""
+        ...
+
+    def submit(self) -> None:
+        """Workers are up: begin to submit."""
+        ...
+
+    def drain(self) -> None:
+        """The steps are over: submit no more, and wait for the jobs that are left."""
+        ...
+
+    def close(self) -> None:
+        """All workers are gone: list what is left, and close the ledger. A second call does nothing."""
+        ...
+
+
+class NoJobs:
+    """A run without jobs."""
+
+    def in_hand(self, replica: str, when: str, share: float = 0.0) -> int:  # noqa: ARG002  nobody has any
+        """None."""
+        return 0
+
+    def had(self, replica: str, when: str, at_ns: int) -> bool:  # noqa: ARG002  as above
+        """Nothing contradicts it."""
+        return True
+
+    def look(self, why: str, replica: str) -> None:
+        """There is no queue."""
+
+    def gone(self, replica: str) -> None:
+        """It had none."""
+
+    def submit(self) -> None:
+        """There are none."""
+
+    def drain(self) -> None:
+        """None are left."""
+
+    def close(self) -> None:
+        """There is no ledger."""
+
+
+class Backing(Protocol):
+    """What a step may do to the backing services of a run; see `harness.backing`."""
+
+    def stop(self, name: str, signal: str) -> None:
+        """Stop a service and wait until it is gone."""
+        ...
+
+    def start(self, name: str) -> None:
+        """Start it again where it was."""
+        ...
+
+    def cut(self, name: str) -> int:
+        """Have it close the connections of its clients; how many there were."""
+        ...
+
+    def tear_down(self) -> None:
+        """The run is over."""
+        ...
+
+
+class NoBacking:
+    """Services of which nothing is known but their names, for a rehearsal."""
+
+    def stop(self, name: str, signal: str) -> None:
+        """Nothing is stopped."""
+
+    def start(self, name: str) -> None:
+        """Nothing is started."""
+
+    def cut(self, name: str) -> int:  # noqa: ARG002  nobody is connected
+        """None."""
+        return 0
+
+    def tear_down(self) -> None:
+        """Nothing is left."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What the run gives to every replica beside what the scenario says.
+
+    Attributes:
+        environment: The URLs of services, the names of the queue and of the place of effects.
+        shared: A folder that all replicas see at the same path; None where nothing needs one.
+    """
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    shared: Path | None = None
+
+
 class _NoWatch:
     def end(self) -> None:
         """Nothing was started."""
@@ -160,6 +270,9 @@ class Stage:
         note: Says a line to the person who watches.
         inner: Does a step that another one has drawn, with that dice; it gets a number and a place in the history of its own.
         row: For steps that began together: the replicas that were up then, by process type. Empty for all others.
+        jobs: What is known of jobs meanwhile.
+        backing: The backing services.
+        given: What every replica is given.
     """
 
     scenario: Scenario
@@ -173,6 +286,9 @@ class Stage:
     note: Callable[[str], None]
     inner: Callable[[Step, Dice], None]
     row: Mapping[str, Sequence[Replica]] = field(default_factory=dict)
+    jobs: Jobs = field(default_factory=NoJobs)
+    backing: Backing = field(default_factory=NoBacking)
+    given: Given = field(default_factory=Given)
 
     def raise_if_lost(self) -> None:
         """Raise `EngineLostError` when the engine has gone away: nothing that is seen from then on says anything of the app."""

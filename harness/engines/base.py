@@ -10,6 +10,7 @@ from __future__ import annotations
 import signal as signals
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -131,6 +132,7 @@ class EngineContext:
         record: Writes a fact about a replica that only this engine can know to the history; from any thread.
         note: Says a line to the person who watches, and keeps it for the reports.
         tell: Shows a line of what is done right now, such as the output of a build.
+        hear: Gets what a replica writes, by its name, as it comes; from any thread, and it must be quick.
     """
 
     run_id: str
@@ -141,13 +143,14 @@ class EngineContext:
     record: Callable[[Event], None] = lambda _event: None
     note: Callable[[str], None] = lambda _text: None
     tell: Callable[[str], None] = lambda _text: None
+    hear: Callable[[str, bytes], None] = lambda _replica, _data: None
 
 
 def open_log(context: EngineContext, spec: ReplicaSpec) -> KeptLog:
     """The log of a replica that is about to be started; raises `MachineError` when the folder takes no file."""
     path = context.logs / f"{spec.name}.log"
     try:
-        return KeptLog(path)
+        return KeptLog(path, hear=partial(context.hear, spec.name))
     except OSError as error:
         raise MachineError(f"can't write {path}: {error.strerror}; name another folder with --reports") from error
 

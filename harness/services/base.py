@@ -176,7 +176,7 @@ class Effects(Protocol):
 
 
 class Client(Protocol):
-    """One connection, for one thread; it is made when it is first needed, and again after it was lost."""
+    """One connection, used by one thread at a time; it is made when it is first needed, and again after it was lost."""
 
     def ready(self) -> str:
         """What the service says of its version once it does its work. Raises `ServiceError` while it does not."""

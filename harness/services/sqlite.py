@@ -71,7 +71,7 @@ class _Client:
         """Execute and commit one statement; all its rows."""
         try:
             if self._db is None:
-                self._db = sqlite3.connect(self._path, timeout=TIMEOUT_S, isolation_level=None)
+                self._db = sqlite3.connect(self._path, timeout=TIMEOUT_S, isolation_level=None, check_same_thread=False)
                 self._db.execute("PRAGMA journal_mode=WAL")
             return self._db.execute(sql, values).fetchall()
         except sqlite3.Error as error:

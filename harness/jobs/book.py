@@ -1,0 +1,190 @@
+"""What is known of every job while the run goes on, written to the ledger as it becomes known.
+
+The book answers what faults and the drain ask in the midst of a run: which jobs a replica has in hand, whether it had one at an instant,
+and what is not done yet. Judging is done later, from the disk alone.
+"""
+
+from __future__ import annotations
+
+import statistics
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from harness.clock import Clock
+from harness.job_history import (
+    ACKNOWLEDGED,
+    FINISHED,
+    REFUSED,
+    RETURNED,
+    SETTLED,
+    STARTED,
+    JobAnswered,
+    JobDone,
+    JobLine,
+    JobsClosed,
+    JobSeen,
+    JobSubmitted,
+)
+
+_DURATIONS: Final = 200
+_SPANS: Final = 2000
+
+
+@dataclass(slots=True, kw_only=True)
+class _Span:
+    """One job in the hands of one replica; instants in nanoseconds, 0 for not yet."""
+
+    job: int
+    started_ns: int
+    finished_ns: int = 0
+    over_ns: int = 0
+
+    def was(self, when: str, at_ns: int) -> bool:
+        """It was as ``when`` says at that instant."""
+        if when == "job-finished":
+            return 0 < self.finished_ns <= at_ns and not 0 < self.over_ns <= at_ns
+        return self.started_ns <= at_ns and not 0 < (self.finished_ns or self.over_ns) <= at_ns
+
+
+@dataclass(slots=True, kw_only=True)
+class _Hands:
+    """What a replica has in hand, and what it had."""
+
+    held: dict[int, _Span] = field(default_factory=dict)
+    past: list[_Span] = field(default_factory=list)
+
+
+class JobBook:
+    """The book of one run. Safe from several threads."""
+
+    def __init__(self, append: Callable[[JobLine], None], clock: Clock) -> None:
+        self._append = append
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._lines = 0
+        self._answers: dict[int, str] = {}
+        self._effects: dict[int, int] = {}
+        self._submitted = 0
+        self._hands: dict[str, _Hands] = defaultdict(_Hands)
+        self._holders: dict[int, str] = {}
+        self._durations: list[int] = []
+        self._strange = 0
+        self.foreign = 0
+
+    @property
+    def submitted(self) -> int:
+        """How many jobs have been submitted."""
+        return self._submitted
+
+    def submit(self, job: int, *, step: int, due_ns: int) -> None:
+        """A job is about to leave."""
+        at_ns = self._clock.now_ns()
+        self._write(JobSubmitted(job=job, at_ns=at_ns, step=step, due_ns=due_ns if due_ns and due_ns != at_ns else 0))
+        with self._lock:
+            self._submitted = max(self._submitted, job + 1)
+
+    def answer(self, job: int, answer: str, error: str = "") -> None:
+        """What became of the submission."""
+        self._write(JobAnswered(job=job, at_ns=self._clock.now_ns(), answer=answer, error=error))
+        with self._lock:
+            self._answers[job] = answer
+
+    def see(self, job: int, what: str, replica: str) -> None:
+        """A worker's log said something of a job."""
+        at_ns = self._clock.now_ns()
+        self._write(JobSeen(job=job, at_ns=at_ns, what=what, replica=replica))
+        with self._lock:
+            hands = self._hands[replica]
+            if what == STARTED:
+                hands.held[job] = _Span(job=job, started_ns=at_ns)
+                self._holders[job] = replica
+                return
+            span = hands.held.get(job)
+            if span is None:
+                return
+            if what == FINISHED:
+                span.finished_ns = at_ns
+                self._durations = [*self._durations[-_DURATIONS:], at_ns - span.started_ns]
+            if what in (SETTLED, RETURNED):
+                self._end(hands, span, at_ns)
+
+    def effect(self, number: int, *, at_ns: int, since_ns: int) -> None:
+        """An effect of a job showed."""
+        with self._lock:
+            known = 0 <= number < self._submitted
+            if known:
+                count = self._effects[number] = self._effects.get(number, 0) + 1
+                holder = self._holders.get(number, "")
+                span = self._hands[holder].held.get(number) if holder else None
+                if span is not None and not span.finished_ns:
+                    span.finished_ns = at_ns
+            else:
+                self._strange += 1
+                count = 1
+                number = -1 - number
+        self._write(JobDone(job=number, at_ns=at_ns, since_ns=since_ns, effects=count))
+
+    def gone(self, replica: str) -> None:
+        """A replica ended: it has nothing in hand any more."""
+        with self._lock:
+            hands = self._hands[replica]
+            for span in list(hands.held.values()):
+                self._end(hands, span, self._clock.now_ns())
+
+    def write(self, line: JobLine) -> None:
+        """Write what the queue said of a job."""
+        self._write(line)
+
+    def close(self) -> None:
+        """Nothing more will come."""
+        with self._lock:
+            lines = self._lines
+        self._write(JobsClosed(at_ns=self._clock.now_ns(), lines=lines))
+
+    def in_hand(self, replica: str, when: str = "in-flight", *, older_ns: int = 0) -> int:
+        """How many jobs the replica has in hand that are as ``when`` says, and were begun at least ``older_ns`` ago."""
+        now_ns = self._clock.now_ns()
+        with self._lock:
+            hands = self._hands.get(replica)
+            spans = list(hands.held.values()) if hands else []
+        return sum(span.was(when, now_ns) and now_ns - span.started_ns >= older_ns for span in spans)
+
+    def had(self, replica: str, when: str, at_ns: int) -> bool:
+        """Whether the replica had a job in hand at that instant that was as ``when`` says."""
+        with self._lock:
+            hands = self._hands.get(replica)
+            spans = [*hands.past, *hands.held.values()] if hands else []
+        return any(span.was(when, at_ns) for span in spans)
+
+    def all_in_hand(self) -> int:
+        """How many jobs are in anybody's hands."""
+        with self._lock:
+            return sum(len(hands.held) for hands in self._hands.values())
+
+    def usual_ns(self) -> int:
+        """How long a job is worked on: the median of the last ones; 0 while nobody knows."""
+        with self._lock:
+            return round(statistics.median(self._durations)) if self._durations else 0
+
+    def missing(self) -> int:
+        """Jobs that were acknowledged and are not done."""
+        with self._lock:
+            return sum(answer == ACKNOWLEDGED and job not in self._effects for job, answer in self._answers.items())
+
+    def doubtful(self) -> int:
+        """Jobs of which nobody knows whether the queue has them, and that are not done."""
+        with self._lock:
+            return sum(answer not in (ACKNOWLEDGED, REFUSED) and job not in self._effects for job, answer in self._answers.items())
+
+    def _end(self, hands: _Hands, span: _Span, at_ns: int) -> None:
+        span.over_ns = at_ns
+        hands.held.pop(span.job, None)
+        hands.past = [*hands.past[-_SPANS:], span]
+
+    def _write(self, line: JobLine) -> None:
+        self._append(line)
+        with self._lock:
+            self._lines += 1

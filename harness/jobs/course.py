@@ -1,0 +1,388 @@
+"""The jobs of one run from the first submission to the end of the drain.
+
+    declare the queue ─▶ submit, watch effects, sample the queue, hear the workers ─▶ steps … ─▶ submit no more ─▶ drain ─▶ what is left
+
+The drain waits until every acknowledged job is done and the queue is empty, or until the queue has been empty for a while with nothing in
+anybody's hands, so that what is missing then is *lost*; at most as long as the scenario says. It ends early when all that is left is held
+until later than that by the queue's own word. What is left then is listed, from outside where the queue can be looked into, else by taking
+it out once all workers are gone.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from harness.clock import NS_PER_S, Clock
+from harness.errors import MachineError
+from harness.history import Drained, Event, QueueSeen
+from harness.job_history import HELD, JobLine, JobTold, job_pattern
+from harness.jobs.book import JobBook
+from harness.jobs.listen import Listener
+from harness.jobs.places import AppEffects, FileEffects
+from harness.jobs.submit import AppDoor, Submitter
+from harness.scenario import Jobs, Scenario
+from harness.services.base import Client, DoneSpec, Effects, Look, Queue, QueueSpec, ServiceError, Told
+from harness.stage import Background, Watch
+
+EFFECTS_EVERY_S: Final = 0.02
+QUEUE_EVERY_S: Final = 0.1
+SAME_AGAIN_NS: Final = NS_PER_S
+"""A sample of the queue that says what the one before said is written down once a second."""
+
+DRAIN_EVERY_S: Final = 0.02
+QUIET_S: Final = 0.5
+"""How long a queue must have been empty until what is not done counts as gone."""
+
+BLIND_QUIET_S: Final = 2.0
+"""The same where the queue does not tell what its workers hold."""
+
+DECLARE_WITHIN_S: Final = 10.0
+MOST_TOLD: Final = 100_000
+_STOP_SUBMITTING_S: Final = 12.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """What the queue and the place of effects are called in this run: ``queue``, and ``done`` (empty for a query or an answer)."""
+
+    mark: str
+    queue: str
+    done: str
+
+    def environment(self, jobs: Jobs) -> dict[str, str]:
+        """What is handed to every replica."""
+        return {jobs.variable: self.queue} | ({jobs.done.variable: self.done} if self.done else {})
+
+
+def names_of(scenario: Scenario, mark: str, shared: Path) -> Names:
+    """The names, with the run's mark where others use the same service; a file lies in ``shared`` unless its path is absolute."""
+    jobs = scenario.jobs
+    assert jobs is not None  # noqa: S101  nobody asks without jobs
+    done = jobs.done
+    shows = done.service or scenario.job_service
+    return Names(
+        mark=mark,
+        queue=_own(jobs.queue, mark, foreign=scenario.services[scenario.job_service].url is not None),
+        done=str(shared / done.file)
+        if done.file is not None
+        else _own(done.key or done.queue or "", mark, foreign=scenario.services[shows].url is not None),
+    )
+
+
+def _own(name: str, mark: str, *, foreign: bool) -> str:
+    return f"jetable_{mark}_{name}" if name and foreign else name
+
+
+class JobCourse:
+    """The jobs of one run; `start`, then steps, then `drain` and `close`, the last one whatever happened."""
+
+    def __init__(  # noqa: PLR0913  what a run hands over
+        self,
+        scenario: Scenario,
+        names: Names,
+        *,
+        clock: Clock,
+        record: Callable[[Event], None],
+        append: Callable[[JobLine], None],
+        background: Background,
+        client: Callable[[str], Client],
+        address: Callable[[str], tuple[str, int] | None],
+        step: Callable[[], int],
+    ) -> None:
+        assert scenario.jobs is not None  # noqa: S101  made only for scenarios that have them
+        self._scenario = scenario
+        self._jobs = scenario.jobs
+        self._names = names
+        self._clock = clock
+        self._record = record
+        self._background = background
+        self._client = client
+        self._address = address
+        self._step = step
+        self._book = JobBook(append, clock)
+        self._listener = Listener(self._jobs.log, names.mark, self._book.see)
+        self._pattern = job_pattern(names.mark)
+        self._effects: Effects | None = None
+        self._clients: list[Client] = []
+        self._watches: list[Watch] = []
+        self._submitting: Watch | None = None
+        self._submitter: Submitter | None = None
+        self._look_lock = threading.Lock()
+        self._looker = self._spec_queue()
+        self._effects_problem = ""
+        self._polls = 0
+        self._began_ns = 0
+        self._over: tuple[int, bool, str] | None = None
+        self._closed = False
+
+    def start(self) -> None:
+        """Make the queue and begin to submit. Raises `MachineError` when the queue can't be made."""
+        deadline_ns = self._clock.now_ns() + round(DECLARE_WITHIN_S * NS_PER_S)
+        queue = self._spec_queue()
+        while True:
+            try:
+                queue.declare()
+                break
+            except ServiceError as error:
+                if self._clock.now_ns() > deadline_ns:
+                    raise MachineError(f"the queue {self._names.queue} can't be made: {error}") from error
+                self._clock.sleep(DRAIN_EVERY_S)
+        self._effects = self._place()
+        self._watches.append(self._background.watch(self._watch_effects))
+        self._watches.append(self._background.watch(self._sample))
+
+    def submit(self) -> None:
+        """Begin to submit; the workers are up."""
+        path = self._jobs.post
+        door = AppDoor(path, lambda: self._address(self._scenario.load_process)) if path is not None else self._spec_queue()
+        self._submitter = Submitter(self._jobs, self._names.mark, self._book, door=door, clock=self._clock, step=self._step)
+        self._submitting = self._background.watch(self._submitter.run)
+
+    def hear(self, replica: str, data: bytes) -> None:
+        """A replica wrote something."""
+        self._listener.hear(replica, data)
+
+    def gone(self, replica: str) -> None:
+        """A replica has ended."""
+        self._book.gone(replica)
+
+    def in_hand(self, replica: str, when: str, share: float = 0.0) -> int:
+        """How many jobs the replica has in hand as ``when`` says, worked on for at least ``share`` of what jobs usually take."""
+        if self._listener.hears:
+            return self._book.in_hand(replica, _moment(when), older_ns=round(share * self._book.usual_ns()))
+        return self._held_by(replica)
+
+    def had(self, replica: str, when: str, at_ns: int) -> bool:
+        """Whether it had one at that instant, as far as its log has told by now; true where the log tells nothing."""
+        return not self._listener.hears or self._book.had(replica, _moment(when), at_ns)
+
+    def look(self, why: str, replica: str) -> None:
+        """Write down what the queue holds right now, because of a fault on ``replica``."""
+        self._record(self._seen(why, replica))
+
+    def drain(self) -> None:
+        """Submit no more, and wait until the jobs are done, or lost, or the scenario's patience is over."""
+        if self._submitting is not None and self._submitter is not None:
+            if self._jobs.count is not None and self._jobs.rate is None:
+                self._submitter.over.wait(self._jobs.drain.s)
+            self._submitting.end()
+        self._began_ns = self._clock.now_ns()
+        whole, why = self._await_end()
+        self._over = self._clock.now_ns(), whole, why
+
+    def close(self) -> None:
+        """All workers are gone: list what is left, and close the ledger. A second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._submitting is not None:
+            self._submitting.end()
+        for watch in self._watches:
+            watch.end()
+        if self._over is not None:
+            at_ns, whole, why = self._over
+            self._record(
+                Drained(
+                    at_ns=at_ns,
+                    began_ns=self._began_ns,
+                    whole=whole,
+                    seen=self._list_rest(),
+                    foreign=self._book.foreign,
+                    counts=self._effects.counts if self._effects is not None else True,
+                    why=why,
+                )
+            )
+        self._remove()
+        self._book.close()
+        for client in self._clients:
+            client.close()
+
+    # --- what is watched -----------------------------------------------------------------------------------------------------
+
+    def _watch_effects(self, stop: threading.Event) -> None:
+        assert self._effects is not None  # noqa: S101  start makes it
+        since_ns = self._clock.now_ns()
+        while True:
+            before_ns = self._clock.now_ns()
+            try:
+                texts = self._effects.new()
+            except ServiceError as error:
+                self._effects_problem = str(error)
+            else:
+                self._effects_problem = ""
+                self._polls += 1
+                self._note_effects(texts, since_ns)
+                since_ns = before_ns
+            if stop.wait(EFFECTS_EVERY_S):
+                return
+
+    def _note_effects(self, texts: Sequence[str], since_ns: int) -> None:
+        at_ns = self._clock.now_ns()
+        for text in texts:
+            numbers = [int(found[1]) for found in self._pattern.finditer(text)]
+            for number in dict.fromkeys(numbers):
+                self._book.effect(number, at_ns=at_ns, since_ns=since_ns)
+            self._book.foreign += not numbers
+
+    def _sample(self, stop: threading.Event) -> None:
+        before: QueueSeen | None = None
+        while True:
+            seen = self._seen("", "")
+            told = (seen.ready, seen.held, seen.delayed, seen.set_aside, seen.error)
+            known = before and (before.ready, before.held, before.delayed, before.set_aside, before.error)
+            if before is None or told != known or seen.at_ns - before.at_ns > SAME_AGAIN_NS:
+                self._record(seen)
+                before = seen
+            if stop.wait(QUEUE_EVERY_S):
+                return
+
+    def _seen(self, why: str, replica: str) -> QueueSeen:
+        at_ns = self._clock.now_ns()
+        look, error = self._ask()
+        return QueueSeen(
+            at_ns=at_ns,
+            until_ns=self._clock.now_ns(),
+            ready=look.ready,
+            held=look.held,
+            delayed=look.delayed,
+            set_aside=look.set_aside,
+            why=why,
+            replica=replica,
+            error=error,
+        )
+
+    def _ask(self) -> tuple[Look, str]:
+        with self._look_lock:
+            try:
+                return self._looker.look(), ""
+            except ServiceError as error:
+                return Look(ready=-1), str(error)
+
+    def _held_by(self, replica: str) -> int:
+        """How many jobs the queue says that the replica holds; those that anybody holds where it names nobody."""
+        with self._look_lock, suppress(ServiceError):
+            told = self._looker.told(MOST_TOLD)
+            if told is None:
+                return max(0, self._looker.look().held)
+            held = [each for each in told if each.state == HELD]
+            named = re.compile(rf"(?<![\w.]){re.escape(replica)}(?![\w.])")
+            return sum(bool(named.search(each.by)) for each in held) if any(each.by for each in held) else len(held)
+        return 0
+
+    # --- the drain -------------------------------------------------------------------------------------------------------------
+
+    def _await_end(self) -> tuple[bool, str]:
+        """Whether all came to its end, and why not."""
+        deadline_ns = self._clock.now_ns() + self._jobs.drain.ns
+        empty_since_ns = 0
+        while True:
+            look, error = self._ask()
+            now_ns = self._clock.now_ns()
+            empty = not error and look.ready == 0 and look.delayed == 0 and look.held <= 0 and (look.held == 0 or not self._busy())
+            if not empty:
+                empty_since_ns = 0
+            elif not empty_since_ns:
+                empty_since_ns, self._polls = now_ns, 0
+            if empty_since_ns and self._polls > 1 and self._is_quiet(now_ns - empty_since_ns, told=look.held == 0):
+                return True, ""
+            if now_ns > deadline_ns or self._held_for_long(look, deadline_ns - now_ns):
+                return False, self._why(look, error)
+            self._clock.sleep(DRAIN_EVERY_S)
+
+    def _is_quiet(self, empty_ns: int, *, told: bool) -> bool:
+        """Nothing more will come: all is done, or the queue has been empty for long enough."""
+        enough_s = QUIET_S if told else BLIND_QUIET_S
+        if not self._book.missing() and not self._book.doubtful() and told:
+            enough_s /= 5
+        return empty_ns > enough_s * NS_PER_S and not self._effects_problem
+
+    def _busy(self) -> bool:
+        return self._listener.hears and self._book.all_in_hand() > 0
+
+    def _held_for_long(self, look: Look, left_ns: int) -> bool:
+        """All that is left is held until after the end of the wait, by the queue's own word."""
+        if look.held <= 0 or look.ready or look.delayed or self._busy():
+            return False
+        with self._look_lock, suppress(ServiceError):
+            held = [each for each in self._looker.told(MOST_TOLD) or () if each.state == HELD]
+            return bool(held) and all(each.until_s is not None and each.until_s * NS_PER_S > left_ns for each in held)
+        return False
+
+    def _why(self, look: Look, error: str) -> str:
+        if error:
+            return f"the queue can't be asked: {error}"
+        if self._effects_problem:
+            return f"effects can't be read: {self._effects_problem}"
+        parts = {"ready": look.ready, "held": look.held, "delayed": look.delayed}
+        return ", ".join(f"{count} {state}" for state, count in parts.items() if count > 0) or "not all is done, and the queue is silent"
+
+    def _list_rest(self) -> bool:
+        """Write down what the queue says of the jobs that are left; false when it could not be asked."""
+        with self._look_lock:
+            try:
+                told = self._looker.told(MOST_TOLD)
+                if told is None:
+                    told = self._looker.take_rest(MOST_TOLD)
+            except ServiceError:
+                return False
+        now_ns = self._clock.now_ns()
+        for each in told:
+            found = self._pattern.search(each.text)
+            if found is None:
+                self._book.foreign += 1
+                continue
+            self._book.write(_line(int(found[1]), each, now_ns))
+        return True
+
+    def _remove(self) -> None:
+        """Leave nothing of this run in services that others use."""
+        done = self._jobs.done
+        if self._scenario.services[self._scenario.job_service].url is not None:
+            with suppress(ServiceError):
+                self._looker.remove()
+        shows = done.service or self._scenario.job_service
+        if self._effects is not None and self._scenario.services[shows].url is not None:
+            with suppress(ServiceError):
+                self._effects.remove()
+
+    def _spec_queue(self) -> Queue:
+        """The queue over a client of its own, for one thread."""
+        spec = QueueSpec(form=self._scenario.job_form, name=self._names.queue, options=self._jobs.options)
+        return self._open(self._scenario.job_service).queue(spec)
+
+    def _place(self) -> Effects:
+        done = self._jobs.done
+        if done.file is not None:
+            return FileEffects(Path(self._names.done))
+        if done.get is not None:
+            process = done.process or self._scenario.main_process
+            return AppEffects(done.get, lambda: self._address(process), self._pattern)
+        client = self._open(done.service or self._scenario.job_service)
+        return client.effects(DoneSpec(kind=done.kind, name=done.query or self._names.done))
+
+    def _open(self, service: str) -> Client:
+        client = self._client(service)
+        self._clients.append(client)
+        return client
+
+
+def _moment(when: str) -> str:
+    return "in-flight" if when == "job-started" else when
+
+
+def _line(number: int, told: Told, now_ns: int) -> JobTold:
+    return JobTold(
+        job=number,
+        at_ns=now_ns,
+        state=told.state,
+        by=told.by,
+        until_ns=now_ns + round(told.until_s * NS_PER_S) if told.until_s is not None else 0,
+        deliveries=told.deliveries,
+        redelivered=told.redelivered,
+    )
