@@ -16,7 +16,7 @@ import mmap
 import os
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -24,7 +24,19 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import msgspec
 
 from harness.errors import UsageError
-from harness.job_history import JOBS_FILE, JobAnswered, JobDone, JobLine, JobsClosed, JobSeen, JobSubmitted, JobTold
+from harness.job_history import (
+    JOBS_FILE,
+    JobAnswered,
+    JobColumns,
+    JobDone,
+    JobLedger,
+    JobLine,
+    JobsClosed,
+    JobSeen,
+    JobSubmitted,
+    JobTold,
+    ledger_of,
+)
 from harness.line import Line
 from harness.outcome import Outcome, of_op
 
@@ -428,6 +440,7 @@ class Drained(Line, frozen=True, tag="drained"):
         seen: The queue could be asked at the end, so that the lines of what is left (`harness.job_history.JobTold`) are all there is.
         foreign: Jobs or effects that do not carry the run's mark.
         counts: Where effects show, one that happened twice can be told from one that happened once.
+        readable: The place where effects show could be read at the end.
         why: Why it is not whole.
     """
 
@@ -437,6 +450,7 @@ class Drained(Line, frozen=True, tag="drained"):
     seen: bool = True
     foreign: int = 0
     counts: bool = True
+    readable: bool = True
     why: str = ""
 
 
@@ -805,7 +819,7 @@ class History:
     controls: tuple[Control, ...]
     generator: tuple[Generator, ...]
     streamed: tuple[Streamed, ...] = ()
-    jobs: tuple[JobLine, ...] = ()
+    jobs: JobLedger = field(default_factory=lambda: ledger_of(()))
     torn: int = 0
 
     @property
@@ -827,16 +841,19 @@ def read(path: Path) -> History:
     """
     files = _files(path)
     lines: list[AnyLine] = []
-    torn = 0
+    torn, jobs = 0, JobColumns()
     for file in files:
+        if file.name == JOBS_FILE:
+            torn += jobs.read(file)
+            continue
         found, bad = _lines(file)
         lines += found
         torn += bad
-    return build(lines, torn=torn, source=str(path))
+    return build(lines, torn=torn, source=str(path), jobs=jobs)
 
 
-def build(lines: Iterable[AnyLine], *, torn: int = 0, source: str = "history") -> History:
-    """Make a `History` of lines in any order; raises `UsageError` without exactly one header."""
+def build(lines: Iterable[AnyLine], *, torn: int = 0, source: str = "history", jobs: JobColumns | None = None) -> History:
+    """Make a `History` of lines in any order, and of what ``jobs`` has taken in; raises `UsageError` without exactly one header."""
     headers: list[Header] = []
     events: list[Event] = []
     invokes: list[Invoke] = []
@@ -844,7 +861,7 @@ def build(lines: Iterable[AnyLine], *, torn: int = 0, source: str = "history") -
     controls: list[Control] = []
     generator: list[Generator] = []
     streamed: list[Streamed] = []
-    jobs: list[JobLine] = []
+    of_jobs: list[JobLine] = []
     for line in lines:
         match line:
             case Invoke():
@@ -858,7 +875,7 @@ def build(lines: Iterable[AnyLine], *, torn: int = 0, source: str = "history") -
             case Streamed():
                 streamed.append(line)
             case JobSubmitted() | JobAnswered() | JobSeen() | JobDone() | JobTold() | JobsClosed():
-                jobs.append(line)
+                of_jobs.append(line)
             case Header():
                 headers.append(line)
             case _:
@@ -868,6 +885,8 @@ def build(lines: Iterable[AnyLine], *, torn: int = 0, source: str = "history") -
     if headers[0].format > FORMAT:
         raise UsageError(f"{source}: written by a newer Jetable (format {headers[0].format}); update Jetable to judge it")
     attempts = _attempts(invokes, closes)
+    ledger = jobs or JobColumns()
+    ledger.add(of_jobs)
     return History(
         header=headers[0],
         events=tuple(sorted(events, key=lambda event: event.at_ns)),
@@ -876,7 +895,7 @@ def build(lines: Iterable[AnyLine], *, torn: int = 0, source: str = "history") -
         controls=tuple(sorted(controls, key=lambda control: control.at_ns)),
         generator=tuple(sorted(generator, key=lambda sample: sample.at_ns)),
         streamed=tuple(sorted(streamed, key=lambda connection: (connection.op, connection.n))),
-        jobs=tuple(jobs),
+        jobs=ledger.ledger(),
         torn=torn,
     )
 
