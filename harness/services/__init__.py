@@ -5,9 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from harness.services.base import Kind
+from harness.services.beanstalkd import BEANSTALKD
+from harness.services.memcached import MEMCACHED
+from harness.services.redis import REDIS
 from harness.services.sqlite import SQLITE
 
 KINDS: Final[dict[str, Kind]] = {
+    "beanstalkd": BEANSTALKD,
     "sqlite": SQLITE,
+    "redis": REDIS,
+    "memcached": MEMCACHED,
 }
 """Every kind of service that a scenario may name."""
