@@ -1,0 +1,86 @@
+"""Redis, whose lists, streams and libraries (RQ) are queues, and whose keys are places where effects show.
+
+Each form of a queue has its own idea of who holds what: see `harness.services.redis_forms` and `harness.services.redis_rq`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from harness.services.base import Client, DoneSpec, Effects, Launch, Queue, QueueSpec
+from harness.services.redis_client import OWN_NAME, Link, number
+from harness.services.redis_effects import Key
+from harness.services.redis_forms import ListQueue, StreamQueue
+from harness.services.redis_rq import RqQueue
+
+_FORMS: Final[Mapping[str, Callable[[Link, QueueSpec], Queue]]] = {"list": ListQueue, "stream": StreamQueue, "rq": RqQueue}
+
+
+class _Redis:
+    """The kind; see `harness.services.base.Kind`."""
+
+    name = "redis"
+    extra = "redis"
+
+    def launch(self, *, durable: bool) -> Launch | None:
+        """Durable is an append-only file that is written before each answer; else nothing is ever written."""
+        keeps = ("--appendonly", "yes", "--appendfsync", "always") if durable else ("--appendonly", "no")
+        both = ("--save", "", "--daemonize", "no", *keeps)
+        return Launch(
+            argv=("redis-server", "--bind", "127.0.0.1", "--port", "{port}", "--dir", "{folder}", *both),
+            package="redis-server",
+            image="redis:7",
+            command=("redis-server", "--bind", "*", "--protected-mode", "no", "--port", "6379", "--dir", "/data", *both),
+            volume="/data",
+            port=6379,
+        )
+
+    def url(self, host: str, port: int, folder: Path) -> str:  # noqa: ARG002  it has an address
+        """``redis://host:port/0``."""
+        return f"redis://{host}:{port}/0"
+
+    def own(self, url: str, mark: str) -> str:  # noqa: ARG002  the names of its keys have the mark
+        """The same."""
+        return url
+
+    def disown(self, url: str, mark: str) -> None:
+        """There is nothing to remove but keys, which queues and effects remove themselves."""
+
+    def open(self, url: str) -> Client:
+        """A client of the server at ``url``."""
+        return _Client(url)
+
+
+REDIS: Final = _Redis()
+
+
+class _Client:
+    def __init__(self, url: str) -> None:
+        self._link = Link(url)
+
+    def ready(self) -> str:
+        """Its version, once all that it has kept is loaded."""
+        self._link.do("PING")  # refused meanwhile
+        told = str(self._link.do("INFO", "server"))
+        return next((line.partition(":")[2].strip() for line in told.splitlines() if line.startswith("redis_version:")), "")
+
+    def cut_connections(self) -> int:
+        """Those of all clients and subscribers but our own; replicas of the server keep theirs."""
+        lines = str(self._link.do("CLIENT", "LIST")).splitlines()
+        clients = [dict(word.partition("=")[::2] for word in line.split()) for line in lines]
+        others = [each["id"] for each in clients if each["name"] != OWN_NAME and not set(each["flags"]) & {"M", "S"}]
+        return sum(number(killed) for killed in self._link.together(*(("CLIENT", "KILL", "ID", each) for each in others))) if others else 0
+
+    def queue(self, spec: QueueSpec) -> Queue:
+        """A queue of one of the forms."""
+        return _FORMS[spec.form](self._link, spec)
+
+    def effects(self, spec: DoneSpec) -> Effects:
+        """A key; a queue of results is a key that is read, too."""
+        return Key(self._link, spec.name)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._link.close()
