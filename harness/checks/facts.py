@@ -92,6 +92,9 @@ SAME_MOMENT_S: Final = 0.05
 AFTER_S: Final = 1.0
 """What is dropped within this time after a replica was given back what it lacked is still the doing of that."""
 
+JOB_MOMENTS: Final = ("job-started", "job-finished")
+"""Moments of jobs in the hands of a worker."""
+
 STEP_OF: Final = {"pause": "pause", "network": "cut_network", "memory": "squeeze_memory"}
 """The step that takes away what an event calls so."""
 
@@ -852,10 +855,34 @@ class Facts:
             again=next((other for other in later if ends_it and other.purpose == "again" and other.delivered), None),
             end_ns=max([signal.until_ns, *ends]),
             in_flight=in_flight,
-            busy=len(self._demanded(signal, told_ns)),
+            busy=self._jobs_in_hand(signal) if self._is_about_jobs(signal) else len(self._demanded(signal, told_ns)),
             unproven=int(np.count_nonzero(attempts.done_ns[unproven] > told_ns)),
             drained_ns=int(attempts.done_ns[answered].max()) if len(answered) else 0,
         )
+
+    def _is_about_jobs(self, signal: Signalled) -> bool:
+        """The step demands a job in the victim's hands, or none."""
+        works = self.life(signal.replica).process == self.scenario.job_process
+        return signal.when in JOB_MOMENTS or (works and signal.when == "idle" and not self.scenario.has_load)
+
+    def _jobs_in_hand(self, signal: Signalled) -> int:
+        """How many jobs the victim's log says that it had in hand at the signal; as the harness saw it where the log says nothing."""
+        if not self._hears("started"):
+            return max(0, signal.in_flight)
+        tries, at_ns = self.history.jobs.tries, signal.at_ns
+        if signal.replica not in tries.replicas:
+            return 0
+        mine = (tries.replica == tries.replicas.index(signal.replica)) & (tries.started_ns > 0) & (tries.started_ns <= at_ns)
+        told = tries.settled_ns if signal.when == "job-finished" or not self._hears("finished") else tries.finished_ns
+        over = _by(told, at_ns) | _by(tries.returned_ns, at_ns)
+        if signal.when == "job-finished":
+            mine &= _by(tries.finished_ns, at_ns)
+        return int(np.count_nonzero(mine & ~over))
+
+    def _hears(self, what: str) -> bool:
+        """The scenario says how a worker's log tells this of a job."""
+        jobs = self.scenario.jobs
+        return jobs is not None and getattr(jobs.log, what) is not None
 
     def _demanded(self, signal: Signalled, told_ns: int) -> Rows:
         """Attempts on the victim that were as ``when`` says, at the signal or when the router was told before it."""
@@ -995,3 +1022,9 @@ def _outages(invoke_ns: Rows, done_ns: Rows, answered: Mask, dropped: Mask) -> t
     begin = np.maximum(begin, bounds[gaps])
     end = np.where(gaps < len(answers), bounds[gaps + 1], end)
     return tuple((int(low), int(high)) for low, high in zip(begin, end, strict=True))
+
+
+def _by(instants: Rows, at_ns: int) -> Mask:
+    """Which of these things had happened at that instant."""
+    happened: Mask = (instants > 0) & (instants <= at_ns)
+    return happened

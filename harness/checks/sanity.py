@@ -13,21 +13,28 @@ from typing import Final
 
 import numpy as np
 
-from harness.checks.facts import AFTERMATH_NS, SAME_MOMENT_S, STEP_OF, Disturbance, Facts, Fault, Harm, is_timeout
+from harness.checks.facts import AFTERMATH_NS, JOB_MOMENTS, SAME_MOMENT_S, STEP_OF, Disturbance, Facts, Fault, Harm, is_timeout
 from harness.checks.wording import count, grouped, listed, percent, some, span, tally
 from harness.clock import NS_PER_S
-from harness.history import History, LoadBegan, LoadEnded, Repeated, RunEnded, StepBegan, StepEnded
+from harness.history import History, LoadBegan, LoadEnded, Repeated, RunEnded, ServicePhase, StepBegan, StepEnded
 from harness.scenario import Step, nested
 from harness.verdict import Finding, Verdict
 
 CHECK: Final = "sanity"
 
 _MOMENTS: Final = {
+    "job-started": "it had no job in hand",
+    "job-finished": "it had no job that was finished and of which the queue did not know",
     "starting": "it was healthy before the signal",
     "mid-response": "no answer had begun and not ended",
     "just-accepted": "no new connection had sent nothing yet",
 }
 """What the ledger says of a victim that was not as `when` demands."""
+
+JOB_CURE: Final = (
+    "Put more jobs (rate, count), or jobs that take longer, raise busy_within, look whether jobs.log says what the worker's log says, or "
+    "write when: any."
+)
 
 MOMENT_CURE: Final = (
     "Send more load, or requests for which that moment lasts (a stream or a large body for mid-response, think_time for idle), "
@@ -79,6 +86,7 @@ def check(history: History) -> list[Finding]:
         *_control(facts),
         *_harness(facts),
         *_starved(facts),
+        *_services(facts),
         *_generator(facts),
     ]
 
@@ -130,6 +138,8 @@ def _step_words(began: Sequence[StepBegan], number: int) -> str:
 
 def _load(facts: Facts) -> list[Finding]:
     """There were answers before the first fault, during the faults and after the last one."""
+    if not facts.scenario.has_load:
+        return []
     if not len(facts.history.ops):
         if not facts.finished and not facts.events(LoadBegan):
             return []  # the run ended before the load could begin, which `run-incomplete` tells
@@ -332,19 +342,30 @@ def _at_wrong_moment(missed: Sequence[Harm], total: int) -> Finding:
     early = "starting" in demanded
     title = f"{len(missed)} of {count(total, 'fault')} came at another moment than the scenario demands: {demanded}"
     cure = "Write an earlier at: in terminate_at_start, such as 50% or ready." if early else MOMENT_CURE
+    if all(_when(harm) in JOB_MOMENTS for harm in missed):
+        cure = JOB_CURE
     return _ill("fault-at-wrong-moment", title, evidence, cure=cure, count=len(missed), step=steps.pop() if len(steps) == 1 else -1)
 
 
 def _landed(faults: Sequence[Harm]) -> Finding:
-    busy = [fault.busy for fault in faults]
-    low, high = min(busy), max(busy)
-    each = f"each with {f'{low} to {high}' if low != high else low} {'request' if high == 1 else 'requests'} in flight"
-    idle = [fault for fault in faults if not fault.busy]
-    if idle:
-        each = f"{len(faults) - len(idle)} of them on a replica with a request in flight"
+    on_jobs = [fault for fault in faults if _when(fault) in JOB_MOMENTS]
+    others = [fault for fault in faults if _when(fault) not in JOB_MOMENTS]
+    words = [
+        _busy_words(group, thing, where) for group, thing, where in ((others, "request", "in flight"), (on_jobs, "job", "in hand")) if group
+    ]
+    each = listed(words)
     kinds = {kind: sum(fault.kind == kind for fault in faults) for kind in dict.fromkeys(fault.kind for fault in faults)}
     evidence = tally(kinds.items())
     return _well("faults-landed", f"{len(faults)} of {count(len(faults), 'fault')} landed, {each}", evidence, count=len(faults))
+
+
+def _busy_words(faults: Sequence[Harm], thing: str, where: str) -> str:
+    busy = [fault.busy for fault in faults]
+    low, high = min(busy), max(busy)
+    idle = [fault for fault in faults if not fault.busy]
+    if idle:
+        return f"{len(faults) - len(idle)} of them on a replica with a {thing} {where}"
+    return f"each with {f'{low} to {high}' if low != high else low} {thing}{'' if high == 1 else 's'} {where}"
 
 
 def _reversed(facts: Facts) -> list[Finding]:
@@ -448,6 +469,21 @@ def _starved(facts: Facts) -> list[Finding]:
     title = f"the machine had no CPU for {listed([each.replica for each in starved])}, so nobody knows if the time would have sufficed"
     cure = "Run it on a quieter machine, or with fewer replicas; containers share what is left by the programs outside of them."
     return [_ill("replica-starved", title, some(lines), cure=cure, count=len(starved))]
+
+
+def _services(facts: Facts) -> list[Finding]:
+    """No backing service ended although nobody had asked it to; what the app did without it proves nothing of its own."""
+    ended = [event for event in facts.events(ServicePhase) if event.phase == "exited" and event.detail]
+    if not ended:
+        return []
+    lines = [
+        f"{event.service} ended with status {event.status}, {span((event.at_ns - facts.history.header.started_ns) / NS_PER_S)} after the run began"
+        + (f"; its last words: {event.log[-1].strip()}" if event.log else "")
+        for event in ended
+    ]
+    title = f"{listed([event.service for event in ended])} ended although nobody had asked for it"
+    cure = "See the service's log in the run's folder (logs/): memory, disk, or a limit of this machine."
+    return [_ill("service-died", title, some(lines), cure=cure, count=len(ended))]
 
 
 def _stall_words(facts: Facts, begin_ns: int, end_ns: int) -> str:

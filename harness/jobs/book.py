@@ -40,12 +40,13 @@ class _Span:
     job: int
     started_ns: int
     finished_ns: int = 0
+    settled_ns: int = 0
     over_ns: int = 0
 
     def was(self, when: str, at_ns: int) -> bool:
         """It was as ``when`` says at that instant."""
         if when == "job-finished":
-            return 0 < self.finished_ns <= at_ns and not 0 < self.over_ns <= at_ns
+            return 0 < self.finished_ns <= at_ns and not 0 < (self.settled_ns or self.over_ns) <= at_ns
         return self.started_ns <= at_ns and not 0 < (self.finished_ns or self.over_ns) <= at_ns
 
 
@@ -60,7 +61,9 @@ class _Hands:
 class JobBook:
     """The book of one run. Safe from several threads."""
 
-    def __init__(self, append: Callable[[JobLine], None], clock: Clock) -> None:
+    def __init__(self, append: Callable[[JobLine], None], clock: Clock, *, tells_finished: bool) -> None:
+        """``tells_finished``: a worker's log says when the work on a job is done, so that a queue that was told before was told too early."""
+        self._tells_finished = tells_finished
         self._append = append
         self._clock = clock
         self._lock = threading.Lock()
@@ -108,7 +111,9 @@ class JobBook:
             if what == FINISHED:
                 span.finished_ns = at_ns
                 self._durations = [*self._durations[-_DURATIONS:], at_ns - span.started_ns]
-            if what in (SETTLED, RETURNED):
+            if what == SETTLED:
+                span.settled_ns = at_ns
+            if what == RETURNED or (span.settled_ns and (span.finished_ns or not self._tells_finished)):
                 self._end(hands, span, at_ns)
 
     def effect(self, number: int, *, at_ns: int, since_ns: int) -> None:

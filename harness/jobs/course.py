@@ -105,7 +105,7 @@ class JobCourse:
         self._client = client
         self._address = address
         self._step = step
-        self._book = JobBook(append, clock)
+        self._book = JobBook(append, clock, tells_finished=self._jobs.log.finished is not None)
         self._listener = Listener(self._jobs.log, names.mark, self._book.see)
         self._pattern = job_pattern(names.mark)
         self._effects: Effects | None = None
