@@ -19,7 +19,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from sample_apps.workers.settings import DEFECTS, Settings, SettingsError, read_settings
 
@@ -86,6 +86,15 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
+class Keeps(Protocol):
+    """What a source has besides, where a queue wants to hear of a job while it is worked on."""
+
+    def keep(self, job: Job) -> None:
+        """Called in every slice of the work: say that the job is still in hand, if it is time to. `LostError`: or it is not any more."""
+        ...
+
+
 class Stop:
     """Whether the worker was asked to end, and how long ago."""
 
@@ -127,12 +136,13 @@ def read_job(body: str, handle: object = None) -> Job:
     return Job(id=str(told.get("id", "")), work_s=float(told.get("ms", 0)) / 1000, handle=handle)
 
 
-def work(job: Job, stop: Stop, grace_s: float) -> bool:
-    """Do the work in slices; False when the end of the worker came first."""
+def work(job: Job, stop: Stop, grace_s: float, keep: Callable[[Job], None] = lambda _job: None) -> bool:
+    """Do the work in slices; False when the end of the worker came first. Raises `LostError` as ``keep`` does."""
     end_s = time.monotonic() + job.work_s
     while (left_s := end_s - time.monotonic()) > 0:
         if stop.over(grace_s):
             return False
+        keep(job)
         time.sleep(min(SLICE_S, left_s))
     return True
 
@@ -177,7 +187,7 @@ def _handle(source: Source, job: Job, settings: Settings, stop: Stop) -> None:
     if defect == "early-ack":
         _settle(source, job)
     grace_s = {"finishes-after-grace": float("inf"), "drops-on-sigterm": 0.0, "keeps-lock": 0.0}.get(defect or "", settings.grace_s)
-    if not work(job, stop, grace_s):
+    if not (work(job, stop, grace_s, source.keep) if isinstance(source, Keeps) else work(job, stop, grace_s)):
         _interrupted(source, job, defect)
     elif defect in ("early-ack", "pop-and-forget"):
         source.effect(job)
