@@ -350,10 +350,8 @@ def _at_wrong_moment(missed: Sequence[Harm], total: int) -> Finding:
 def _landed(faults: Sequence[Harm]) -> Finding:
     on_jobs = [fault for fault in faults if _when(fault) in JOB_MOMENTS]
     others = [fault for fault in faults if _when(fault) not in JOB_MOMENTS]
-    words = [
-        _busy_words(group, thing, where) for group, thing, where in ((others, "request", "in flight"), (on_jobs, "job", "in hand")) if group
-    ]
-    each = listed(words)
+    kinds_of_busy = ((others, "request", "in flight"), (on_jobs, "job", "in hand"))
+    each = listed([_busy_words(group, thing, where) for group, thing, where in kinds_of_busy if group])
     kinds = {kind: sum(fault.kind == kind for fault in faults) for kind in dict.fromkeys(fault.kind for fault in faults)}
     evidence = tally(kinds.items())
     return _well("faults-landed", f"{len(faults)} of {count(len(faults), 'fault')} landed, {each}", evidence, count=len(faults))
@@ -476,8 +474,9 @@ def _services(facts: Facts) -> list[Finding]:
     ended = [event for event in facts.events(ServicePhase) if event.phase == "exited" and event.detail]
     if not ended:
         return []
+    began_ns = facts.history.header.started_ns
     lines = [
-        f"{event.service} ended with status {event.status}, {span((event.at_ns - facts.history.header.started_ns) / NS_PER_S)} after the run began"
+        f"{event.service} ended with status {event.status}, {span((event.at_ns - began_ns) / NS_PER_S)} after the run began"
         + (f"; its last words: {event.log[-1].strip()}" if event.log else "")
         for event in ended
     ]

@@ -62,7 +62,7 @@ class JobBook:
     """The book of one run. Safe from several threads."""
 
     def __init__(self, append: Callable[[JobLine], None], clock: Clock, *, tells_finished: bool) -> None:
-        """``tells_finished``: a worker's log says when the work on a job is done, so that a queue that was told before was told too early."""
+        """``tells_finished``: a worker's log says when the work on a job is done; a queue that was told before was told too early."""
         self._tells_finished = tells_finished
         self._append = append
         self._clock = clock
