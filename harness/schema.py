@@ -25,9 +25,12 @@ from harness.scenario import (
     Chaos,
     ContainerKeys,
     CrashLoop,
+    CutConnections,
     CutNetwork,
+    Done,
     Expectation,
     Healthcheck,
+    Jobs,
     Kill,
     Load,
     Pause,
@@ -38,18 +41,25 @@ from harness.scenario import (
     RollingRestart,
     Routing,
     Scenario,
+    Service,
     Signal,
     SqueezeMemory,
+    StartService,
     Step,
+    StopService,
     Stream,
     Terminate,
     TerminateAtStart,
     Tls,
     Together,
     Volume,
+    WorkerLog,
     WorkingDir,
 )
 from harness.scenario.container import ONLY
+from harness.scenario.jobs import forms_of
+from harness.scenario.queues import EFFECTS_OF
+from harness.scenario.services import CUTS_CONNECTIONS, EMBEDDED, SERVICE_KINDS, VARIABLES
 from harness.threshold import AGGREGATES, DEFAULT_THRESHOLDS, METRICS, OPERATORS
 from harness.units import DURATION_PATTERN, Duration, Rate
 
@@ -197,6 +207,51 @@ requests:
 ```
 """
 
+JOBS_EXAMPLE: Final = """\
+jetable: 1
+name: workers lose no job
+target:
+  worker:
+    command: "{python} -m sample_apps.workers.sqlite"
+    environment: {WORKER_NAME: "{replica}"}  # DATABASE_URL and QUEUE are there already
+    healthcheck: {log: takes jobs}
+    replicas: 3
+services:
+  sqlite:                                    # a file that needs nothing to be installed
+jobs:
+  rate: 20/s                                 # put by Jetable, whatever becomes of the earlier ones
+  body: '{"id": "{job}", "ms": 50}'
+  done: {query: SELECT job FROM effects}     # a row for each effect, with the job's id in it
+  log: {started: "job {job} started", finished: "job {job} finished"}
+  idempotent: true                           # a second effect is a failure
+steps:
+  - steady: 1s
+  - terminate: each                          # each in the midst of a job
+  - kill: {when: job-started, job_share: 50%}
+    repeat: 3
+  - scale: {worker: 1}
+  - scale: {worker: 4}
+"""
+
+BROKER_EXAMPLE: Final = """\
+services:
+  rabbitmq:                                  # started by the run, on a port and in a folder of its own
+  db: {kind: postgres, url: "postgresql://app@127.0.0.1/test"}   # one that runs already, and is never stopped
+jobs:
+  service: rabbitmq
+  form: quorum
+  queue: mail                                # QUEUE says it to the workers, AMQP_URL where it is
+  count: 500                                 # all of them before the first step
+  body: '{"id": "{job}"}'
+  done: {query: SELECT job FROM sent, service: db}
+  log: {started: "sending {job}", finished: "sent {job}", settled: "acknowledged {job}", returned: "requeued {job}"}
+  drain: 60s
+steps:
+  - kill: {when: job-finished}               # the mail is sent, and the queue does not know it
+  - stop_service: {service: rabbitmq, signal: SIGKILL, for: 2s}
+  - cut_connections: rabbitmq
+"""
+
 CONTAINER_PORT: Final = 8000
 """The port of a container when nothing says it."""
 
@@ -206,6 +261,8 @@ MOMENTS: Final[Mapping[str, str]] = {
     "just-accepted": "while a new connection is there on which no byte has left; a few requests, not streams, are held back to make it so",
     "idle": "when none of these is so; it is given nothing new until then, where the router may know",
     "any": "at once",
+    "job-started": "while it works on a job; with `job_share`, when that share of the time that jobs usually take is over",
+    "job-finished": "while the work on a job is done and the queue has not been told",
 }
 """What each ``when`` means, for the reference."""
 
@@ -220,6 +277,8 @@ def scenario_docs() -> str:
         _target_docs(),
         _container_docs(),
         _load_docs(),
+        _services_docs(),
+        _jobs_docs(),
         _steps_docs(),
         _more_steps_docs(),
         _expect_docs(),
@@ -239,6 +298,12 @@ those of the Compose specification wherever it has them.
 
 ```yaml
 {EXAMPLE.strip()}
+```
+
+Or, for workers, the service that keeps their jobs, and the jobs instead of requests. A scenario may have both.
+
+```yaml
+{JOBS_EXAMPLE.strip()}
 ```
 
 Files are read strictly, by the rules of YAML 1.2: `on`, `yes` and `22:22` are text, unknown and duplicate keys, tags, merge keys and
@@ -410,6 +475,82 @@ placeholder has one value within one request: `{{uuid}}` in the path and in the 
 {_keys(Routing)}"""
 
 
+def _services_docs() -> str:
+    kinds = _table(
+        ("kind", "hands over", "keeps jobs as", "effects can show in it by", "steps"),
+        (
+            (_code(kind), _code(VARIABLES[kind]), _listed(forms_of(kind)), _listed(_effects_of(kind)), _service_steps(kind))
+            for kind in SERVICE_KINDS
+        ),
+    )
+    return f"""\
+## services
+
+The backing services that the app needs: a mapping of names to services. A name that is a kind needs nothing under it (`redis:`), any other
+says its kind (`cache: {{kind: redis}}`).
+
+{_keys(Service)}
+
+{kinds}
+
+Each service is there before the first replica starts. It is started where the replicas are, on this machine or as a container, with a port
+and a temporary folder of its own, and is gone after the run. Its URL is handed to every replica in the environment, as twelve-factor apps
+expect it; `variable` gives it another name there.
+
+A service with `url` is somebody else's: it is never stopped, and what is in it is left alone. The run's queue has a name of its own there,
+with the run's mark in it, and is removed at the end."""
+
+
+def _effects_of(kind: str) -> list[str]:
+    return [key for key, kinds in EFFECTS_OF.items() if kind in kinds]
+
+
+def _service_steps(kind: str) -> str:
+    if kind in EMBEDDED:
+        return "none: it is a file"
+    return _listed(["stop_service", "start_service", *(["cut_connections"] if kind in CUTS_CONNECTIONS else [])])
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(_code(name) for name in names) or "nothing"
+
+
+def _jobs_docs() -> str:
+    return f"""\
+## jobs
+
+{_law(Jobs)} A scenario with jobs needs no `load`.
+
+```yaml
+{BROKER_EXAMPLE.strip()}
+```
+
+{_keys(Jobs)}
+
+Every job has an id, which stands for `{{job}}` in `body` and carries the run's mark, and is written down before it is put. The worker must
+write that id where the effect of the job shows; jobs of others in the same queue are left alone. The first job is put when the target is
+up, and none after the last step. Then the run waits until all of them are done, for `drain` at most.
+
+### done
+
+{_law(Done)}
+
+{_keys(Done)}
+
+The place must show it when a job had its effect twice: a list, a stream, a file that is appended to, or a table without a unique key on the
+job does, a set does not. A key, a file or a queue is handed to every replica in the environment, as `DONE`.
+
+### log
+
+{_law(WorkerLog)}
+
+{_keys(WorkerLog)}
+
+The text may stand anywhere in a line of the replica's output, and each line must be flushed when it is written (for Python,
+`PYTHONUNBUFFERED=1`). Without `log` a run knows only what the queue tells: a fault waits for `job-started` until the queue says that the
+replica holds a job, if workers call themselves there by their name, `{{replica}}`, and else until anybody holds one."""
+
+
 def _steps_docs() -> str:
     moments = _table(("when", "the victim is hit"), ((f"`{word}`", meaning) for word, meaning in MOMENTS.items()))
     return f"""\
@@ -438,7 +579,8 @@ place in the row of those that are up, 1 being the oldest. Where there is no suc
 {moments}
 
 The fault comes at that moment or, when it has not come within `busy_within`, at another one; then the run says so, and the verdict is
-*unknown*. A process type that takes no load is never busy, so its steps need `when: any`.
+*unknown*. For a process type that works on jobs and takes no load, `in-flight` means `job-started`. One that does neither is never busy,
+so its steps need `when: any`.
 
 ### terminate, restart, kill
 
@@ -498,6 +640,20 @@ Only `squeeze_memory` has `to`, which it needs; all other keys are optional. A s
 before anything starts.
 
 {_keys(SqueezeMemory)}
+
+### stop_service, start_service, cut_connections
+
+- `stop_service`: {_law(StopService)}
+- `start_service`: {_law(StartService)}
+- `cut_connections`: {_law(CutConnections)}
+
+So `stop_service: redis`, or with all keys:
+
+{_keys(StopService)}
+
+With `for` the step is over when the service does its work again; without it, the steps that follow find it away. Replicas are left alone:
+what they do meanwhile, and whether they find their way back, is what the run shows. A service with `url` is never stopped, and one that
+has no command to close its clients' connections can only be stopped and started again.
 
 ### together
 

@@ -155,6 +155,7 @@ def test_json_of_a_scenario_spells_values_as_a_file_does(good: Scenario) -> None
             "replica": "any",
             "process": None,
             "when": "in-flight",
+            "job_share": None,
             "busy_within": "5s",
             "endpoint_lag": None,
             "drain": None,

@@ -18,9 +18,12 @@ from harness.scenario import (
     Build,
     Chaos,
     CrashLoop,
+    CutConnections,
     CutNetwork,
+    Done,
     Expectation,
     Healthcheck,
+    Jobs,
     Kill,
     Load,
     Pause,
@@ -31,14 +34,18 @@ from harness.scenario import (
     RollingRestart,
     Routing,
     Scenario,
+    Service,
     Signal,
     SqueezeMemory,
+    StartService,
     Step,
+    StopService,
     Stream,
     Terminate,
     TerminateAtStart,
     Tls,
     Volume,
+    WorkerLog,
     WorkingDir,
     load_scenario,
 )
@@ -66,6 +73,10 @@ MODELS: dict[type[BaseModel], dict[str, object]] = {
     Request: {"method": "GET", "path": "/"},
     Expectation: {},
     Stream: {"kind": "sse"},
+    Service: {"kind": "redis"},
+    Jobs: {"count": 1, "done": {"file": "done.log"}},
+    Done: {},
+    WorkerLog: {"started": "job {job} began"},
     Routing: {},
     Step: {},
     Terminate: {},
@@ -78,6 +89,9 @@ MODELS: dict[type[BaseModel], dict[str, object]] = {
     Signal: {"name": "SIGHUP"},
     TerminateAtStart: {},
     CrashLoop: {},
+    StopService: {"service": "redis"},
+    StartService: {"service": "redis"},
+    CutConnections: {"service": "redis"},
     Chaos: {"for": "60s", "every": "1s", "of": ["kill"]},
 }
 """Every mapping of a scenario file with the least that it needs."""
@@ -163,9 +177,47 @@ GOOD: list[dict[str, Any]] = [
     scenario(steps=[{"together": [{"rolling_restart": None}, {"together": [{"scale": {"web": 2}}, {"steady": "1s"}]}]}]),
     scenario(steps=[{"chaos": {"for": "9s", "every": "1s", "of": ["kill", "scale", {"together": [{"kill": "any"}, {"pause": {}}]}]}}]),
     scenario(steps=[{"rolling_restart": None}, {"rolling_restart": {"order": "start-first"}}, {"scale": {"web": 0}}, {"steady": "1m30s"}]),
+    scenario(
+        services={"redis": None, "sqlite": {}, "rabbitmq": {"durable": False}, "cache": {"kind": "memcached", "image": "memcached:1"}}
+    ),
+    {
+        **{key: value for key, value in MODELS[Scenario].items() if key != "load"},
+        "services": {"redis": {"url": "redis://127.0.0.1/1", "variable": "BROKER"}, "mail": {"kind": "rabbitmq"}},
+        "jobs": {
+            "service": "redis",
+            "form": "stream",
+            "rate": "5/s",
+            "count": 10,
+            "body": '{"id": "{job}"}',
+            "done": {"key": "done"},
+            "log": {"started": "{job} began"},
+            "options": {"group": "workers", "a": 1, "b": True},
+            "idempotent": True,
+            "drain": "10s",
+        },
+        "steps": [
+            {"kill": {"when": "job-started", "job_share": "50%"}},
+            {"stop_service": {"service": "mail", "signal": "SIGKILL", "for": "1s"}},
+            {"stop_service": "mail"},
+            {"start_service": "mail"},
+            {"cut_connections": {"service": "redis"}},
+        ],
+    },
 ]
 
 BAD: list[dict[str, Any]] = [
+    scenario(services={"db": None}),
+    scenario(services={"db": {}}),
+    scenario(services={"db": {"kind": "postgresql"}}),
+    scenario(services={"redis": {"durabel": False}}),
+    scenario(services={"redis": {}}, jobs={"count": 1}),
+    scenario(services={"redis": {}}, jobs={"count": 0, "done": {"key": "x"}}),
+    scenario(services={"redis": {}}, jobs={"rate": 5, "done": {"key": "x"}}),
+    scenario(services={"redis": {}}, jobs={"count": 1, "done": {"kye": "x"}}),
+    scenario(services={"redis": {}}, jobs={"count": 1, "done": {"key": "x"}, "form": "tubes"}),
+    scenario(services={"redis": {}}, jobs={"count": 1, "done": {"key": "x"}, "log": {"begun": "{job}"}}),
+    scenario(services={"redis": {}}, steps=[{"stop_service": {"for": "1s"}}]),
+    scenario(services={"redis": {}}, steps=[{"cut_connections": {"service": "redis", "for": "1s"}}]),
     scenario(jetable=2),
     scenario(nmae="x"),
     {key: value for key, value in scenario().items() if key != "steps"},
@@ -254,8 +306,11 @@ def test_every_key_has_a_meaning_and_an_example_that_is_right(model: type[BaseMo
         key = field.alias or name
         assert field.description, f"{model.__name__}.{key}"
         assert field.examples, f"{model.__name__}.{key}"
-        needed = {"http": "/"} if model is Healthcheck and key not in HEALTH_KINDS and key != "disable" else {}
+        needed: dict[str, object] = {"http": "/"} if model is Healthcheck and key not in HEALTH_KINDS and key != "disable" else {}
         needed |= {"kill": "any"} if model is Step and key in ("repeat", "at") else {}
+        needed |= {"service": {"key": "x"}, "process": {"get": "/x"}, "variable": {"file": "x"}}.get(key, {}) if model is Done else {}
+        if (model, key) == (Scenario, "jobs"):
+            needed = {"services": {"redis": None}}
         if (model, key) in ((ProcessType, "depends_on"), (Scenario, "target")):
             continue  # names other process types, or replaces them all
         made = model.model_validate(MODELS[model] | needed | {key: field.examples[0]})
@@ -293,6 +348,13 @@ def test_the_example_of_the_reference_is_a_scenario(tmp_path: Path) -> None:
     file.write_text(schema.EXAMPLE, encoding="utf-8")
     assert load_scenario(file).load_process == "web"
     assert schema.EXAMPLE.strip() in schema.scenario_docs()
+
+
+@pytest.mark.parametrize("example", [schema.JOBS_EXAMPLE, schema.BROKER_EXAMPLE], ids=["sqlite", "rabbitmq"])
+def test_the_jobs_of_the_reference_are_jobs(example: str) -> None:
+    made = Scenario.model_validate(MODELS[Scenario] | {"load": {"requests": ["GET /"], "process": None}} | yaml.safe_load(example))
+    assert made.jobs is not None
+    assert example.strip() in schema.scenario_docs()
 
 
 def test_the_steps_of_the_reference_are_steps() -> None:

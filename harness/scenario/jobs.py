@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import ErrorDetails
 
 from harness.scenario.services import VariableName
 from harness.scenario.values import PATH_CHARACTERS, PositiveDuration, no_nul
 from harness.strict_model import Complaint, Part
 from harness.units import Duration, Rate
-from harness.words import MistakeError, one_of, quoted
+from harness.words import MistakeError, did_you_mean, one_of, quoted, shown
 
 MAX_JOBS: Final = 10_000_000
 
@@ -32,6 +33,15 @@ FORMS: Final[Mapping[str, tuple[str, ...]]] = {
 Form: TypeAlias = Literal["table", "list", "stream", "rq", "celery", "classic", "quorum", "tube", "delayed_job"]
 
 EFFECTS: Final = ("key", "query", "file", "get", "queue")
+"""The keys that say where effects show."""
+
+IN_A_SERVICE: Final = ("key", "query", "queue")
+HANDED_OVER: Final = ("key", "file", "queue")
+"""Those of them that are in a service, and those that workers are told of in their environment."""
+
+DONE: Final = "DONE"
+QUEUE: Final = "QUEUE"
+"""The environment variables that tell workers of it, and of the queue, unless the scenario names others."""
 
 
 def _with_job(written: str) -> str:
@@ -41,7 +51,7 @@ def _with_job(written: str) -> str:
 
 
 def _http_path(written: str) -> str:
-    if not written.startswith("/") or not PATH_CHARACTERS.fullmatch(written):
+    if not written.startswith("/") or not PATH_CHARACTERS.fullmatch(written.replace(JOB, "")):
         raise MistakeError(f"must be a path such as /done, not {quoted(written)}")
     return written
 
@@ -49,6 +59,12 @@ def _http_path(written: str) -> str:
 def _queue(written: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.:-]{0,99}", written):
         raise MistakeError(f"{quoted(written)} is no name for a queue; use letters, digits and _ . : -, and begin with a letter")
+    return written
+
+
+def _option(written: object) -> object:
+    if not isinstance(written, str | int):
+        raise MistakeError(f"must be text, a whole number, or true or false, not {shown(written)}")
     return written
 
 
@@ -96,13 +112,21 @@ class Done(Part):
         default=None,
         description="the process type that is asked for get",
         examples=["web"],
-        json_schema_extra={"default_words": "the one that takes the load"},
+        json_schema_extra={"default_words": "the one that takes the load, or web, or the only one"},
     )
     variable: VariableName = Field(
-        default="DONE",
+        default=DONE,
         description="the environment variable that hands the key, the file or the queue to every replica",
         examples=["RESULTS"],
     )
+
+    @classmethod
+    def long_form(cls, written: object) -> object:
+        """A path alone is told how it is written."""
+        if isinstance(written, str):
+            key = "get" if written.startswith("/") else "query" if written.upper().startswith("SELECT ") else "file"
+            raise MistakeError(f"must be a mapping, not {shown(written)}; write {{{key}: {written}}}")
+        return written
 
     @classmethod
     def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
@@ -112,6 +136,14 @@ class Done(Part):
             yield Complaint((), f"says not where the effect of a job shows; write {one_of(EFFECTS)}", "key")
         for key in told[1:]:
             yield Complaint((key,), f"effects show in one place, and {told[0]} is one already; remove one of them", "key")
+        if len(told) != 1:
+            return
+        if long.get("service") is not None and told[0] not in IN_A_SERVICE:
+            yield Complaint(("service",), f"has no meaning with {told[0]}, which is in no service; remove it", "key")
+        if long.get("process") is not None and told[0] != "get":
+            yield Complaint(("process",), f"is the process type that is asked for get, and has no meaning with {told[0]}; remove it", "key")
+        if long.get("variable") not in (None, DONE) and told[0] not in HANDED_OVER:
+            yield Complaint(("variable",), f"has no meaning with {told[0]}, which is handed to nobody; remove it", "key")
 
     @property
     def kind(self) -> str:
@@ -130,6 +162,19 @@ class WorkerLog(Part):
         default=None, description="the queue was told that it is done (acknowledged, deleted)", examples=["job {job} acknowledged"]
     )
     returned: JobText | None = Field(default=None, description="it was given back to the queue", examples=["job {job} returned"])
+
+    @classmethod
+    def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
+        """A line says one thing, and nothing is known of a job that nobody saw begin."""
+        texts = {key: text for key in cls.model_fields if isinstance(text := long.get(key), str)}
+        if texts and "started" not in texts:
+            yield Complaint((), "says not how a job begins, without which nothing else is of use; write started, too", "key")
+        told = list(texts.items())
+        for number, (key, text) in enumerate(told):
+            taken = next((earlier for earlier, within in told[:number] if within in text), None)
+            if taken is not None:
+                what = f"its lines hold the text of {taken} and would be taken for that; write what only one of them has"
+                yield Complaint((key,), what)
 
 
 class Jobs(Part):
@@ -159,7 +204,7 @@ class Jobs(Part):
         examples=["mail"],
     )
     variable: VariableName = Field(
-        default="QUEUE", description="the environment variable that hands the queue's name to every replica", examples=["TUBE"]
+        default=QUEUE, description="the environment variable that hands the queue's name to every replica", examples=["TUBE"]
     )
     count: Annotated[int, Field(ge=1, le=MAX_JOBS)] | None = Field(
         default=None,
@@ -180,11 +225,12 @@ class Jobs(Part):
     )
     post: Annotated[str, AfterValidator(_http_path)] | None = Field(
         default=None,
-        description="the app puts the jobs itself, asked by a POST of body to this path; a status from 200 to 299 acknowledges the job",
+        description="the app puts the jobs itself: the process type that takes the load (else web, or the only one) is asked by a POST of "
+        "body to this path, in which {job} may stand, too; a status from 200 to 299 acknowledges the job",
         examples=["/jobs"],
-        json_schema_extra={"default_words": "the harness puts them", "type_words": "path"},
+        json_schema_extra={"default_words": "the harness itself puts them", "type_words": "path"},
     )
-    options: dict[str, str | int | bool] = Field(
+    options: dict[str, Annotated[str | int | bool, BeforeValidator(_option)]] = Field(
         default={},
         description="what the form needs to know beside: see docs/jobs.md",
         examples=[{"task": "app.work"}],
@@ -211,6 +257,13 @@ class Jobs(Part):
         """So many, or so often."""
         if long.get("count") is None and long.get("rate") is None:
             yield Complaint((), "says not how many jobs there are; write count: 200, or rate: 20/s", "key")
+
+    @classmethod
+    def _in_words(cls, detail: ErrorDetails) -> Complaint:
+        told = super()._in_words(detail)
+        if detail["type"] == "literal_error":
+            return told._replace(what=told.what + did_you_mean(str(detail["input"]), get_args(Form)))
+        return told
 
 
 def forms_of(kind: str) -> tuple[str, ...]:

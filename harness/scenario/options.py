@@ -143,7 +143,7 @@ class _Aimed(Part):
         default=None,
         description="the process type concerned",
         examples=["worker"],
-        json_schema_extra={"default_words": "the one that takes the load"},
+        json_schema_extra={"default_words": "the one that takes the load, else the one that works on jobs"},
     )
     when: Literal["in-flight", "mid-response", "just-accepted", "idle", "any", "job-started", "job-finished"] = Field(
         default="in-flight",
@@ -393,7 +393,7 @@ class TerminateAtStart(_Ordered):
         default=None,
         description="the process type concerned",
         examples=["worker"],
-        json_schema_extra={"default_words": "the one that takes the load"},
+        json_schema_extra={"default_words": "the one that takes the load, else the one that works on jobs"},
     )
     at: StartMoment = Field(
         default="ready",
@@ -429,7 +429,7 @@ class CrashLoop(_Choosing):
         default=None,
         description="the process type concerned",
         examples=["worker"],
-        json_schema_extra={"default_words": "the one that takes the load"},
+        json_schema_extra={"default_words": "the one that takes the load, else the one that works on jobs"},
     )
     times: int = Field(default=5, ge=1, le=1000, description="how often it is killed", examples=[10], json_schema_extra={"unit": "times"})
     after: Lives = Field(
@@ -530,6 +530,12 @@ class StopService(Part):
         """A name as a mapping."""
         return {"service": written} if isinstance(written, str) else written
 
+    @classmethod
+    def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
+        """A signal that ends it."""
+        if _bare(long.get("signal")) == "STOP":
+            yield Complaint(("signal",), "SIGSTOP freezes and does not end; write SIGKILL, or leave it out")
+
     @model_serializer(mode="wrap")
     def _spelled(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         long: dict[str, Any] = handler(self)
@@ -537,7 +543,7 @@ class StopService(Part):
         return long | ({"for": lasts} if lasts is not None else {})
 
 
-class OfService(Part):
+class _OfService(Part):
     """A step about a backing service. Short form: its name."""
 
     model_config = ConfigDict(json_schema_extra=lambda schema: schema.update(anyOf=[{"type": "string"}, moved(schema)]))
@@ -550,9 +556,9 @@ class OfService(Part):
         return {"service": written} if isinstance(written, str) else written
 
 
-class StartService(OfService):
+class StartService(_OfService):
     """Start a service again that stop_service has stopped, at the same address and with what it kept."""
 
 
-class CutConnections(OfService):
+class CutConnections(_OfService):
     """Have a service close the connections of all its clients, who may connect again at once."""

@@ -7,10 +7,20 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import (
+    AfterValidator,
+    Field,
+    GetJsonSchemaHandler,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, ErrorDetails
 
-from harness.strict_model import Complaint, Part
-from harness.words import MistakeError, all_of, did_you_mean, quoted, shown
+from harness.scenario.values import no_nul
+from harness.strict_model import Complaint, Part, complain, in_words
+from harness.words import MistakeError, did_you_mean, one_of, quoted, shown
 
 ServiceKind: TypeAlias = Literal["sqlite", "redis", "rabbitmq", "beanstalkd", "postgres", "memcached"]
 SERVICE_KINDS: Final[tuple[str, ...]] = get_args(ServiceKind)
@@ -60,7 +70,7 @@ class Service(Part):
     kind: ServiceKind = Field(
         description="what it is", examples=["redis"], json_schema_extra={"default_words": "its name, where that is a kind"}
     )
-    url: Annotated[str, Field(min_length=1)] | None = Field(
+    url: Annotated[str, Field(min_length=1), AfterValidator(no_nul)] | None = Field(
         default=None,
         description="one that runs already: it is never stopped, and what is in it is left alone; without it the run starts one of its "
         "own, with an empty folder, and removes it",
@@ -73,7 +83,7 @@ class Service(Part):
         examples=["BROKER_URL"],
         json_schema_extra={"default_words": ", ".join(f"{name} ({kind})" for kind, name in VARIABLES.items())},
     )
-    image: Annotated[str, Field(min_length=1)] | None = Field(
+    image: Annotated[str, Field(min_length=1), AfterValidator(no_nul)] | None = Field(
         default=None,
         description="containers only: the image to start it from",
         examples=["redis:7"],
@@ -87,20 +97,34 @@ class Service(Part):
 
     @classmethod
     def long_form(cls, written: object) -> object:
-        """Nothing at all is a mapping without keys."""
+        """Nothing at all is a mapping without keys. A kind or a URL alone is told how it is written."""
+        if isinstance(written, str) and (written in SERVICE_KINDS or "://" in written):
+            key = "kind" if written in SERVICE_KINDS else "url"
+            raise MistakeError(f"must be a mapping, not {shown(written)}; write {{{key}: {written}}}")
         return {} if written is None else written
 
     @classmethod
     def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
-        """A URL of its kind; nothing that only a service of the run's own could have."""
+        """A URL of its kind; nothing that only a service of the run's own could have, or only a process."""
         kind, url = long.get("kind"), long.get("url")
-        if not isinstance(url, str) or kind not in SERVICE_KINDS:
+        if kind not in SERVICE_KINDS:
             return
-        if problem := _url_problem(str(kind), url):
-            yield Complaint(("url",), problem)
-        for key in ("image", "durable"):
-            if long.get(key) not in (None, True):
+        given = [key for key in ("image", "durable") if long.get(key) not in (None, True)]
+        if isinstance(url, str) and url:
+            if problem := _url_problem(str(kind), url):
+                yield Complaint(("url",), problem)
+            for key in given:
                 yield Complaint((key,), "has no meaning with url, as that service runs already; remove one of them", "key")
+        elif kind in EMBEDDED:
+            for key in given:
+                yield Complaint((key,), f"has no meaning here, as {kind} is a file that nobody starts; remove it", "key")
+
+    @classmethod
+    def _in_words(cls, detail: ErrorDetails) -> Complaint:
+        told = super()._in_words(detail)
+        if detail["type"] == "literal_error" and told.path == ("kind",):
+            return told._replace(what=told.what + did_you_mean(str(detail["input"]), SERVICE_KINDS))
+        return told
 
     @property
     def handed_as(self) -> str:
@@ -117,28 +141,41 @@ def _url_problem(kind: str, url: str) -> str:
         return f"is no URL: {str(error).lower()}"
     if parts.scheme not in schemes:
         return f"must begin with {schemes[0]}://, as {kind} is asked for"
-    if kind not in EMBEDDED and not parts.hostname:
-        return f"names no host; write {schemes[0]}://127.0.0.1:…"
-    return ""
+    if kind in EMBEDDED:
+        absolute = not parts.netloc and re.match(r"//[^/]", parts.path)
+        return "" if absolute else f"must hold the whole path of the file, behind four slashes: {schemes[0]}:////path/to/jobs.db"
+    return "" if parts.hostname else f"names no host; write {schemes[0]}://127.0.0.1:…"
 
 
-def _named(written: object) -> object:
-    """Each service with its kind: what is written, else its name."""
+def _named(written: object, handler: ValidatorFunctionWrapHandler) -> object:
+    """Each service with its kind: what is written, else its name. What has none is told with what else is wrong."""
     if not isinstance(written, Mapping):
-        return written
-    return {name: _with_kind(name, service) for name, service in written.items()}
+        return handler(written)
+    kindless = [name for name, service in written.items() if _lacks_kind(name, service)]
+    complaints = [Complaint((str(name),), _which_kind(name), "key") for name in kindless]
+    made = None
+    try:
+        made = handler({name: _with_kind(name, service) for name, service in written.items() if name not in kindless})
+    except ValidationError as error:
+        complaints += [in_words(detail) for detail in error.errors(include_url=False)]
+    if complaints:
+        raise complain("Services", complaints)
+    return made
+
+
+def _lacks_kind(name: object, written: object) -> bool:
+    tells_keys = written is None or (isinstance(written, Mapping) and "kind" not in written)
+    return name not in SERVICE_KINDS and tells_keys
+
+
+def _which_kind(name: object) -> str:
+    near = did_you_mean(str(name), SERVICE_KINDS)
+    return f"what kind of service is {quoted(str(name))}? Write kind: with {one_of(SERVICE_KINDS)}{near}"
 
 
 def _with_kind(name: object, written: object) -> object:
-    if isinstance(written, Service):
-        return written
     long = {} if written is None else written
-    if not isinstance(long, Mapping) or "kind" in long:
-        return long
-    if name not in SERVICE_KINDS:
-        near = did_you_mean(str(name), SERVICE_KINDS)
-        raise MistakeError(f"what kind of service is {shown(name)}? Write kind: with one of {all_of(SERVICE_KINDS)}{near}")
-    return {"kind": name, **long}
+    return {"kind": name, **long} if isinstance(long, Mapping) and "kind" not in long else long
 
 
 def _service_name(text: str) -> str:
@@ -147,5 +184,15 @@ def _service_name(text: str) -> str:
     return text
 
 
+class _KindOrName:
+    """Has the JSON Schema know that a name may be the kind, and that nothing may stand under it then."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler(core)
+        service = schema["additionalProperties"]
+        keys = {key: value for key, value in handler.resolve_ref_schema(service).items() if key not in ("required", "description", "title")}
+        return schema | {"properties": {kind: {"anyOf": [{"type": "null"}, keys]} for kind in SERVICE_KINDS}}
+
+
 ServiceName = Annotated[str, AfterValidator(_service_name)]
-Services = Annotated[dict[ServiceName, Service], BeforeValidator(_named)]
+Services = Annotated[dict[ServiceName, Service], WrapValidator(_named), _KindOrName()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     Field,
@@ -19,8 +19,9 @@ from pydantic_core import ErrorDetails
 from harness.scenario.jobs import Jobs, forms_of
 from harness.scenario.load import Load
 from harness.scenario.options import RollingRestart, Routing
-from harness.scenario.services import CUTS_CONNECTIONS, EMBEDDED, SERVICE_KINDS, VARIABLES, Services
-from harness.scenario.steps import SERVICE_STEPS, VICTIM_STEPS, WITHOUT_MOMENT, OfOneProcess, Step, Stop
+from harness.scenario.queues import job_complaints, mapping, moment_complaints, process_that, service_complaints
+from harness.scenario.services import Services
+from harness.scenario.steps import VICTIM_STEPS, WITHOUT_MOMENT, OfOneProcess, Step, Stop
 from harness.scenario.target import Healthcheck, ProcessType
 from harness.scenario.values import ZERO, FindingName, Line, ProcessName, is_long
 from harness.strict_model import AsTuple, Complaint, Part, Place
@@ -29,9 +30,6 @@ from harness.units import Duration
 from harness.words import MistakeError, all_of, did_you_mean, one_of, quoted, shown
 
 MAX_STEPS: Final = 10_000
-
-Path: TypeAlias = tuple[str | int, ...]
-"""Where in a scenario something stands."""
 
 
 def _version(written: object) -> int:
@@ -133,8 +131,8 @@ class Scenario(Part):
             yield from _unknown_names(long, target)
             yield from _circles(target)
             yield from _load_complaints(long, target)
-            yield from _service_complaints(long)
-            yield from _job_complaints(long, target)
+            yield from service_complaints(long, list(_steps(long)))
+            yield from job_complaints(long, target)
         repeats = [step.get("repeat", 1) for step in _mappings(long.get("steps"))]
         if sum(count for count in repeats if isinstance(count, int)) > MAX_STEPS:
             yield Complaint(("steps",), f"more than {MAX_STEPS} steps in all, repeats counted", "key")
@@ -160,14 +158,14 @@ class Scenario(Part):
     @property
     def load_process(self) -> str:
         """The process type that takes the load; empty without one."""
-        name = _load_process(self.load.process, self.target) if self.has_load else ""
+        name = process_that(self.load.process, self.target, "web") if self.has_load else ""
         assert name is not None  # noqa: S101  contradictions() refuses a scenario without one
         return name
 
     @property
     def job_process(self) -> str:
         """The process type that works on jobs; empty without them."""
-        name = _job_process(self.jobs.process, self.target) if self.jobs is not None else ""
+        name = process_that(self.jobs.process, self.target, "worker") if self.jobs is not None else ""
         assert name is not None  # noqa: S101  as above
         return name
 
@@ -186,6 +184,13 @@ class Scenario(Part):
         """The process type that steps are about which name none."""
         return self.load_process or self.job_process
 
+    @property
+    def asked_process(self) -> str:
+        """The process type that puts jobs, or tells of their effects, over HTTP; empty when nobody is asked."""
+        if self.jobs is None or (self.jobs.post is None and self.jobs.done.get is None):
+            return ""
+        return self.load_process or process_that(None, self.target, "web") or ""
+
     def process_of(self, options: OfOneProcess) -> str:
         """The process type that a step is about."""
         return options.process or self.main_process
@@ -202,11 +207,12 @@ class Scenario(Part):
         return "process" if all(process.command is not None for process in self.target.values()) else "docker"
 
     def healthcheck_of(self, process: str) -> Healthcheck:
-        """When a replica of ``process`` counts as started: what the file says, else tcp for what takes the load and running for others."""
+        """When a replica of ``process`` counts as started: what the file says, else tcp for what is asked over HTTP, else running."""
         written = self.target[process].healthcheck or Healthcheck(disable=True)
         if not written.disable:
             return written
-        kind = "tcp" if process == self.load_process else "running"
+        asked = {self.load_process, self.asked_process, self.jobs.done.process if self.jobs is not None else None}
+        kind = "tcp" if process in asked else "running"
         return written.model_copy(update={kind: True, "disable": False})
 
     def start_order(self) -> list[str]:
@@ -224,29 +230,13 @@ class Scenario(Part):
         return order
 
 
-def _load_process(written: object, target: Mapping[str, object]) -> str | None:
-    if written is not None:
-        return str(written)
-    if len(target) == 1:
-        return next(iter(target))
-    return "web" if "web" in target else None
-
-
-def _job_process(written: object, target: Mapping[str, object]) -> str | None:
-    if written is not None:
-        return str(written)
-    if len(target) == 1:
-        return next(iter(target))
-    return "worker" if "worker" in target else None
-
-
 def loaded_process(written: object) -> str:
     """The process type that most likely takes the load of a scenario that may be wrong, to name it in what its author should write."""
     target = written.get("target") if isinstance(written, Mapping) else None
     load = written.get("load") if isinstance(written, Mapping) else None
     named = load.get("process") if isinstance(load, Mapping) else None
     known = target if isinstance(target, Mapping) and target else {"web": None}
-    return str(named if isinstance(named, str) and named in known else _load_process(None, known) or next(iter(known)))
+    return str(named if isinstance(named, str) and named in known else process_that(None, known, "web") or next(iter(known)))
 
 
 def _list(value: object) -> list[Any]:
@@ -283,9 +273,11 @@ def _names(long: Mapping[str, Any], target: Mapping[str, Any]) -> Iterator[tuple
         needed = process.get("depends_on") if isinstance(process, Mapping) else None
         for index, item in enumerate(needed if isinstance(needed, list) else []):
             yield ("target", name, "depends_on", index), item, "value"
-    for key in ("load", "jobs"):
-        if isinstance(part := long.get(key), Mapping):
-            yield (key, "process"), part.get("process", ""), "value"
+    for place in (("load",), ("jobs",), ("jobs", "done")):
+        part: object = long
+        for key in place:
+            part = part.get(key) if isinstance(part, Mapping) else None
+        yield (*place, "process"), mapping(part).get("process", ""), "value"
     for path, step in _steps(long):
         for kind, options in step.items():
             if kind == "scale" and isinstance(options, Mapping):
@@ -301,10 +293,12 @@ def _names(long: Mapping[str, Any], target: Mapping[str, Any]) -> Iterator[tuple
 
 def _unknown_names(long: Mapping[str, Any], target: Mapping[str, Any]) -> Iterator[Complaint]:
     for path, name, place in _names(long, target):
-        if isinstance(name, str) and name and name not in target:
-            yield Complaint(
-                path, f"unknown process type {quoted(name)}{did_you_mean(name, target)}; the target has {all_of(target)}", place
-            )
+        if not isinstance(name, str) or not name or name in target:
+            continue
+        what = f"unknown process type {quoted(name)}{did_you_mean(name, target)}; the target has {all_of(target)}"
+        if path[-2] == "depends_on" and name in mapping(long.get("services")):
+            what = f"{name} is a service, and services are there before the first replica starts; remove it here"
+        yield Complaint(path, what, place)
 
 
 def _circles(target: Mapping[str, Any]) -> Iterator[Complaint]:
@@ -333,11 +327,12 @@ def _needed(process: object) -> list[str]:
 def _load_complaints(long: Mapping[str, Any], target: Mapping[str, Any]) -> Iterator[Complaint]:
     """Who takes the load, and what follows from it for the steps."""
     load, jobs = long.get("load"), long.get("jobs")
-    has_load = isinstance(load, Mapping) and load.get("requests") != ()
-    if not has_load and jobs is None:
-        yield Complaint((), 'the key "load" is missing, or "jobs"; without either nothing would be seen to be lost', "key")
-    loaded = _load_process(load.get("process"), target) if isinstance(load, Mapping) and has_load else ""
-    worked = _job_process(jobs.get("process"), target) if isinstance(jobs, Mapping) else ""
+    if jobs is None and "jobs" in long:
+        yield Complaint(("jobs",), "is empty; say under it how many jobs there are and where they show when they are done, or remove it")
+    elif jobs is None and "load" not in long:
+        yield Complaint((), 'the key "load" is missing; it may be left out only where there are jobs', "key")
+    loaded = process_that(load.get("process"), target, "web") if isinstance(load, Mapping) else ""
+    worked = process_that(jobs.get("process"), target, "worker") if isinstance(jobs, Mapping) else ""
     if loaded is None:
         yield Complaint(("load",), f"which process type takes the load? Write process: with {one_of(target)}", "key")
         return
@@ -348,30 +343,14 @@ def _load_complaints(long: Mapping[str, Any], target: Mapping[str, Any]) -> Iter
         for kind in VICTIM_STEPS:
             options = step.get(kind)
             options = options if isinstance(options, Mapping) else {"replica": options}
-            process = options.get("process") or loaded or worked
+            named = options.get("process")
+            process = named if isinstance(named, str) and named else loaded or worked
             if kind in step and process in target and kind not in WITHOUT_MOMENT:
-                yield from _moment_complaints((*path, kind), options, takes_load=process == loaded, has_jobs=process == worked)
-            yield from _too_late((*path, kind, "again"), options.get("again"), target.get(process) if isinstance(process, str) else None)
-            named = _places(options.get("replica"))
-            if kind in step and 0 < most.get(process, 0) < max(named, default=0):
+                yield from moment_complaints((*path, kind), options, process, mapping(jobs), loaded=loaded, worked=worked)
+            yield from _too_late((*path, kind, "again"), options.get("again"), target.get(process))
+            places = _places(options.get("replica"))
+            if kind in step and 0 < most.get(process, 0) < max(places, default=0):
                 yield Complaint((*path, kind, "replica"), f"there are never more than {most[process]} replicas of {process}")
-
-
-JOB_MOMENTS: Final = ("job-started", "job-finished")
-
-
-def _moment_complaints(path: Path, options: Mapping[str, Any], *, takes_load: bool, has_jobs: bool) -> Iterator[Complaint]:
-    """A moment that never comes for such a process type."""
-    when = options.get("when", "in-flight")
-    if when in JOB_MOMENTS and not has_jobs:
-        yield Complaint((*path, "when"), f"only the process type that works on jobs is ever {when}; name it under jobs, or another moment")
-    elif not takes_load and not has_jobs and when != "any":
-        process = options.get("process")
-        yield Complaint((*path, "process"), f"{process} takes no load, so no request is ever in flight on it; write when: any beside it")
-    elif not takes_load and when in ("mid-response", "just-accepted"):
-        yield Complaint((*path, "when"), f"who works on jobs answers nobody, so it is never {when}; write job-started, or any")
-    if options.get("job_share") is not None and not (has_jobs and when in ("in-flight", "job-started")):
-        yield Complaint((*path, "job_share"), "has a meaning only with when: job-started", "key")
 
 
 def _too_late(path: tuple[str | int, ...], again: object, described: object) -> Iterator[Complaint]:
@@ -379,108 +358,6 @@ def _too_late(path: tuple[str | int, ...], again: object, described: object) -> 
     grace = described.get("stop_grace_period", "10s") if isinstance(described, Mapping) else "10s"
     if is_long(again) and is_long(grace) and Duration.parse(again) >= Duration.parse(grace):
         yield Complaint(path, f"comes no sooner than SIGKILL at the end of stop_grace_period, {grace}; write less")
-
-
-def _service_complaints(long: Mapping[str, Any]) -> Iterator[Complaint]:
-    """Names of services that name nothing, steps that a service can't do, and two services behind one variable."""
-    services = long.get("services")
-    services = services if isinstance(services, Mapping) else {}
-    handed: dict[str, str] = {}
-    for name, service in services.items():
-        kind = service.get("kind", name) if isinstance(service, Mapping) else name
-        variable = (service.get("variable") if isinstance(service, Mapping) else None) or VARIABLES.get(str(kind), "")
-        if variable and variable in handed:
-            what = f"{variable} hands over {handed[variable]} already; write variable: with another name"
-            yield Complaint(("services", str(name)), what, "key")
-        handed.setdefault(variable, str(name))
-        if name in (long.get("target") or {}):
-            yield Complaint(("services", str(name)), "is a process type of the target, too; give one of them another name", "key")
-    for path, step in _steps(long):
-        for kind in SERVICE_STEPS:
-            if kind in step:
-                options = step[kind]
-                named = options.get("service") if isinstance(options, Mapping) else options
-                yield from _service_step_complaints((*path, kind), kind, named, services)
-
-
-def _service_step_complaints(path: Path, kind: str, named: object, services: Mapping[str, Any]) -> Iterator[Complaint]:
-    service = services.get(named) if isinstance(named, str) else None
-    if not isinstance(named, str):
-        return
-    if named not in services:
-        has = f"the scenario has {all_of(services)}" if services else "the scenario has no services"
-        yield Complaint(path, f"unknown service {quoted(named)}{did_you_mean(named, services)}; {has}")
-        return
-    of = service.get("kind", named) if isinstance(service, Mapping) else named
-    if of in EMBEDDED:
-        yield Complaint(path, f"{of} is a file and no process, so it can't be stopped, started or cut off")
-    elif kind != "cut_connections" and isinstance(service, Mapping) and service.get("url") is not None:
-        yield Complaint(path, f"{named} has a url, so it is not the run's own and never stopped")
-    elif kind == "cut_connections" and of not in CUTS_CONNECTIONS:
-        yield Complaint(path, f"{of} has no command to close its clients' connections; use stop_service with for:")
-
-
-def _job_complaints(long: Mapping[str, Any], target: Mapping[str, Any]) -> Iterator[Complaint]:
-    """Who works on jobs, in which service, and whether that can keep them."""
-    jobs = long.get("jobs")
-    if not isinstance(jobs, Mapping):
-        return
-    services = long.get("services")
-    services = services if isinstance(services, Mapping) else {}
-    done = jobs.get("done")
-    done = done if isinstance(done, Mapping) else {}
-    if _job_process(jobs.get("process"), target) is None:
-        yield Complaint(("jobs",), f"which process type works on jobs? Write process: with {one_of(target)}", "key")
-    if not services:
-        yield Complaint(("jobs",), "need a service that keeps them; write services: {sqlite: {}} for one that needs nothing", "key")
-        return
-    for path, named in ((("service",), jobs.get("service")), (("done", "service"), done.get("service"))):
-        if isinstance(named, str) and named not in services:
-            what = f"unknown service {quoted(named)}{did_you_mean(named, services)}; the scenario has {all_of(services)}"
-            yield Complaint(("jobs", *path), what)
-            return
-    if jobs.get("service") is None and len(services) > 1:
-        yield Complaint(("jobs",), f"which service has the queue? Write service: with {one_of(services)}", "key")
-        return
-    yield from _form_complaints(jobs, done, services)
-    if done.get("process") is not None and done["process"] not in target:
-        yield Complaint(
-            ("jobs", "done", "process"), f"unknown process type {quoted(done['process'])}{did_you_mean(done['process'], target)}"
-        )
-    elif done.get("get") is not None and done.get("process") is None and not isinstance(long.get("load"), Mapping) and len(target) > 1:
-        yield Complaint(("jobs", "done"), f"which process type is asked for get? Write process: with {one_of(target)}", "key")
-
-
-EFFECTS_OF: Final[Mapping[str, tuple[str, ...]]] = {
-    "key": ("redis",),
-    "query": ("sqlite", "postgres"),
-    "queue": ("redis", "rabbitmq", "beanstalkd"),
-}
-"""Which kinds of service an effect can show in; those that are not here need none."""
-
-
-def _form_complaints(jobs: Mapping[str, Any], done: Mapping[str, Any], services: Mapping[str, Any]) -> Iterator[Complaint]:
-    """A form and a place of effects that the service has."""
-    queue = str(jobs.get("service") or next(iter(services)))
-    kind = _kind_of(queue, services)
-    if kind not in SERVICE_KINDS:
-        return
-    if not forms_of(kind):
-        yield Complaint(("jobs", "service"), f"{kind} keeps no jobs", "key")
-        return
-    form = jobs.get("form")
-    if isinstance(form, str) and form not in forms_of(kind):
-        yield Complaint(("jobs", "form"), f"{kind} keeps jobs as {all_of(forms_of(kind))}, not as {form}")
-    shows = str(done.get("service") or queue)
-    for key, kinds in EFFECTS_OF.items():
-        if done.get(key) is not None and _kind_of(shows, services) not in kinds:
-            what = f"{key} is a place in {all_of(kinds)}, and {shows} is {_kind_of(shows, services)}; write service: beside it"
-            yield Complaint(("jobs", "done", key), what, "key")
-
-
-def _kind_of(name: str, services: Mapping[str, Any]) -> str:
-    service = services.get(name)
-    return str((service.get("kind") if isinstance(service, Mapping) else None) or name)
 
 
 def _most_replicas(long: Mapping[str, Any], target: Mapping[str, Any], process: object) -> int:
