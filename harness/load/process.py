@@ -32,6 +32,10 @@ START_S: Final = 30.0
 STOP_SPARE_S: Final = 5.0
 """How long after the scenario's time-out a load process that was told to stop is killed."""
 
+TOLD_WITHIN_S: Final = 1.0
+"""How long the load may take to notice the end of what was under way on a replica that is gone."""
+
+_TOLD_EVERY_S: Final = 0.02
 LOG_FILE: Final = "load.log"
 _POLL_S: Final = 0.002
 _LOG_BYTES: Final = 4000
@@ -142,11 +146,14 @@ class ProcessLoad:
         return self._publisher.answering(replica)
 
     def met(self, demand: Demand) -> bool:
-        """Whether the victim was as demanded; true when the ledger can't be read, as the checks will tell that."""
+        """Whether the victim was as demanded; true when the ledger can't be read, or does not tell soon, as the checks will tell that."""
+        deadline_ns = self._clock.now_ns() + round(TOLD_WITHIN_S * NS_PER_S)
         try:
-            return was_met(self._ledger, demand)
+            while (met := was_met(self._ledger, demand)) is None and self._clock.now_ns() < deadline_ns:
+                self._clock.sleep(_TOLD_EVERY_S)
         except (OSError, msgspec.MsgspecError):
             return True
+        return met is not False
 
     def sent(self, replica: str) -> int:
         """Requests that have left for ``replica`` so far."""

@@ -39,13 +39,16 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
     sudden: bool = False
 
 
-def was_met(ledger: Path, demand: Demand) -> bool:
-    """Whether the end of ``ledger`` shows the victim as demanded; for when all that was under way there has ended.
+def was_met(ledger: Path, demand: Demand) -> bool | None:
+    """Whether the end of ``ledger`` shows the victim as demanded; None while it can't tell, as an attempt from before has no end yet.
+
+    The victim is gone, so the load is about to notice the end of all that was under way there.
 
     Raises:
         OSError: The ledger can't be read.
     """
     invoked: set[tuple[int, int]] = set()
+    early: set[tuple[int, int]] = set()
     closes: list[Close] = []
     lag_ns = _LAG_NS
     for line in _last_lines(ledger):
@@ -54,9 +57,14 @@ def was_met(ledger: Path, demand: Demand) -> bool:
         elif isinstance(line, Invoke):
             if line.replica == demand.replica:
                 invoked.add((line.op, line.n))
+                if line.at_ns <= demand.at_ns:
+                    early.add((line.op, line.n))
         elif (line.op, line.n) in invoked:
             closes.append(line)
+            early.discard((line.op, line.n))
     met = any(_fits(close, demand, lag_ns) for close in closes)
+    if not met and early:
+        return None
     return not met if demand.when == "idle" else met
 
 

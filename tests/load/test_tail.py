@@ -85,3 +85,15 @@ def test_only_the_end_of_a_long_ledger_is_read(tmp_path: Path) -> None:
     early = [attempt(sent=950, first=1050, done=1060)]
     filler = [Close(op=op, n=0, outcome="ok", reached=Reached.ANSWERED, last=True, done_ns=2_000 * MS) for op in range(2, 60_000)]
     assert not was_met(ledger(tmp_path, *early, *filler), demand("in-flight"))
+
+
+def test_an_attempt_without_an_end_leaves_it_open(tmp_path: Path) -> None:
+    path = ledger(tmp_path, attempt(sent=950, first=980, done=990))
+    writer = LedgerWriter(tmp_path / "more.jsonl")
+    writer.append(Invoke(op=7, n=0, user=1, request=0, replica="web.1", step=1, at_ns=950 * MS, due_ns=950 * MS))
+    both = tmp_path / "both.jsonl"
+    both.write_bytes(path.read_bytes().rstrip(b"\0") + (tmp_path / "more.jsonl").read_bytes().rstrip(b"\0"))
+    assert was_met(path, demand("in-flight")) is False
+    assert was_met(both, demand("in-flight")) is None
+    assert was_met(both, demand("idle")) is None
+    writer.close()
