@@ -7,6 +7,7 @@ from typing import Final
 from harness.services.base import Kind
 from harness.services.beanstalkd import BEANSTALKD
 from harness.services.memcached import MEMCACHED
+from harness.services.postgres import POSTGRES
 from harness.services.redis import REDIS
 from harness.services.sqlite import SQLITE
 
@@ -15,5 +16,6 @@ KINDS: Final[dict[str, Kind]] = {
     "sqlite": SQLITE,
     "redis": REDIS,
     "memcached": MEMCACHED,
+    "postgres": POSTGRES,
 }
 """Every kind of service that a scenario may name."""
