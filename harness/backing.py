@@ -177,8 +177,8 @@ class Backing:
         what = "" if asked else "nobody had asked it to end"
         self._tell(life, "exited", at_ns=gone.at_ns, status=gone.status, detail=what, log=log)
 
-    def stop(self, name: str, signal: str) -> None:
-        """Stop a service and wait until it is gone.
+    def stop(self, name: str, signal: str) -> bool:
+        """Stop a service and wait until it is gone; false when it was gone before.
 
         Raises:
             MachineError: It survived SIGKILL.
@@ -186,7 +186,7 @@ class Backing:
         life, engine = self._lives[name], self._running()
         replica = life.replica
         if replica is None or life.launch is None or life.ended:
-            return
+            return False
         sent_signal = life.launch.stop_signal if signal == _DEFAULT_STOP else signal
         with self._lock:
             life.asked = True
@@ -197,6 +197,7 @@ class Backing:
         engine.signal(replica, "SIGKILL", everything=True)
         if engine.wait_exit(replica, STOPPED_WITHIN_S) is None:
             raise MachineError(f"the service {name} is still there {STOPPED_WITHIN_S:.0f} s after SIGKILL")
+        return True
 
     def start(self, name: str) -> None:
         """Start a service again where it was, with what it kept; nothing when it runs. Raises as `start_all`."""

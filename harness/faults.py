@@ -319,11 +319,17 @@ def choose(up: list[Replica], options: Aimed, stage: Stage, spoken_for: frozense
 
 
 def stop_service(stage: Stage, _fleet: Fleet, options: StopService) -> None:
-    """Stop a backing service, and start it again when its time is over."""
-    stage.backing.stop(options.service, options.signal)
+    """Stop a backing service, and start it again when its time is over.
+
+    Raises:
+        StepProblemError: It was gone already.
+    """
+    there = stage.backing.stop(options.service, options.signal)
     if options.lasts is not None:
         wait_until(stage, stage.clock.now_ns() + options.lasts.ns)
         stage.backing.start(options.service)
+    if not there:
+        raise StepProblemError(f"{options.service} was gone already, so nothing was stopped")
 
 
 def start_service(stage: Stage, _fleet: Fleet, options: StartService) -> None:

@@ -187,8 +187,8 @@ class NoJobs:
 class Backing(Protocol):
     """What a step may do to the backing services of a run; see `harness.backing`."""
 
-    def stop(self, name: str, signal: str) -> None:
-        """Stop a service and wait until it is gone."""
+    def stop(self, name: str, signal: str) -> bool:
+        """Stop a service and wait until it is gone; false when it was gone before."""
         ...
 
     def start(self, name: str) -> None:
@@ -207,15 +207,16 @@ class Backing(Protocol):
 class NoBacking:
     """Services of which nothing is known but their names, for a rehearsal."""
 
-    def stop(self, name: str, signal: str) -> None:
+    def stop(self, name: str, signal: str) -> bool:  # noqa: ARG002  it is there in every story
         """Nothing is stopped."""
+        return True
 
     def start(self, name: str) -> None:
         """Nothing is started."""
 
-    def cut(self, name: str) -> int:  # noqa: ARG002  nobody is connected
-        """None."""
-        return 0
+    def cut(self, name: str) -> int:  # noqa: ARG002  as above
+        """One, as a rehearsal has no problems."""
+        return 1
 
     def tear_down(self) -> None:
         """Nothing is left."""
