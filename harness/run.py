@@ -218,10 +218,11 @@ def rehearse(scenario: Scenario, path: Path, options: RunOptions, script: FakeSc
     fleet: Fleet
 
     def on_exit(replica: Replica, gone: Exit) -> None:
-        load.on_exit(replica.name, gone.at_ns)
+        if isinstance(load, FakeLoad):
+            load.on_exit(replica.name, gone.at_ns)
         fleet.exited(replica, gone)
 
-    load = FakeLoad(clock=clock, append=lines.append, rate_per_s=100.0, answer_s=0.008, requests=len(scenario.load.requests))
+    load = _imagined_load(scenario, clock, lines)
     stage = Stage(
         scenario=scenario,
         clock=clock,
@@ -237,6 +238,12 @@ def rehearse(scenario: Scenario, path: Path, options: RunOptions, script: FakeSc
     fleet = Fleet(stage)
     perform(stage, fleet, SilentProgress())
     return build(lines)
+
+
+def _imagined_load(scenario: Scenario, clock: FakeClock, lines: list[AnyLine]) -> Load:
+    if not scenario.has_load:
+        return NoLoad()
+    return FakeLoad(clock=clock, append=lines.append, rate_per_s=100.0, answer_s=0.008, requests=len(scenario.load.requests))
 
 
 def perform(stage: Stage, fleet: Fleet, progress: Progress) -> None:

@@ -158,11 +158,11 @@ class Jobs(Protocol):
 
 
 class NoJobs:
-    """A run without jobs."""
+    """A run without jobs, or a rehearsal, in which every worker has one in hand."""
 
-    def in_hand(self, replica: str, when: str, share: float = 0.0) -> int:  # noqa: ARG002  nobody has any
-        """None."""
-        return 0
+    def in_hand(self, replica: str, when: str, share: float = 0.0) -> int:  # noqa: ARG002  all are alike
+        """One."""
+        return 1
 
     def had(self, replica: str, when: str, at_ns: int) -> bool:  # noqa: ARG002  as above
         """Nothing contradicts it."""

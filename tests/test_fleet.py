@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ from harness.history import (
 )
 from harness.load.tail import Demand
 from harness.scenario import Scenario, Step
-from harness.stage import Inline, Stage
+from harness.stage import Inline, NoJobs, Stage
 
 SCENARIO = Scenario.model_validate(
     {
@@ -738,3 +739,72 @@ def test_a_replacement_that_fails_leaves_no_promise_behind() -> None:
     play.engine._script = FakeScript(other=FakeProcess(start_s=None))
     raises(TargetError, lambda: play.fleet.start("web", replaces=first.name))
     assert play.fleet.places("web") == 0
+
+
+WORKERS = Scenario.model_validate(
+    {
+        "jetable": 1,
+        "name": "workers",
+        "target": {"worker": {"command": "true"}},
+        "services": {"sqlite": {}},
+        "jobs": {"count": 5, "done": {"file": "done"}},
+        "steps": [{"kill": "any"}],
+    }
+)
+
+
+class ScriptedJobs(NoJobs):
+    """Has jobs in hand as scripted, the last number for ever, and writes down when the queue was looked at."""
+
+    def __init__(self, *in_hand: int) -> None:
+        self._in_hand = list(in_hand)
+        self.asked: list[tuple[str, str, float]] = []
+        self.looks: list[tuple[str, str]] = []
+        self.had_it = True
+
+    def in_hand(self, replica: str, when: str, share: float = 0.0) -> int:
+        self.asked.append((replica, when, share))
+        return self._in_hand.pop(0) if len(self._in_hand) > 1 else self._in_hand[0]
+
+    def had(self, replica: str, when: str, at_ns: int) -> bool:
+        return self.had_it
+
+    def look(self, why: str, replica: str) -> None:
+        self.looks.append((why, replica))
+
+
+def worker_play(jobs: ScriptedJobs) -> tuple[Play, Replica]:
+    play = Play(ScriptedLoad())
+    play.fleet = Fleet(replace(play.fleet._stage, scenario=WORKERS, jobs=jobs))
+    return play, play.fleet.start("worker")
+
+
+@pytest.mark.parametrize(
+    ("when", "words"), [("in-flight", "job-started"), ("job-started", "job-started"), ("job-finished", "job-finished")]
+)
+def test_a_worker_is_hit_when_it_has_a_job_in_hand(when: str, words: str) -> None:
+    jobs = ScriptedJobs(0, 0, 2, 3)
+    play, worker = worker_play(jobs)
+    assert play.fleet.stop(worker, StopOrder(purpose="kill", signal="SIGKILL", when=when, busy_within_s=5, job_share=0.5))
+    (signal,) = play.of("kill")
+    assert (signal.in_flight, signal.when, signal.wants_busy) == (3, words, True)
+    assert jobs.asked == [("worker.1", when, 0.5)] * 4
+    assert jobs.looks == [("before", "worker.1"), ("after", "worker.1")]
+
+
+def test_a_worker_that_never_has_a_job_is_hit_all_the_same_and_the_history_says_so() -> None:
+    jobs = ScriptedJobs(0)
+    jobs.had_it = False
+    play, worker = worker_play(jobs)
+    assert not play.fleet.stop(worker, StopOrder(purpose="kill", signal="SIGKILL", when="job-started", busy_within_s=0.2))
+    assert play.of("kill")[0].in_flight == 0
+
+
+def test_a_worker_may_be_wanted_idle_or_as_it_is() -> None:
+    jobs = ScriptedJobs(1, 0)
+    play, worker = worker_play(jobs)
+    play.fleet.stop(worker, StopOrder(purpose="kill", signal="SIGKILL", when="idle", busy_within_s=5))
+    assert play.of("kill")[0].in_flight == 0
+    other = play.fleet.start("worker")
+    play.fleet.stop(other, StopOrder(purpose="kill", signal="SIGKILL", when="any"))
+    assert len(jobs.asked) == 3, "the second one was not waited for"
