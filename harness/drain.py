@@ -183,8 +183,12 @@ def stops_only(scenario: Scenario) -> Scenario:
     """``scenario`` with nothing but its steady times, its scaling and its stops in order, judged by the default thresholds.
 
     Raises:
-        UsageError: No step stops a replica of the process type that takes the load in order.
+        UsageError: Nobody sends requests, or no step stops a replica of the process type that takes them in order.
     """
+    if not scenario.has_load:
+        raise UsageError(
+            f"{scenario.name!r} has no load, and a drain is for requests that still come when a replica is to stop; write load:"
+        )
     kept = tuple(step for whole in scenario.steps if (step := _kept(whole)) is not None)
     if not _stops_in_order(scenario, kept):
         raise UsageError(

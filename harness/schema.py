@@ -281,6 +281,8 @@ def scenario_docs() -> str:
         _jobs_docs(),
         _steps_docs(),
         _more_steps_docs(),
+        _service_steps_docs(),
+        _steps_of_steps_docs(),
         _expect_docs(),
         _values_docs(),
     ]
@@ -479,7 +481,7 @@ def _services_docs() -> str:
     kinds = _table(
         ("kind", "hands over", "keeps jobs as", "effects can show in it by", "steps"),
         (
-            (_code(kind), _code(VARIABLES[kind]), _listed(forms_of(kind)), _listed(_effects_of(kind)), _service_steps(kind))
+            (_code(kind), _code(VARIABLES[kind]), _listed(forms_of(kind)), _listed(_effects_of(kind)), _steps_with(kind))
             for kind in SERVICE_KINDS
         ),
     )
@@ -505,7 +507,7 @@ def _effects_of(kind: str) -> list[str]:
     return [key for key, kinds in EFFECTS_OF.items() if kind in kinds]
 
 
-def _service_steps(kind: str) -> str:
+def _steps_with(kind: str) -> str:
     if kind in EMBEDDED:
         return "none: it is a file"
     return _listed(["stop_service", "start_service", *(["cut_connections"] if kind in CUTS_CONNECTIONS else [])])
@@ -639,8 +641,11 @@ tells it that a process hangs.
 Only `squeeze_memory` has `to`, which it needs; all other keys are optional. A scenario with a step that the engine can't do is refused
 before anything starts.
 
-{_keys(SqueezeMemory)}
+{_keys(SqueezeMemory)}"""
 
+
+def _service_steps_docs() -> str:
+    return f"""\
 ### stop_service, start_service, cut_connections
 
 - `stop_service`: {_law(StopService)}
@@ -653,8 +658,11 @@ So `stop_service: redis`, or with all keys:
 
 With `for` the step is over when the service does its work again; without it, the steps that follow find it away. Replicas are left alone:
 what they do meanwhile, and whether they find their way back, is what the run shows. A service with `url` is never stopped, and one that
-has no command to close its clients' connections can only be stopped and started again.
+has no command to close its clients' connections can only be stopped and started again."""
 
+
+def _steps_of_steps_docs() -> str:
+    return f"""\
 ### together
 
 {_law(Together)} There are at least two, in a list:

@@ -34,7 +34,7 @@ from yaml.events import (
 )
 
 from harness.errors import ScenarioError
-from harness.words import MistakeError, quoted, shown
+from harness.words import MistakeError, printable, quoted, shown
 
 MAX_BYTES: Final = 1 << 20
 MAX_NODES: Final = 10_000
@@ -86,7 +86,7 @@ class Problem(NamedTuple):
     def line_of(self, file: str) -> str:
         """``file:line:col: path: what is wrong``."""
         path = path_text(self.path)
-        return f"{file}:{self.at.line}:{self.at.column}: " + (f"{path}: " if path else "") + self.what
+        return f"{file}:{self.at.line}:{self.at.column}: " + (f"{path}: " if path else "") + printable(self.what)
 
 
 @dataclass(slots=True)

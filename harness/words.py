@@ -43,9 +43,13 @@ def _listed(names: Iterable[object], last: str) -> str:
 
 def quoted(text: str) -> str:
     """``text`` in double quotes on one line, cut where it is long."""
-    line = text.replace("\n", "\\n").replace("\t", "\\t")
-    line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+    line = printable(text)
     return f'"{line}"' if len(line) <= _SHOWN_CHARACTERS else f'"{line[:_SHOWN_CHARACTERS]}…"'
+
+
+def printable(text: str) -> str:
+    """``text`` on one line, with an escape for each character that a terminal would not show."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def shown(value: object) -> str:

@@ -27,7 +27,7 @@ from tests.live.processes import left_of
 
 ROOT = Path(__file__).parent.parent
 WITHIN_S = 120
-MOST_CHARACTERS = 340
+MOST_CHARACTERS = 400
 
 pytestmark = pytest.mark.slow
 
@@ -101,6 +101,18 @@ IN_THE_FILE: dict[str, tuple[str | bytes, str]] = {
     "load that targets nothing": (changed("load:\n", "load:\n  process: api\n"), '10:12: load.process: unknown process type "api"'),
     "load of nothing": (changed("\n    - GET /", " []"), "11:13: load.requests: must not be empty"),
     "another host": (changed("GET /", "GET http://example.com/"), "12:7: load.requests[0]: "),
+    "a service of no kind": (
+        changed("load:\n", "services: {rabbit: }\nload:\n"),
+        '9:12: services.rabbit: what kind of service is "rabbit"?',
+    ),
+    "jobs without a service": (
+        changed("load:\n", "jobs: {rate: 5/s, done: {file: done.log}}\nload:\n"),
+        "9:1: jobs: need a service that keeps them; write services: {sqlite: {}}",
+    ),
+    "jobs that show nowhere": (
+        changed("load:\n", "services: {sqlite: }\njobs: {rate: 5/s, done: {}}\nload:\n"),
+        "10:19: jobs.done: says not where the effect of a job shows",
+    ),
     "another host for health": (changed("tcp: true", "http: 'http://example.com/'"), "7:25: target.web.healthcheck.http: "),
 }  # fmt: skip
 

@@ -191,6 +191,16 @@ def test_a_scenario_that_stops_nothing_in_order_under_load_is_refused_in_one_sen
         stops_only(scenario_of(tmp_path, steps))
 
 
+def test_a_drain_is_nothing_for_a_scenario_without_load() -> None:
+    jobs = {"count": 1, "done": {"file": "x"}}
+    target = {"worker": {"command": "a"}}
+    scenario = Scenario.model_validate(
+        {"jetable": 1, "name": "x", "target": target, "services": {"sqlite": {}}, "jobs": jobs, "steps": [{"terminate": "any"}]}
+    )
+    with pytest.raises(UsageError, match="'x' has no load, and a drain is for requests"):
+        stops_only(scenario)
+
+
 def test_scaling_up_and_down_again_is_a_stop(tmp_path: Path) -> None:
     assert len(stops_only(scenario_of(tmp_path, "[{scale: {web: 5}}, {scale: {web: 4}}]")).steps) == 2
 

@@ -620,6 +620,12 @@ def test_paths_that_are_too_long_for_the_machine_are_told_and_never_a_crash(tmp_
     assert len(problems(tmp_path, text)) == 3
 
 
+def test_what_a_terminal_would_not_show_is_told_by_its_escape(tmp_path: Path) -> None:
+    (told,) = problems(tmp_path, GOOD.replace("replicas: 3", "working_dir: a\u200bb"))
+    assert r"a\u200bb" in told
+    assert told.isprintable()
+
+
 def test_a_volume_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     volume = Volume.model_validate("~/:/home", context={"folder": Path("/nowhere")})

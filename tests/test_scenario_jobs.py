@@ -286,11 +286,11 @@ OTHER_FILES: dict[str, tuple[str, str]] = {
     ),
     "a file alone": (
         "target: {a: {command: x}}\nservices: {sqlite: }\njobs: {count: 1, done: /done}\nsteps: [kill: any]",
-        '5:24: jobs.done: must be a mapping, not the text "/done"; write {get: /done}',
+        '5:24: jobs.done: must be a mapping, not the text "/done"; write {get: "/done"}',
     ),
     "a URL alone": (
         "target: {a: {command: x}}\nservices: {redis: 'redis://h'}\nload: {requests: [GET /]}\nsteps: [kill: any]",
-        '4:19: services.redis: must be a mapping, not the text "redis://h"; write {url: redis://h}',
+        '4:19: services.redis: must be a mapping, not the text "redis://h"; write {url: "redis://h"}',
     ),
 }  # fmt: skip
 
@@ -324,6 +324,8 @@ PLAIN = st.recursive(
                     "kill",
                     "when",
                     "job_share",
+                    "environment",
+                    "depends_on",
                 ]
             ),
             inner,

@@ -125,7 +125,7 @@ class Done(Part):
         """A path alone is told how it is written."""
         if isinstance(written, str):
             key = "get" if written.startswith("/") else "query" if written.upper().startswith("SELECT ") else "file"
-            raise MistakeError(f"must be a mapping, not {shown(written)}; write {{{key}: {written}}}")
+            raise MistakeError(f"must be a mapping, not {shown(written)}; write {{{key}: {quoted(written)}}}")
         return written
 
     @classmethod

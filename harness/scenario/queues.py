@@ -102,12 +102,18 @@ def _variable_complaints(long: Mapping[str, Any], services: Mapping[str, Any]) -
             yield Complaint(path, f"{variable} hands over {handed[variable]} already; write variable: with another name", "key")
         handed.setdefault(variable, what)
     for name, process in mapping(long.get("target")).items():
-        environment = mapping(process).get("environment")
-        keys = [item.partition("=")[0] if isinstance(item, str) else item for item in environment or ()]
-        for place, key in zip(environment if isinstance(environment, Mapping) else range(len(keys)), keys, strict=True):
-            if isinstance(key, str) and key in handed:
-                what = f"{key} hands over {handed[key]}; remove it here, or write variable: with another name there"
+        for place, variable in _variables_of(mapping(process).get("environment")):
+            if variable in handed:
+                what = f"{variable} hands over {handed[variable]}; remove it here, or write variable: with another name there"
                 yield Complaint(("target", name, "environment", place), what, "key")
+
+
+def _variables_of(environment: object) -> list[tuple[str | int, str]]:
+    """The names of a process type's own variables, each with its place under ``environment``, which may be a mapping or a list."""
+    if isinstance(environment, Mapping):
+        return [(name, name) for name in environment if isinstance(name, str)]
+    items = environment if isinstance(environment, list) else []
+    return [(number, item.partition("=")[0]) for number, item in enumerate(items) if isinstance(item, str)]
 
 
 def _handed_over(long: Mapping[str, Any], services: Mapping[str, Any]) -> Iterator[tuple[Path, str, str]]:

@@ -100,7 +100,7 @@ class Service(Part):
         """Nothing at all is a mapping without keys. A kind or a URL alone is told how it is written."""
         if isinstance(written, str) and (written in SERVICE_KINDS or "://" in written):
             key = "kind" if written in SERVICE_KINDS else "url"
-            raise MistakeError(f"must be a mapping, not {shown(written)}; write {{{key}: {written}}}")
+            raise MistakeError(f"must be a mapping, not {shown(written)}; write {{{key}: {quoted(written)}}}")
         return {} if written is None else written
 
     @classmethod

@@ -18,8 +18,9 @@ ODD_VALUES: Final = (
     "{unclosed", "[unclosed", '"unclosed', "'unclosed", "@at", "`tick", "%percent", "| ", "> ", "? ", ": ", "- - -", "x: y: z",
     "\u202eevil", "\u200bzero", "\u00a0", "\ufeff", "x" * 5000, "[" * 200, "{a: " * 100, "null", "{python}", "http://example.com/",
     "GET http://example.com/", "//example.com", "/a b", "\U0001f600",
+    "{job}", "redis", "sqlite", "job-started",
 )  # fmt: skip
-OTHER_KEYS: Final = ("", "target", "load", "steps", "expect", "on", "5", "~", "[a]", "{b: c}", "<<", "services", "env_file", "replica")
+OTHER_KEYS: Final = ("", "target", "load", "steps", "expect", "on", "5", "~", "[a]", "{b: c}", "<<", "services", "jobs", "replica")
 
 
 def _line(lines: list[str], dice: random.Random, holding: str = "") -> int | None:
