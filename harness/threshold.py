@@ -121,8 +121,17 @@ METRICS: Final[dict[str, Metric]] = {
         _count("zombies", "processes that ended and that nobody waited for; only in containers"),
         _count("cut_off", "processes that a stop cut off because process 1 of their container ended before them; only in containers"),
         _count("oom_kills", "times that the kernel killed a process for want of memory that no step had taken; only in containers"),
+        _count("lost_jobs", "jobs that were acknowledged and never done, and that the queue does not have any more"),
+        _count("stranded_jobs", "jobs that were acknowledged and not done, and that the queue holds for who is gone, or until later"),
+        _count("set_aside_jobs", "jobs that were acknowledged and not done, and that the queue set aside (dead letters, buried, failed)"),
+        _count("duplicated_jobs", "jobs that had their effect more than once"),
+        _count("unexpected_jobs", "effects of jobs that were never submitted"),
+        _count("redelivered_jobs", "jobs that were begun more than once and had one effect"),
+        _count("recovered_jobs", "jobs that were not acknowledged, yet done"),
+        _count("jobs_done", "jobs whose effect was seen", ">= 100"),
+        _span("job_time", "from the instant at which a job was acknowledged until its effect was seen"),
         _count("faults", "faults that landed", ">= 10"),
-        _count("busy_faults", "faults that landed on a replica with a request in flight", ">= 10"),
+        _count("busy_faults", "faults that landed on a replica with a request in flight or a job in hand", ">= 10"),
     )
 }
 """Every metric that a threshold may name."""
@@ -336,8 +345,22 @@ DEFAULT_THRESHOLDS: Final[tuple[Threshold, ...]] = tuple(
 """What every scenario expects unless it names the metric itself."""
 
 
-def effective_thresholds(expect: Sequence[Threshold]) -> list[tuple[Threshold, bool]]:
-    """All thresholds that a run is judged by, each with whether the scenario's author wrote it (else it is a default)."""
+JOB_THRESHOLDS: Final[tuple[Threshold, ...]] = tuple(
+    parse_threshold(text) for text in ("lost_jobs == 0", "stranded_jobs == 0", "set_aside_jobs == 0", "unexpected_jobs == 0")
+)
+"""What every scenario with jobs expects besides."""
+
+ONCE_THRESHOLDS: Final[tuple[Threshold, ...]] = (parse_threshold("duplicated_jobs == 0"),)
+"""What every scenario whose jobs are idempotent expects besides."""
+
+
+def default_thresholds(*, jobs: bool = False, once: bool = False) -> tuple[Threshold, ...]:
+    """What a scenario expects unless it names the metric itself: one with ``jobs``, one whose jobs may have their effect only ``once``."""
+    return (*DEFAULT_THRESHOLDS, *(JOB_THRESHOLDS if jobs else ()), *(ONCE_THRESHOLDS if once else ()))
+
+
+def effective_thresholds(expect: Sequence[Threshold], defaults: Sequence[Threshold] = DEFAULT_THRESHOLDS) -> list[tuple[Threshold, bool]]:
+    """All thresholds that a run is judged by, each with whether the scenario's author wrote it (else it is one of ``defaults``)."""
     named = {threshold.metric for threshold in expect}
     written = [(threshold, True) for threshold in expect]
-    return written + [(threshold, False) for threshold in DEFAULT_THRESHOLDS if threshold.metric not in named]
+    return written + [(threshold, False) for threshold in defaults if threshold.metric not in named]

@@ -2,7 +2,7 @@
 
 The functions here try the rows of a finding's name from top to bottom; the first whose evidence is there gives cause and cure. When none
 fits, nothing is said: a guess costs its reader more time than silence. The evidence itself is in `harness.checks.evidence`;
-docs/causes.md is this table for people.
+docs/causes.md is this table for people. What is said of jobs stands in a table of its own, `harness.checks.job_causes`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ E = TypeVar("E")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause(Generic[E]):
-    """One row; ``E`` is what it speaks of: `Drops`, a `Stop` or a `Start`.
+    """One row; ``E`` is what it speaks of: `Drops`, a `Stop`, a `Start`, or the fate of a job.
 
     Attributes:
         name: The finding's name.
@@ -72,20 +72,21 @@ class Cause(Generic[E]):
 
 def explain(drops: Drops) -> tuple[str, str]:
     """Cause and cure of ``drops``, both empty when the evidence says neither."""
-    return _first(OF_DROPS, drops.name, drops)
+    return first_that_fits(OF_DROPS, drops.name, drops)
 
 
 def explain_stop(name: str, stop: Stop) -> tuple[str, str]:
     """The same of what was found of a stop."""
-    return _first(OF_STOPS, name, stop)
+    return first_that_fits(OF_STOPS, name, stop)
 
 
 def explain_start(name: str, start: Start) -> tuple[str, str]:
     """The same of what was found of a start."""
-    return _first(OF_STARTS, name, start)
+    return first_that_fits(OF_STARTS, name, start)
 
 
-def _first(rows: Sequence[Cause[E]], name: str, subject: E) -> tuple[str, str]:
+def first_that_fits(rows: Sequence[Cause[E]], name: str, subject: E) -> tuple[str, str]:
+    """Cause and cure of the first row of ``name`` whose evidence is there; both empty when there is none."""
     for row in rows:
         if row.name == name and row.fits(subject):
             return row.cause(subject), row.cure

@@ -19,7 +19,7 @@ from harness.checks.facts import Facts
 from harness.checks.metrics import SAMPLERS, contained_of, lives_of
 from harness.checks.wording import count, listed, number, some, span
 from harness.history import History
-from harness.threshold import DEFAULT_THRESHOLDS, METRICS, Threshold, effective_thresholds
+from harness.threshold import METRICS, Threshold, default_thresholds, effective_thresholds
 from harness.verdict import Finding, Verdict
 
 CHECK: Final = "expect"
@@ -72,7 +72,13 @@ CONTAINED: Final = frozenset(
 def check(history: History) -> list[Finding]:
     """One finding for each effective threshold."""
     facts = Facts(history)
-    return [_finding(facts, threshold, written=written) for threshold, written in effective_thresholds(facts.scenario.expect)]
+    effective = effective_thresholds(facts.scenario.expect, _defaults(facts))
+    return [_finding(facts, threshold, written=written) for threshold, written in effective]
+
+
+def _defaults(facts: Facts) -> tuple[Threshold, ...]:
+    jobs = facts.scenario.jobs
+    return default_thresholds(jobs=jobs is not None, once=jobs is not None and jobs.idempotent)
 
 
 def _finding(facts: Facts, threshold: Threshold, *, written: bool) -> Finding:
@@ -193,7 +199,7 @@ def _permissions(facts: Facts, metric: str, process: str) -> Sequence[Threshold]
         written = [threshold for threshold in written if threshold.process in (None, process)]
     if not written or not all(threshold.holds(SAMPLERS[metric](facts, threshold.process)) for threshold in written):
         return ()
-    strict = [threshold for threshold in DEFAULT_THRESHOLDS if threshold.metric == metric]
+    strict = [threshold for threshold in _defaults(facts) if threshold.metric == metric]
     concerned = [process] if process else list(facts.scenario.target)
     for each in concerned:
         spoken_of = any(threshold.process in (None, each) for threshold in written)

@@ -15,8 +15,9 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from harness.checks.deaths import died_by_itself, oom_kills_of
-from harness.checks.facts import SAME_MOMENT_S, STOP_PURPOSES, Facts, Fault, Harm, Life
+from harness.checks.facts import SAME_MOMENT_S, STOP_PURPOSES, Facts, Fault, Harm, Life, Mask
 from harness.checks.held import awaited, dropped_held, held_of, in_flight
+from harness.checks.job_facts import JobFacts, busy_at, jobs_of
 from harness.checks.subscriptions import Stream, cut_at_stop, met_stops, streams_of
 from harness.checks.writes import written
 from harness.clock import NS_PER_S
@@ -116,6 +117,59 @@ def _resume_time(facts: Facts, process: str | None) -> list[float]:
 def _cut_streams(facts: Facts, process: str | None) -> list[float]:
     streams = streams_of(facts)
     return [float(len(cut_at_stop(streams)))] if met_stops(streams) and _takes_load(facts, process) else []
+
+
+# --- jobs -------------------------------------------------------------------------------------------------------------------
+
+
+def _has_jobs(facts: Facts, process: str | None) -> bool:
+    """There were jobs, and they were those of ``process``."""
+    jobs = facts.scenario.jobs
+    return jobs is not None and bool(np.any(jobs_of(facts).submitted)) and process in (None, facts.scenario.job_process)
+
+
+def _of_jobs(mask: Callable[[JobFacts], Mask]) -> Sampler:
+    """Counts jobs of what did happen."""
+
+    def sampler(facts: Facts, process: str | None) -> list[float]:
+        return [float(np.count_nonzero(mask(jobs_of(facts))))] if _has_jobs(facts, process) else []
+
+    return sampler
+
+
+def _of_missing(mask: Callable[[JobFacts], Mask]) -> Sampler:
+    """Counts jobs of what did not happen, where that is known: none is no proof while some may yet be done."""
+
+    def sampler(facts: Facts, process: str | None) -> list[float]:
+        if not _has_jobs(facts, process):
+            return []
+        jobs = jobs_of(facts)
+        found = int(np.count_nonzero(mask(jobs)))
+        proven = jobs.known and bool(np.any(jobs.acknowledged)) and (found > 0 or not np.any(jobs.left))
+        return [float(found)] if proven else []
+
+    return sampler
+
+
+def _unexpected_jobs(facts: Facts, process: str | None) -> list[float]:
+    """Effects tell it by themselves, whatever is left."""
+    jobs = jobs_of(facts)
+    return [float(np.count_nonzero(jobs.unexpected))] if _has_jobs(facts, process) and jobs.known else []
+
+
+def _duplicated_jobs(facts: Facts, process: str | None) -> list[float]:
+    """Where a place of effects can't tell two from one, none is no proof."""
+    if not _has_jobs(facts, process):
+        return []
+    jobs = jobs_of(facts)
+    found = int(np.count_nonzero(jobs.duplicated))
+    provable = jobs.known and jobs.drained is not None and jobs.drained.counts
+    return [float(found)] if found or provable else []
+
+
+def _job_time(facts: Facts, process: str | None) -> list[float]:
+    times: list[float] = jobs_of(facts).job_times_s.tolist() if _has_jobs(facts, process) else []
+    return times
 
 
 # --- starts -----------------------------------------------------------------------------------------------------------------
@@ -266,7 +320,7 @@ def _faults(facts: Facts, process: str | None) -> list[float]:
 
 
 def _busy_faults(facts: Facts, process: str | None) -> list[float]:
-    busy = sum(harm.landed and harm.busy > 0 for harm in _harms_of(facts, process))
+    busy = sum(harm.landed and busy_at(facts, harm) > 0 for harm in _harms_of(facts, process))
     return [float(busy)] if lives_of(facts, process) else []
 
 
@@ -373,6 +427,15 @@ SAMPLERS: Final[dict[str, Sampler]] = {
     "zombies": _zombies,
     "cut_off": _cut_off,
     "oom_kills": _oom_kills,
+    "lost_jobs": _of_missing(lambda jobs: jobs.lost),
+    "stranded_jobs": _of_missing(lambda jobs: jobs.stranded),
+    "set_aside_jobs": _of_missing(lambda jobs: jobs.set_aside),
+    "duplicated_jobs": _duplicated_jobs,
+    "unexpected_jobs": _unexpected_jobs,
+    "redelivered_jobs": _of_jobs(lambda jobs: jobs.redelivered),
+    "recovered_jobs": _of_jobs(lambda jobs: jobs.recovered),
+    "jobs_done": _of_jobs(lambda jobs: jobs.done),
+    "job_time": _job_time,
     "faults": _faults,
     "busy_faults": _busy_faults,
 }

@@ -69,6 +69,8 @@ TITLES: Final[dict[str, str]] = {
 def check(history: History) -> list[Finding]:
     """Findings about every request of the load."""
     facts = Facts(history)
+    if not facts.scenario.has_load and not len(history.ops):
+        return [Finding(check=CHECK, name="no-load-wanted", verdict=Verdict.PASS, title="the scenario has no load, only jobs")]
     if not len(history.ops):
         return [Finding(check=CHECK, name="no-requests", verdict=Verdict.UNKNOWN, title="there was no request, so nothing is known of any")]
     drops = book(facts)

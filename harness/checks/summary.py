@@ -7,7 +7,8 @@ import numpy as np
 
 from harness.checks.causes import explain
 from harness.checks.drops import Drops, book, saved_by_retry
-from harness.checks.facts import Facts, Fault
+from harness.checks.facts import Facts, Fault, Mask
+from harness.checks.job_facts import JobFacts, busy_at, jobs_of
 from harness.checks.metrics import SAMPLERS
 from harness.checks.power import bound
 from harness.checks.timing import PhaseRow, table_of
@@ -16,7 +17,7 @@ from harness.history import CODE, History, Note, StepEnded
 from harness.outcome import Outcome
 from harness.verdict import Bound
 
-__all__ = ["DropRow", "FaultRow", "PhaseRow", "Share", "Summary", "summarise"]
+__all__ = ["DropRow", "FaultRow", "JobRow", "PhaseRow", "Share", "Summary", "summarise"]
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,11 +34,14 @@ class FaultRow(msgspec.Struct, frozen=True, kw_only=True):
         kind: ``terminate``, ``scale``, ``kill``, ``pause``, ``cut_network`` or ``squeeze_memory``.
         process: The process type.
         landed: How many reached their victim, of ``count``; a squeeze only when the kernel killed in it.
-        busy: How many of those hit a replica with a request in flight.
+        busy: How many of those hit a replica with a request in flight, or with a job in hand.
         dropped: How many of the busy ones dropped a request.
         bound: The rate behind ``dropped`` of those of ``busy`` whose answers are proven to be whole; None when there was none, and where
             nothing was dropped because ``saved`` were.
         saved: How many of the busy ones cut a request that only a retry saved; of stops in order alone.
+        with_job: How many of the busy ones hit a replica with a job in hand.
+        lost: How many of all lost, stranded or set aside a job.
+        job_bound: The rate behind ``lost`` of those ``with_job``; None when there was none, or nobody knows.
     """
 
     kind: str
@@ -48,6 +52,43 @@ class FaultRow(msgspec.Struct, frozen=True, kw_only=True):
     dropped: int
     bound: Bound | None
     saved: int = 0
+    with_job: int = 0
+    lost: int = 0
+    job_bound: Bound | None = None
+
+
+class JobRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The jobs of a run. What did not happen is None where that is not known; so are times where no job was done.
+
+    Attributes:
+        submitted: Handed to the queue, or to the app.
+        acknowledged: Confirmed by the queue.
+        done: Their effect was seen.
+        redelivered: Begun more than once, with one effect.
+        recovered: Not acknowledged, yet done.
+        duplicated: Had their effect more than once.
+        lost: Acknowledged and never done, and the queue does not have them any more.
+        stranded: Acknowledged and not done, and held by the queue for who is gone, or until later.
+        set_aside: Acknowledged and not done, and dead-lettered, buried or failed.
+        left: Acknowledged and not done, and they might yet have been when the wait for them ended.
+        unexpected: Effects of jobs that were never submitted.
+        job_median_s: From acknowledged to done; and so on.
+    """
+
+    submitted: int
+    acknowledged: int
+    done: int
+    redelivered: int
+    recovered: int
+    duplicated: int
+    lost: int | None
+    stranded: int | None
+    set_aside: int | None
+    left: int | None
+    unexpected: int | None
+    job_median_s: float | None
+    job_p99_s: float | None
+    job_max_s: float | None
 
 
 class DropRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +146,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         failed_starts: Replicas that never got healthy.
         control_requests: Requests of the control sampler.
         control_worst_s: The slowest of them.
+        jobs: What became of the jobs; None where the scenario has none.
         notes: What the run said of itself in the order in which it did, each once: what of the scenario was dropped, and what was seen with
             less exactness than elsewhere.
     """
@@ -136,6 +178,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     failed_starts: int
     control_requests: int
     control_worst_s: float | None
+    jobs: JobRow | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -174,12 +217,44 @@ def summarise(history: History) -> Summary:
         failed_starts=round(_one(facts, "failed_starts") or 0),
         control_requests=len(history.controls),
         control_worst_s=max(((control.done_ns - control.at_ns) / NS_PER_S for control in history.controls), default=None),
+        jobs=_jobs(facts),
         notes=tuple(dict.fromkeys(note.text for note in facts.events(Note))),
     )
 
 
 def _one(facts: Facts, metric: str) -> float | None:
     return next(iter(SAMPLERS[metric](facts, None)), None)
+
+
+def _jobs(facts: Facts) -> JobRow | None:
+    if facts.scenario.jobs is None:
+        return None
+    jobs = jobs_of(facts)
+    times_s = jobs.job_times_s
+    median_s, p99_s, max_s = np.percentile(times_s, [50, 99, 100]).tolist() if len(times_s) else (None, None, None)
+
+    def happened(mask: Mask) -> int:
+        return int(np.count_nonzero(mask))
+
+    def known(mask: Mask) -> int | None:
+        return happened(mask) if jobs.known else None
+
+    return JobRow(
+        submitted=happened(jobs.submitted),
+        acknowledged=happened(jobs.acknowledged),
+        done=happened(jobs.done),
+        redelivered=happened(jobs.redelivered),
+        recovered=happened(jobs.recovered),
+        duplicated=happened(jobs.duplicated),
+        lost=known(jobs.lost),
+        stranded=known(jobs.stranded),
+        set_aside=known(jobs.set_aside),
+        left=known(jobs.left),
+        unexpected=known(jobs.unexpected),
+        job_median_s=median_s,
+        job_p99_s=p99_s,
+        job_max_s=max_s,
+    )
 
 
 def _response_times(facts: Facts) -> tuple[float | None, float | None, float | None, float | None]:
@@ -194,9 +269,12 @@ def _response_times(facts: Facts) -> tuple[float | None, float | None, float | N
 
 def _fault_rows(facts: Facts, hits: frozenset[int]) -> tuple[FaultRow, ...]:
     rows, retried = [], saved_by_retry(facts)
+    works, worker = (jobs_of(facts), facts.scenario.job_process) if facts.scenario.jobs is not None else (None, "")
     for kind, process in dict.fromkeys((fault.kind, fault.victim.process) for fault in facts.harms):
         mine = [fault for fault in facts.harms if (fault.kind, fault.victim.process) == (kind, process)]
-        busy = [fault for fault in mine if fault.landed and fault.busy]
+        busy = [fault for fault in mine if fault.landed and busy_at(facts, fault)]
+        with_job = sum(fault.landed and works.had_in_hand(fault) > 0 for fault in mine) if works and process == worker else 0
+        lost = sum(fault.number in (works.hits or ()) for fault in mine) if works and process == worker else 0
         dropped, saved = (sum(fault.number in those for fault in busy) for those in (hits, retried - hits))
         rows.append(
             FaultRow(
@@ -208,9 +286,17 @@ def _fault_rows(facts: Facts, hits: frozenset[int]) -> tuple[FaultRow, ...]:
                 dropped=dropped,
                 bound=None if saved and not dropped else bound(dropped, sum(fault.tells or fault.number in hits for fault in busy)),
                 saved=saved,
+                with_job=with_job,
+                lost=lost,
+                job_bound=_job_bound(works, lost, with_job) if works and with_job else None,
             )
         )
     return tuple(rows)
+
+
+def _job_bound(jobs: JobFacts, lost: int, trials: int) -> Bound | None:
+    """Nothing is claimed where some may yet be done, or where it is not known which stop a job met."""
+    return bound(min(lost, trials), trials) if jobs.known and jobs.hits is not None and not np.any(jobs.left) else None
 
 
 def _drop_row(group: Drops) -> DropRow:

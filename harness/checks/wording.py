@@ -18,6 +18,15 @@ def span(seconds: float) -> str:
     return f"{_three_digits(seconds)} s"
 
 
+def long_span(seconds: float) -> str:
+    """A span that may be hours: ``3 h 59 min``, ``2 min 5 s``, and below two minutes as `span` says it."""
+    if seconds < 120:
+        return span(seconds)
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
 def offset(seconds: float) -> str:
     """A span before (-) or after (+) an instant."""
     return f"{'+' if seconds >= 0 else '-'}{span(abs(seconds))}"

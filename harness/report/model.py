@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.checks.summary import FaultRow, PhaseRow, Summary
+from harness.checks.summary import FaultRow, JobRow, PhaseRow, Summary
 from harness.verdict import Finding, Verdict
 
-__all__ = ["FaultRow", "PhaseRow", "RunReport", "Summary"]
+__all__ = ["FaultRow", "JobRow", "PhaseRow", "RunReport", "Summary"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from rich.text import Text
 from harness.checks.wording import count, grouped, percent, span
 from harness.outcome import Outcome
 from harness.report.console import STYLES, glyphs, prose_width
-from harness.report.model import FaultRow, PhaseRow, RunReport, Summary
+from harness.report.model import FaultRow, JobRow, PhaseRow, RunReport, Summary
 from harness.report.text import clean, clean_lines, elapsed
 from harness.verdict import Finding, Verdict, worst
 
@@ -93,7 +93,10 @@ def _gist(report: RunReport) -> str:
     names = list(dict.fromkeys(clean(finding.name) for finding in report.findings if finding.verdict is not Verdict.PASS))
     if names:
         return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
-    return f"{count(report.summary.requests, 'request')}, {grouped(report.summary.dropped)} dropped"
+    jobs = report.summary.jobs
+    requests = f"{count(report.summary.requests, 'request')}, {grouped(report.summary.dropped)} dropped"
+    told = [] if jobs and not report.summary.requests else [requests]
+    return "; ".join([*told, *([f"{count(jobs.submitted, 'job')}, {grouped(jobs.lost or 0)} lost"] if jobs else [])])
 
 
 class _Page:
@@ -152,12 +155,15 @@ def _word(verdict: Verdict) -> tuple[str, str]:
 
 def _numbers(page: _Page, summary: Summary) -> None:
     page.blank()
-    for text in (_requests(summary), _answers(summary), _landed(summary.faults), *(_strength(row) for row in summary.faults)):
+    strengths = [text for row in summary.faults for text in _strengths(row)]
+    for text in (_requests(summary), _answers(summary), *_jobs(summary.jobs), _landed(summary.faults), *strengths):
         if text:
             page.wrapped(text, first=Text("  "), indent="  ")
 
 
 def _requests(summary: Summary) -> Text:
+    if not summary.requests and summary.jobs:
+        return Text()
     if not summary.requests:
         return Text("no request was sent", style=STYLES[Verdict.UNKNOWN])
     style = STYLES[Verdict.FAIL] if summary.dropped else ""
@@ -174,12 +180,48 @@ def _answers(summary: Summary) -> Text:
     return Text(", ".join(parts))
 
 
+def _jobs(jobs: JobRow | None) -> list[Text]:
+    """``400 jobs submitted, 400 acknowledged, 400 done, 0 lost, 3 redelivered``, and how long they took."""
+    if jobs is None:
+        return []
+    told = {"lost": jobs.lost, "stranded": jobs.stranded, "set aside": jobs.set_aside, "unexpected": jobs.unexpected}
+    told |= {"not done yet": jobs.left, "done twice": jobs.duplicated, "redelivered": jobs.redelivered, "recovered": jobs.recovered}
+    styles = {"not done yet": STYLES[Verdict.UNKNOWN]} | dict.fromkeys(tuple(told)[:4], STYLES[Verdict.FAIL])
+    text = Text(f"{count(jobs.submitted, 'job')} submitted, {grouped(jobs.acknowledged)} acknowledged, {grouped(jobs.done)} done")
+    for word, number in told.items():
+        if number or (word == "lost" and number is not None):
+            text = Text.assemble(text, ", ", (f"{grouped(number)} {word}", styles.get(word, "") if number else ""))
+    if jobs.lost is None:
+        text = Text.assemble(text, ", ", ("nobody knows how many lost", STYLES[Verdict.UNKNOWN]))
+    if jobs.job_median_s is None or jobs.job_p99_s is None:
+        return [text]
+    return [text, Text(f"from acknowledged to done: median {span(jobs.job_median_s)}, p99 {span(jobs.job_p99_s)}")]
+
+
 def _landed(faults: Sequence[FaultRow]) -> Text:
     sent, landed, busy = (sum(column) for column in zip((0, 0, 0), *((row.count, row.landed, row.busy) for row in faults), strict=True))
     if not sent:
         return Text("no fault: nothing was stopped, killed or scaled down")
     style = "" if busy == sent else STYLES[Verdict.UNKNOWN]
     return Text.assemble((f"{landed} of {count(sent, 'fault')} landed, {busy} on a busy replica", style))
+
+
+def _job_strength(row: FaultRow) -> Text | None:
+    """What stops of workers with a job in hand did to it."""
+    if not row.with_job or row.job_bound is None:
+        return None
+    words = f"{row.lost} of {row.with_job} lost a job"
+    if row.lost:
+        return Text.assemble(f"{row.kind} {clean(row.process)}: ", (words, STYLES[Verdict.FAIL]))
+    strength = f", so at most {percent(row.job_bound.upper)} do ({percent(row.job_bound.confidence)} sure)"
+    return Text(f"{row.kind} {clean(row.process)}: {words}{strength}")
+
+
+def _strengths(row: FaultRow) -> list[Text]:
+    """What faults of one kind did to requests, and to jobs; nothing of requests where the victims took none."""
+    told = _job_strength(row)
+    only_jobs = row.with_job > 0 and row.busy == row.with_job and row.bound is None
+    return [*([] if only_jobs else [_strength(row)]), *([told] if told else [])]
 
 
 def _strength(row: FaultRow) -> Text:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.checks.causes import OF_DROPS, OF_STARTS, OF_STOPS
+from harness.checks.job_causes import OF_JOBS
 
 PAGE = Path(__file__).parent.parent.parent / "docs/causes.md"
 
 HEAD = """# Causes and cures
 
-What a failed finding says under *cause* and *cure* comes from one table, `harness/checks/causes.py`, of which this page is made
-(`python -m tests.checks.page`). A row needs its evidence in the run's history; of the rows of one finding the first whose evidence is there
-speaks. Where there is none, nothing is said. [results.md](results.md) tells what the findings mean.
+What a failed finding says under *cause* and *cure* comes from a table, `harness/checks/causes.py` (of jobs `harness/checks/job_causes.py`),
+of which this page is made (`python -m tests.checks.page`). A row needs its evidence in the run's history; of the rows of one finding the
+first whose evidence is there speaks. Where there is none, nothing is said. [results.md](results.md) tells what the findings mean.
 """
 
-PARTS = (("Requests", OF_DROPS), ("Stops and signals", OF_STOPS), ("Starts", OF_STARTS))
+PARTS = (("Requests", OF_DROPS), ("Stops and signals", OF_STOPS), ("Starts", OF_STARTS), ("Jobs", OF_JOBS))
 
 
 def page() -> str:
