@@ -8,11 +8,13 @@ from harness.services.base import Kind
 from harness.services.beanstalkd import BEANSTALKD
 from harness.services.memcached import MEMCACHED
 from harness.services.postgres import POSTGRES
+from harness.services.rabbitmq import RABBITMQ
 from harness.services.redis import REDIS
 from harness.services.sqlite import SQLITE
 
 KINDS: Final[dict[str, Kind]] = {
     "beanstalkd": BEANSTALKD,
+    "rabbitmq": RABBITMQ,
     "sqlite": SQLITE,
     "redis": REDIS,
     "memcached": MEMCACHED,
