@@ -1,4 +1,4 @@
-"""A task as RQ runs it: ``rq worker --url $REDIS_URL $QUEUE`` calls `work` with the body of a job, in a process forked for it.
+"""A task as RQ runs it: ``RQ_REDIS_URL=redis://… rq worker jobs`` calls `work` with the body of a job, in a process forked for it.
 
 RQ's own worker takes the jobs, finishes the one in hand after SIGTERM however long that takes, and says ``Job OK`` when it has written down
 that a job succeeded. The effect is written together with a mark (``DONE:once``), or not at all, since RQ may run a job again.
@@ -30,7 +30,7 @@ def work(body: str) -> str:
 
 
 def _write(job: Job) -> None:
-    settings = read_settings(os.environ, "REDIS_URL", _DEFECTS)
+    settings = read_settings(os.environ, "RQ_REDIS_URL", _DEFECTS)
     link = RedisLink(settings)
     try:
         if settings.defect == "double-effect":
