@@ -107,7 +107,7 @@ class BeanstalkdSource:
             try:
                 self._client.delete(_reserved(job).job)
             except greenstalk.NotFoundError:
-                say(job, "returned")  # its time was over; who has it now will find the effect
+                say(job, "is not this worker's any more: its time to run was over")  # who has it now will find the effect
             else:
                 say(job, "settled")
 

@@ -19,7 +19,7 @@ from tests.live.processes import left_by, left_of
 KNOWN_GOOD = sorted(path for suite in ("quickstart", "faults", "streams", "docker") for path in (ROOT / "scenarios" / suite).glob("*.yaml"))
 KNOWN_BAD = sorted((ROOT / "scenarios/known-bad").glob("*.yaml"))
 
-UNKNOWN = {"idle-victim", "rate-too-high", "stream-no-ids"}
+UNKNOWN = {"idle-victim", "jobs-beanstalkd-no-reconnect", "rate-too-high", "stream-no-ids"}
 """Scenarios that show why a run proves nothing."""
 
 BESIDE: dict[str, set[str]] = {
@@ -78,6 +78,15 @@ CAUSES = {
     "idle-connections-awaited": "it ended as soon as its clients had closed their connections, and not before",
     "ignores-sigterm": "went on serving new requests until SIGKILL",
     "ignores-sigterm-at-start": "while it started",
+    "jobs-beanstalkd-ack-before-effect": "before its effect was there",
+    "jobs-beanstalkd-buries-on-sigterm": "counted as a failure of the job",
+    "jobs-beanstalkd-double-effect": "ended between the effect and telling the queue",
+    "jobs-beanstalkd-drops-on-sigterm": "ended on SIGTERM with the job in hand",
+    "jobs-beanstalkd-early-ack": "before its effect was there",
+    "jobs-beanstalkd-finishes-after-grace": "when the grace was over",
+    "jobs-beanstalkd-poison-kills": "The job kills its workers",
+    "jobs-beanstalkd-releases-late": "The queue holds the job back",
+    "jobs-beanstalkd-ttr-too-short": "its lease was over",
     "jobs-delayed-job-killed": "The queue waits for a worker that is gone until 3 h 59 min",
     "jobs-delayed-job-no-reconnect": "The queue waits for a worker that is gone until 3 h 59 min",
     "jobs-delayed-job-outlives-grace": "The job took longer than the grace",
