@@ -46,6 +46,7 @@ from harness.checks.evidence import (
     with_exit,
 )
 from harness.checks.shells import main_of, manager_of
+from harness.checks.wording import count
 from harness.outcome import Outcome
 
 E = TypeVar("E")
@@ -568,6 +569,13 @@ OF_STOPS: Final[tuple[Cause[Stop], ...]] = (
             "End streams at the signal: of server-sent events the body, of a WebSocket with close code 1001 or 1012. Their clients connect "
             "again; no stop_grace_period is long enough for them."
         ),
+    ),
+    Cause(
+        name="killed-after-grace",
+        needs="jobs were in hand on the replica when SIGKILL came",
+        fits=lambda stop: evidence.jobs_in_hand(stop) > 0,
+        cause=lambda stop: f"It still worked on {count(evidence.jobs_in_hand(stop), 'job')} when the grace was over and SIGKILL came.",
+        cure="Give the job in hand back on SIGTERM when it can't be finished in time, or raise stop_grace_period above the longest job.",
     ),
     Cause(
         name="killed-after-grace",

@@ -16,6 +16,7 @@ import numpy as np
 from harness.checks.deaths import log_of
 from harness.checks.drops import Drops
 from harness.checks.facts import SAME_MOMENT_S, Facts, Fault, Life, Rows, signal_number
+from harness.checks.job_facts import jobs_of
 from harness.checks.metrics import dropped_knocks
 from harness.checks.shells import Swallowed, main_of, manager_of, went_on_serving
 from harness.checks.wording import count, listed, span
@@ -291,6 +292,13 @@ def open_at_kill(stop: Stop) -> Rows:
     sent, done = attempts.sent_ns[rows], attempts.done_ns[rows]
     found: Rows = rows[(sent > 0) & (sent <= killed.at_ns) & ((done == 0) | (done >= killed.at_ns))]
     return found
+
+
+def jobs_in_hand(stop: Stop) -> int:
+    """How many jobs the replica had in hand when SIGKILL came."""
+    killed = stop.fault.killed
+    works = killed is not None and stop.facts.scenario.jobs is not None
+    return len(jobs_of(stop.facts).in_hand(stop.life.replica, killed.at_ns)) if works and killed else 0
 
 
 def still_answering(stop: Stop) -> bool:

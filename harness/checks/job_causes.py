@@ -16,7 +16,7 @@ import numpy as np
 from harness.checks.causes import Cause, first_that_fits
 from harness.checks.facts import STOP_PURPOSES, Disturbance, Fault, Rows
 from harness.checks.job_facts import NO_HARM, Job, JobFacts, Try
-from harness.checks.job_stories import look_words, told_words, until_words
+from harness.checks.job_stories import look_words, told_words
 from harness.checks.wording import count, span
 from harness.clock import NS_PER_S
 from harness.history import QueueSeen, ServicePhase
@@ -371,10 +371,6 @@ def _held_words(fate: Fate) -> str:
     return told_words(fate.jobs, fate.job.told) if fate.job.told else "held"
 
 
-def _until(fate: Fate) -> str:
-    return until_words(fate.jobs, fate.job.told) if fate.job.told else "a while"
-
-
 def _seen(look: QueueSeen | None) -> str:
     return look_words(look) if look else "nothing to tell"
 
@@ -536,9 +532,7 @@ OF_JOBS: Final[tuple[Cause[Fate], ...]] = (
             name=STRANDED,
             needs=f"{form[0]} ({form[1]}): the worker for which it is held was killed or died, and the queue says until when it waits",
             fits=_with_lease(form),
-            cause=lambda fate: (
-                f"The queue waits for a worker that is gone until {_until(fate)}, longer than the drain: {_held_words(fate)}."
-            ),
+            cause=lambda fate: f"The queue waits for a worker that is gone, longer than the drain: {_held_words(fate)}.",
             cure=f"Lower {setting} to a little more than the longest job takes, or raise drain where so long a wait is meant.",
         )
         for form, setting in LEASES.items()
@@ -622,7 +616,7 @@ OF_JOBS: Final[tuple[Cause[Fate], ...]] = (
         name=SET_ASIDE_JOBS,
         needs="each worker that had begun with it was stopped or killed by a step",
         fits=_each_met_a_fault,
-        cause=lambda fate: f"{count(len(fate.job.tries), 'stop')} of its workers counted as failures of the job.",
+        cause=lambda fate: f"What ended its workers ({count(len(fate.job.tries), 'stop')} of this run) counted as a failure of the job.",
         cure="Raise the limit of tries above what stops of workers can cost, or give jobs back on SIGTERM in a way that does not count.",
     ),
     Cause(

@@ -21,7 +21,7 @@ from typing import Final
 
 import numpy as np
 
-from harness.checks.facts import NO_ROWS, Facts, Fault, Harm, Life, Mask, Rows
+from harness.checks.facts import JOB_MOMENTS, NO_ROWS, Facts, Fault, Harm, Life, Mask, Rows
 from harness.clock import NS_PER_S
 from harness.history import Drained, QueueSeen, ServicePhase
 from harness.job_history import ACKNOWLEDGED, ANSWERS, DELAYED, HELD, SET_ASIDE, STATES, JobLedger, JobTold, job_text, mark_of
@@ -320,8 +320,10 @@ class JobFacts:
         return rows
 
     def had_in_hand(self, harm: Harm) -> int:
-        """How many jobs its victim had in hand when a harm came, as its step demands."""
+        """How many jobs its victim had in hand when a harm came, as its step demands; as the harness saw it where no log tells it."""
         when = getattr(harm.order, "when", "")
+        if self.jobs is not None and self.jobs.log.started is None:
+            return max(0, harm.order.in_flight) if when in JOB_MOMENTS else 0
         return len(self.in_hand(harm.victim.replica, harm.order.at_ns, when if when == "job-finished" else "in-flight"))
 
     @cached_property

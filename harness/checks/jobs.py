@@ -139,7 +139,7 @@ def _finding(jobs: JobFacts, name: str, told: Explained) -> Finding:
     total = told.count
     twice_is_wrong = jobs.jobs is not None and jobs.jobs.idempotent
     verdict = Verdict.UNKNOWN if name == NOT_DRAINED else Verdict.PASS if name == DUPLICATED and not twice_is_wrong else Verdict.FAIL
-    last = [fate.job.last for fate in told.fates if fate.job.last]
+    last = [fate.job.tries[0 if name == DUPLICATED else -1] for fate in told.fates if fate.job.tries]
     harms = {each.harm.number for each in last if each.harm}
     replicas = sorted({each.replica for each in last})
     where = [listed(replicas)] if replicas else []

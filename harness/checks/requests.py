@@ -397,7 +397,9 @@ def _strength(facts: Facts, drops: DropBook) -> list[Finding]:
     findings = []
     saved = saved_by_retry(facts)
     for purpose, thing in PURPOSES.items():
-        trials = [harm for harm in facts.harms if harm.kind == purpose and harm.tells]
+        trials = [
+            harm for harm in facts.harms if harm.kind == purpose and harm.tells and harm.victim.process == facts.scenario.load_process
+        ]
         hits = [harm for harm in facts.harms if harm.kind == purpose and harm.number in drops.faults | saved]
         strength = bound(0, len(trials))
         if hits or strength is None:

@@ -284,7 +284,9 @@ def _fault_rows(facts: Facts, hits: frozenset[int]) -> tuple[FaultRow, ...]:
                 landed=sum(fault.landed and not (isinstance(fault, Fault) and kind == "start" and fault.was_ready) for fault in mine),
                 busy=len(busy),
                 dropped=dropped,
-                bound=None if saved and not dropped else bound(dropped, sum(fault.tells or fault.number in hits for fault in busy)),
+                bound=None
+                if (process != facts.scenario.load_process and process == worker) or (saved and not dropped)
+                else bound(dropped, sum(fault.tells or fault.number in hits for fault in busy)),
                 saved=saved,
                 with_job=with_job,
                 lost=lost,

@@ -14,6 +14,7 @@ from harness.checks.facts import Facts
 from harness.history import Close, Exited, Import, Imported, Invoke, PhaseReached, Process, Signalled, StartFailed, Survived
 from harness.outcome import Outcome
 from tests.checks.build import MS, ONE_KILL, STORIES, Story, at, failed_successor, start_run, steady_run, stop_run
+from tests.checks.build_jobs import STORIES as STORIES_OF_JOBS
 from tests.checks.page import PAGE, page
 
 
@@ -291,6 +292,11 @@ def of_a_shell(command: str) -> Story:
 
 
 OF_THE_REST: dict[str, tuple[Callable[[], Story], str, str]] = {
+    "jobs were in hand on the replica when SIGKILL came": (
+        STORIES_OF_JOBS["fail--stranded-jobs--grace-too-short"],
+        "killed-after-grace",
+        "It still worked on 1 job when",
+    ),
     "the command runs a script of package.json (npm, npx, yarn, pnpm) in a shell": (
         lambda: of_a_shell("cd app && npm start"),
         "signal-swallowed-by-shell",
