@@ -17,13 +17,15 @@ from harness.scenario import load_scenario
 from sample_apps import wheels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 ROOT = Path(__file__).parents[2]
 WEB = ROOT / "sample_apps" / "web"
 GOOD = WEB / "Dockerfile"
 VARIANTS = sorted(WEB.glob("*.Dockerfile"))
 STREAMS = ROOT / "sample_apps" / "streams" / "Dockerfile"
+WORKERS = ROOT / "sample_apps" / "workers" / "Dockerfile"
+DELAYED_JOB = ROOT / "sample_apps" / "workers" / "delayed_job"
 DOCKERFILES = [GOOD, *VARIANTS]
 IN_IMAGES = sorted(path for path in (ROOT / "scenarios").glob("*/*.yaml") if path.parent.name != "servers")
 """Shipped scenarios but those of other people's servers, which are run as they come out of their packages."""
@@ -47,7 +49,7 @@ def test_every_image_starts_from_the_same_base_and_shares_its_first_layers(docke
     assert instructions(dockerfile)[:3] == instructions(GOOD)[:3]
 
 
-@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
+@pytest.mark.parametrize("dockerfile", [*DOCKERFILES, STREAMS, WORKERS, DELAYED_JOB / "Dockerfile"], ids=lambda path: path.name)
 def test_no_dockerfile_needs_another_builder_than_the_classic_one(dockerfile: Path) -> None:
     text = dockerfile.read_text()
     assert not re.search(r"syntax\s*=|--mount|--chmod|--link|<<", text)
@@ -69,8 +71,10 @@ def test_a_variant_differs_from_the_good_image_in_at_most_two_instructions_and_s
 
 
 def test_every_dockerfile_is_run_by_a_scenario_and_told_of_in_the_readme() -> None:
-    used = {path.read_text().partition("dockerfile: ")[2].partition("}")[0] for path in IN_IMAGES}
-    assert used == {f"{path.parent.name}/{path.name}" for path in [*DOCKERFILES, STREAMS]}
+    texts = [path.read_text() for path in IN_IMAGES]
+    used = {name for text in texts for name in re.findall(r"dockerfile: ([^,}]+)", text)}
+    assert used == {f"{path.parent.name}/{path.name}" for path in [*DOCKERFILES, STREAMS, WORKERS]}
+    assert any(f"build: ../../{DELAYED_JOB.relative_to(ROOT)}\n" in text for text in texts)
     readme = (ROOT / "sample_apps" / "README.md").read_text()
     assert f"{STREAMS.parent.name}/{STREAMS.name}" in readme
     assert [path.name for path in DOCKERFILES if path.name not in readme] == []
@@ -83,15 +87,21 @@ def test_every_shipped_scenario_can_run_on_containers(path: Path) -> None:
     assert path.stem.startswith("docker-") == (path.parent.name == "known-bad" and not web.command)
 
 
-def test_the_requirements_of_the_image_are_those_of_the_extra() -> None:
-    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["samples"]
+def test_the_requirements_of_the_images_are_those_of_the_extras() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     written = [line for path in wheels.REQUIREMENTS for line in path.read_text().splitlines()]
-    lines = [line for line in written if not line.startswith("#")]
+    wanted, names = set[str](), ["samples", "services"]
+    for name in names:
+        for each in extras[name]:
+            if each.startswith("jetable["):
+                names += [other for other in each[len("jetable[") : -1].split(",") if other not in names]
+            else:
+                wanted.add(each)
 
-    def without_extras(requirements: list[str]) -> set[str]:
+    def without_extras(requirements: Iterable[str]) -> set[str]:
         return {re.sub(r"\[.*\]", "", requirement) for requirement in requirements}
 
-    assert without_extras(lines) == without_extras(extra)
+    assert without_extras(line for line in written if not line.startswith("#")) == without_extras(wanted)
 
 
 # --- what they do
