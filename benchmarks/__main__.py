@@ -22,9 +22,11 @@ from benchmarks import (
     engine_phases,
     engine_share,
     help_time,
+    judge_jobs,
     judge_million,
     load_throughput,
     memory_hour,
+    submit_rabbitmq,
 )
 from benchmarks.common import ENGINES, ROOT, Figure, machine
 
@@ -51,6 +53,8 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "help_time": Benchmark(figures=lambda _engines: help_time.figures()),
     "memory_hour": Benchmark(figures=lambda _engines: memory_hour.figures()),
     "judge_million": Benchmark(figures=lambda _engines: judge_million.figures()),
+    "judge_jobs": Benchmark(figures=lambda _engines: judge_jobs.figures()),
+    "submit_rabbitmq": Benchmark(figures=lambda _engines: submit_rabbitmq.figures()),
 }
 
 

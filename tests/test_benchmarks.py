@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -81,6 +82,12 @@ def test_the_benchmark_of_a_million_finds_what_it_planted_and_how_it_grows() -> 
     assert int(large.split()[-1]) > 0
 
 
+def test_the_benchmark_of_a_million_jobs_finds_what_it_planted_and_how_it_grows() -> None:
+    _, small, large, growth = table_of("judge_jobs", "--jobs", "20000", "100000")
+    assert [row.split()[0] for row in (small, large, growth)] == ["20000", "100000", "growth"]
+    assert int(large.split()[-1]) > 0
+
+
 def test_a_figure_says_its_median_and_its_range() -> None:
     figure = Figure(what="x", goal="", values=(1.0, 3.0, 2.0), digits=1, peer="", command="")
     assert figure.measured == "2.0 (1.0 to 3.0)"
@@ -111,6 +118,13 @@ def test_a_benchmark_that_fails_leaves_its_row_and_the_reason_and_the_others_are
     assert [row.measured for row in rows] == ["not measured", "1"]
     assert failed == ["bad: SystemExit: the run left no history"]
     assert "Not measured: bad: SystemExit: the run left no history" in table(rows, "a machine", failed)
+
+
+def test_the_benchmark_of_submissions_compares_them_with_pika() -> None:
+    pytest.importorskip("pika")
+    if shutil.which("/usr/lib/rabbitmq/bin/rabbitmq-server") is None:
+        pytest.skip("RabbitMQ is not installed; Debian has it in the package rabbitmq-server")
+    assert "of the bare loop's rate" in table_of("submit_rabbitmq", "--seconds=0.2", "--rounds=1")[-1]
 
 
 def test_every_benchmark_is_one_of_all() -> None:
