@@ -1,6 +1,7 @@
-"""Redis, whose lists, streams and libraries (RQ) are queues, and whose keys are places where effects show.
+"""Redis, in which lists, streams, RQ and Celery keep jobs, and whose keys are places where effects show.
 
-Each form of a queue has its own idea of who holds what: see `harness.services.redis_forms` and `harness.services.redis_rq`.
+Each form of a queue has its own idea of who holds what: see `harness.services.redis_forms`, `harness.services.redis_rq` and
+`harness.services.redis_celery`.
 """
 
 from __future__ import annotations
@@ -10,12 +11,18 @@ from pathlib import Path
 from typing import Final
 
 from harness.services.base import Client, DoneSpec, Effects, Launch, Queue, QueueSpec
+from harness.services.redis_celery import CeleryQueue
 from harness.services.redis_client import OWN_NAME, Link, number
 from harness.services.redis_effects import Key
 from harness.services.redis_forms import ListQueue, StreamQueue
 from harness.services.redis_rq import RqQueue
 
-_FORMS: Final[Mapping[str, Callable[[Link, QueueSpec], Queue]]] = {"list": ListQueue, "stream": StreamQueue, "rq": RqQueue}
+_FORMS: Final[Mapping[str, Callable[[Link, QueueSpec], Queue]]] = {
+    "list": ListQueue,
+    "stream": StreamQueue,
+    "rq": RqQueue,
+    "celery": CeleryQueue,
+}
 
 
 class _Redis:

@@ -1,4 +1,8 @@
-"""Redis as a service, against a real server."""
+"""Redis as a service, against a real server.
+
+Its queues are in `harness.services.redis_forms`, `harness.services.redis_rq` and `harness.services.redis_celery`, its places of effects in
+`harness.services.redis_effects`.
+"""
 
 from __future__ import annotations
 
@@ -321,12 +325,14 @@ def test_a_password_that_is_wrong_is_a_refusal_and_never_shown(started: Callable
 @pytest.mark.parametrize(
     ("form", "options", "what"),
     [
-        ("list", {"procesing": "x:*"}, "procesing is no option|is no option of the form list"),
+        ("list", {"procesing": "x:*"}, "is no option of the form list"),
         ("list", {"processing": "jobs:processing"}, "must have one"),
         ("list", {"push": "up"}, "left, right"),
         ("stream", {"claim_after": 5}, "needs a unit"),
         ("rq", {}, "task: module.function"),
         ("rq", {"task": "a.b", "retry": "often"}, "must be a number"),
+        ("celery", {}, "not which task"),
+        ("celery", {"task": "work", "visibility_timeout": 5}, "needs a unit"),
     ],
 )
 def test_an_option_that_can_not_be_used_is_named(client: Client, form: str, options: dict[str, str | int | bool], what: str) -> None:
@@ -357,3 +363,30 @@ def test_jobs_of_rq_are_put_as_rq_does_and_looked_at_where_it_keeps_them(client:
     assert (ready.text, ready.state) == ("m-1", READY)
     queue.remove()
     assert raw.keys() == []
+
+
+def test_jobs_of_celery_are_read_by_its_own_transport(client: Client, raw: Any, server: Broker) -> None:
+    kombu = pytest.importorskip("kombu")
+    queue = client.queue(QueueSpec(form="celery", name="mail", options={"task": "work", "visibility_timeout": "60s"}))
+    queue.declare()
+    for number in range(3):
+        queue.put(f"m-{number}", f'{{"id": "m-{number}"}}')
+    assert queue.look() == Look(ready=3, held=0)
+    received: list[tuple[str, str]] = []
+    with kombu.Connection(server.url) as connection:
+        consumer = kombu.Consumer(connection, [kombu.Queue("mail", routing_key="mail")], accept=["json"], prefetch_count=1)
+        consumer.register_callback(lambda body, message: received.append((message.headers["id"], body[0][0])))
+        consumer.qos(prefetch_count=1)
+        with consumer:
+            while not received:
+                connection.drain_events(timeout=5)
+            assert received[0] == ("m-0", '{"id": "m-0"}')
+            look = queue.look()
+            assert (look.ready + look.held, look.held >= 1) == (3, True)
+            held = queue.told(10)[0]
+            assert ("m-0" in held.text, held.state) == (True, HELD)
+            assert held.until_s is not None
+            assert 50 < held.until_s <= 61
+    assert queue.look().ready == 3  # what is not acknowledged goes back when the connection is closed in order
+    queue.remove()
+    assert raw.keys("*mail*") == []
