@@ -153,6 +153,8 @@ class Tries:
         settled_ns: The queue was told so.
         returned_ns: It was given back.
         early: The queue was told, and its work had not been done before.
+        by_replica: The places of all tries by their replica and ``first_ns``.
+        bounds: Where those of each replica begin in it, and the end of the last.
     """
 
     row: NDArray[np.int64]
@@ -163,10 +165,19 @@ class Tries:
     settled_ns: NDArray[np.int64]
     returned_ns: NDArray[np.int64]
     early: NDArray[np.bool_]
+    by_replica: NDArray[np.int64]
+    bounds: NDArray[np.int64]
     replicas: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.row)
+
+    def of(self, replica: str) -> NDArray[np.int64]:
+        """The places of the tries on a replica, in the order in which they began."""
+        if replica not in self.replicas:
+            return self.by_replica[:0]
+        code = self.replicas.index(replica)
+        return self.by_replica[self.bounds[code] : self.bounds[code + 1]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -413,6 +424,7 @@ def _tries(
     instants = np.append(at_ns, 0)
     finished, settled = places(FINISHED), places(SETTLED)
     again = _by(rows[begins], at_ns[begins])
+    by_replica = _by(replica[begins][again], at_ns[begins][again])
     return Tries(
         row=rows[begins][again],
         replica=replica[begins][again],
@@ -422,6 +434,8 @@ def _tries(
         settled_ns=instants[settled][again],
         returned_ns=instants[places(RETURNED)][again],
         early=(settled < finished)[again],
+        by_replica=by_replica,
+        bounds=np.searchsorted(replica[begins][again][by_replica], np.arange(len(replicas) + 1)),
         replicas=replicas,
     )
 

@@ -870,13 +870,12 @@ class Facts:
         if not self._hears("started"):
             return max(0, signal.in_flight)
         tries, at_ns = self.history.jobs.tries, signal.at_ns
-        if signal.replica not in tries.replicas:
-            return 0
-        mine = (tries.replica == tries.replicas.index(signal.replica)) & (tries.started_ns > 0) & (tries.started_ns <= at_ns)
+        rows = tries.of(signal.replica)
+        mine = _by(tries.started_ns[rows], at_ns)
         told = tries.settled_ns if signal.when == "job-finished" or not self._hears("finished") else tries.finished_ns
-        over = _by(told, at_ns) | _by(tries.returned_ns, at_ns)
+        over = _by(told[rows], at_ns) | _by(tries.returned_ns[rows], at_ns)
         if signal.when == "job-finished":
-            mine &= _by(tries.finished_ns, at_ns)
+            mine &= _by(tries.finished_ns[rows], at_ns)
         return int(np.count_nonzero(mine & ~over))
 
     def _hears(self, what: str) -> bool:

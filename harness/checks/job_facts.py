@@ -21,7 +21,7 @@ from typing import Final
 
 import numpy as np
 
-from harness.checks.facts import JOB_MOMENTS, NO_ROWS, Facts, Fault, Harm, Life, Mask, Rows
+from harness.checks.facts import JOB_MOMENTS, Facts, Fault, Harm, Life, Mask, Rows
 from harness.clock import NS_PER_S
 from harness.history import Drained, QueueSeen, ServicePhase
 from harness.job_history import ACKNOWLEDGED, ANSWERS, DELAYED, HELD, SET_ASIDE, STATES, JobLedger, JobTold, job_text, mark_of
@@ -278,19 +278,9 @@ class JobFacts:
         found[self.ledger.tries.row[::-1]] = np.arange(len(self.ledger.tries))[::-1]
         return found
 
-    @cached_property
-    def _by_replica(self) -> dict[str, Rows]:
-        tries = self.ledger.tries
-        by_time = np.argsort(tries.first_ns, kind="stable")
-        codes = tries.replica[by_time]
-        codes = codes.astype(np.int16) if len(tries.replicas) < 1 << 15 else codes  # sorted by radix then
-        order = by_time[np.argsort(codes, kind="stable")]
-        bounds = np.searchsorted(tries.replica[order], np.arange(len(tries.replicas) + 1))
-        return {name: order[bounds[code] : bounds[code + 1]] for code, name in enumerate(tries.replicas)}
-
     def tries_of(self, replica: str) -> Rows:
         """The tries on a replica, in the order in which they began."""
-        return self._by_replica.get(replica, NO_ROWS)
+        return self.ledger.tries.of(replica)
 
     @cached_property
     def _worked_until_ns(self) -> Rows:
@@ -338,7 +328,8 @@ class JobFacts:
         over_ns = np.maximum(self._worked_until_ns, tries.settled_ns)
         if self.jobs is not None and self.jobs.log.settled is not None:
             over_ns[(tries.finished_ns > 0) & (tries.settled_ns == 0) & (tries.returned_ns == 0)] = _NEVER
-        for replica, mine in self._by_replica.items():
+        for replica in tries.replicas:
+            mine = self.tries_of(replica)
             ends = self._ends_of(self.facts.life(replica))
             if len(mine) and ends:
                 at_ns, numbers = (np.array(column) for column in zip(*ends, strict=True))
