@@ -60,7 +60,7 @@ class Tube:
 
     def count(self, state: str) -> int:
         """How many jobs are ready, reserved, delayed or buried."""
-        return int(self.client.stats_tube("jobs")[f"current-jobs-{state}"])  # type: ignore[literal-required]  one of four
+        return int(self.client.stats_tube("jobs")[f"current-jobs-{state}"])
 
 
 @pytest.fixture
@@ -207,8 +207,8 @@ def test_who_lost_its_reservation_leaves_the_job_to_others(broker: Broker, tube:
         with closing(BeanstalkdSource(Settings(url=broker.url, done=str(tube.done)))) as source:
             job = source.take(1)
             assert job is not None
-            number = job.handle.job.id  # type: ignore[attr-defined]  as it is there
-            until(lambda number=number: tube.count("ready") == 1 or tube.client.stats_job(number)["time-left"] < 0)  # type: ignore[misc]
+            number = job.handle.job.id
+            until(lambda number=number: tube.count("ready") == 1 or tube.client.stats_job(number)["time-left"] < 0)
             if tube.count("reserved"):
                 continue
             with pytest.raises(LostError, match="the time to run of job m-0 is over"):
