@@ -15,9 +15,7 @@ import platform
 import re
 import shlex
 import shutil
-import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,13 +25,12 @@ import msgspec
 import psutil
 
 from harness import __version__
-from harness.backing import Backing, check_services
+from harness.backing import check_services
 from harness.checks import judge
 from harness.checks.summary import summarise
-from harness.cleanup import clean_run, make_scratch, start_watchdog
 from harness.clock import NS_PER_S, Clock, Dice, FakeClock, MonotonicClock
 from harness.engines import ENGINES
-from harness.engines.base import Engine, EngineContext, Exit, Prepares, Replica
+from harness.engines.base import EngineContext, Exit, Replica
 from harness.engines.fake import FakeEngine, FakeScript
 from harness.errors import JetableError, KeyOfScenarioError, MachineError, ScenarioError, StoppedError, TargetError, UsageError
 from harness.faults import STEPS, StepProblemError, check_abilities, raise_if_load_ended, resolve, wait_until
@@ -45,8 +42,6 @@ from harness.history import (
     EventWriter,
     Header,
     History,
-    Lagged,
-    Note,
     Planned,
     RunEnded,
     StepBegan,
@@ -55,14 +50,11 @@ from harness.history import (
     read,
 )
 from harness.imports import VARIABLE
-from harness.job_history import JOBS_FILE, mark_of
-from harness.jobs import JobCourse, names_of
 from harness.load.base import Load
 from harness.load.fake import FakeLoad
 from harness.load.none import NoLoad
-from harness.load.process import ProcessLoad
-from harness.load.spec import LoadSpec
 from harness.openfiles import check_open_files
+from harness.real import no_inner, real_stage
 from harness.replay import PLAN_FILE, plan_of, write_plan
 from harness.report import update_latest, write_all
 from harness.report.model import RunReport
@@ -90,7 +82,7 @@ from harness.scenario import (
     Together,
     problem_at,
 )
-from harness.stage import Given, Inline, NoJobs, Stage, Threads
+from harness.stage import Inline, Stage
 from harness.words import did_you_mean, one_of
 
 
@@ -162,7 +154,7 @@ def run_scenario(scenario: Scenario, path: Path, options: RunOptions, progress: 
     progress.run_began(scenario.name, [step.text for step in plan(scenario)], planned_s(scenario))
     begun = False
     try:
-        with _real_stage(scenario, header, folder, writer, progress) as (stage, fleet):
+        with real_stage(scenario, header, folder, writer, progress) as (stage, fleet):
             begun = True
             perform(stage, fleet, progress)
     except StoppedError:
@@ -233,7 +225,7 @@ def rehearse(scenario: Scenario, path: Path, options: RunOptions, script: FakeSc
         background=Inline(),
         tell=lambda _text: None,
         note=lambda _text: None,
-        inner=_no_inner,
+        inner=no_inner,
     )
     fleet = Fleet(stage)
     perform(stage, fleet, SilentProgress())
@@ -312,12 +304,6 @@ def slow_to_start(scenario: Scenario, fleet: Fleet) -> list[str]:
 
 
 DEFAULT_REPORTS: Final = Path("reports")
-
-BEAT_S: Final = 0.01
-LAGGED_NS: Final = 50_000_000
-
-SWITCH_S: Final = 0.0005
-"""How long a thread of the harness may compute before another one, which saw an exit or a closed port, gets its turn."""
 
 START_GUESS_S: Final = 1.0
 STOP_GUESS_S: Final = 0.5
@@ -422,128 +408,6 @@ class _Teller:
             if of:  # the step that has drawn it goes on
                 self._fleet.step = before
                 stage.load.set_step(before)
-
-
-def _no_inner(step: Step, _dice: Dice) -> None:
-    raise AssertionError(f"nobody frames {step.kind} here")
-
-
-@contextmanager
-def _real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventWriter, progress: Progress) -> Iterator[tuple[Stage, Fleet]]:
-    """Everything that a real run needs, and its removal, which a watchdog does should this process die first."""
-    clock: Clock = MonotonicClock()
-    sys.setswitchinterval(SWITCH_S)
-
-    def note(text: str) -> None:
-        writer.append(Note(at_ns=clock.now_ns(), text=text))
-        progress.note(text)
-
-    watchdog = start_watchdog(header.run_id)
-    scratch = make_scratch(header.run_id)
-    ledger = EventWriter(folder / "history" / JOBS_FILE) if scenario.jobs is not None else None
-    try:
-        fleet: Fleet
-        backing = Backing(scenario, mark=mark_of(header.run_id), scratch=scratch, clock=clock, record=writer.append)
-        jobs: JobCourse | None = None
-        context = EngineContext(
-            run_id=header.run_id,
-            clock=clock,
-            scratch=scratch,
-            logs=folder / "logs",
-            on_exit=lambda replica, gone: (backing if backing.owns(replica.name) else fleet).exited(replica, gone),
-            record=lambda event: None if backing.owns(getattr(event, "replica", "")) else writer.append(event),
-            note=note,
-            tell=progress.work,
-            hear=lambda replica, data: jobs.hear(replica, data) if jobs is not None else None,
-        )
-        engine = _prepared_engine(scenario, header.engine, context, backing)
-        load = _real_load(scenario, header, folder)
-        backing.start_all(engine)
-        background = Threads()
-        given = Given(environment=backing.environment(), shared=backing.shared if backing.shares else None)
-        if scenario.jobs is not None and ledger is not None:
-            names = names_of(scenario, mark_of(header.run_id), backing.shared)
-            given = replace(given, environment={**given.environment, **names.environment(scenario.jobs)})
-            jobs = JobCourse(
-                scenario,
-                names,
-                clock=clock,
-                record=writer.append,
-                append=ledger.append,
-                background=background,
-                client=backing.client,
-                address=lambda process: fleet.address_of(process),  # noqa: PLW0108  the fleet comes to be below
-                step=lambda: fleet.step,
-            )
-        stage = Stage(
-            scenario=scenario,
-            clock=clock,
-            dice=Dice(header.seed).fork("faults"),
-            engine=engine,
-            load=load,
-            record=writer.append,
-            background=background,
-            tell=progress.replica,
-            note=progress.note,
-            inner=_no_inner,
-            jobs=jobs or NoJobs(),
-            backing=backing,
-            given=given,
-        )
-        fleet = Fleet(stage)
-        backing.step = lambda: fleet.step
-        if jobs is not None:
-            jobs.start()
-        beat = stage.background.watch(_beat(stage))
-        for process, kind in scenario.target.items():
-            if kind.shell:
-                note(f"{process}: its command has shell syntax, so a shell runs it: sh -c {shlex.quote(str(kind.command))}")
-        yield stage, fleet
-        beat.end()
-    finally:
-        if ledger is not None:
-            ledger.close()
-        removed = clean_run(header.run_id)
-        if removed.left:
-            progress.note(f"could not be removed yet: {', '.join(removed.left)}")
-            watchdog.hand_over()
-        else:
-            watchdog.dismiss()
-
-
-def _real_load(scenario: Scenario, header: Header, folder: Path) -> Load:
-    if not scenario.has_load:
-        return NoLoad()
-    load = ProcessLoad(LoadSpec.of(scenario, seed=header.seed), history=folder / "history", logs=folder / "logs", run_id=header.run_id)
-    load.prepare()
-    return load
-
-
-def _prepared_engine(scenario: Scenario, name: str, context: EngineContext, backing: Backing) -> Engine:
-    engine = ENGINES[name](context)
-    try:
-        if isinstance(engine, Prepares):
-            engine.prepare([*backing.specs(), *(spec_of(scenario, process, process) for process in scenario.target)])
-    except BaseException:
-        engine.close()
-        raise
-    return engine
-
-
-def _beat(stage: Stage) -> Callable[[threading.Event], None]:
-    """Notices when the harness itself stood still, because what it saw then, it saw too late."""
-
-    def body(stop: threading.Event) -> None:
-        while True:
-            before_ns = stage.clock.now_ns()
-            ending = stop.wait(BEAT_S)
-            lag_ns = stage.clock.now_ns() - before_ns - round(BEAT_S * NS_PER_S)
-            if lag_ns > LAGGED_NS:
-                stage.record(Lagged(at_ns=stage.clock.now_ns(), lag_ns=lag_ns))
-            if ending:
-                return
-
-    return body
 
 
 def run_folder(path: Path) -> Path:

@@ -45,6 +45,7 @@ from harness.history import (
     build,
     read,
 )
+from harness.line import Line
 from harness.outcome import Outcome, Reached, of_op
 
 HEADER = Header(
@@ -399,3 +400,12 @@ def test_what_a_killed_writer_said_it_had_written_is_on_disk(tmp_path: Path) -> 
     history = read(tmp_path)
     assert [control.at_ns for control in history.controls[: told + 1]] == list(range(told + 1))
     assert [event.at_ns for event in history.events[: told + 1]] == list(range(told + 1))
+
+
+def test_each_kind_of_line_has_a_name_of_its_own() -> None:
+    def below(kind: type[Line]) -> list[type[Line]]:
+        return [each for sub in kind.__subclasses__() for each in (sub, *below(sub))]
+
+    names = [each.__struct_config__.tag for each in below(Line)]
+    assert len(names) == len(set(names)) > 30
+    assert all(each.__struct_config__.tag_field == "kind" for each in below(Line))

@@ -28,6 +28,7 @@ LADDER: tuple[tuple[str, ...], ...] = (
     ("fleet",),
     ("faults",),
     ("report", "replay"),
+    ("real",),
     ("run", "doctor"),
     ("drain",),
     ("cli", "pytest_plugin"),

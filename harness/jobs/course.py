@@ -140,7 +140,7 @@ class JobCourse:
     def submit(self) -> None:
         """Begin to submit; the workers are up."""
         path = self._jobs.post
-        door = AppDoor(path, lambda: self._address(self._scenario.load_process)) if path is not None else self._spec_queue()
+        door = AppDoor(path, lambda: self._address(self._scenario.asked_process)) if path is not None else self._spec_queue()
         self._submitter = Submitter(self._jobs, self._names.mark, self._book, door=door, clock=self._clock, step=self._step)
         self._submitting = self._background.watch(self._submitter.run)
 
@@ -361,7 +361,7 @@ class JobCourse:
         if done.file is not None:
             return FileEffects(Path(self._names.done))
         if done.get is not None:
-            process = done.process or self._scenario.main_process
+            process = done.process or self._scenario.asked_process
             return AppEffects(done.get, lambda: self._address(process), self._pattern)
         client = self._open(done.service or self._scenario.job_service)
         return client.effects(DoneSpec(kind=done.kind, name=done.query or self._names.done))

@@ -1,7 +1,7 @@
 """SQLite: the embedded service, a database file in the run's shared folder that needs nothing to be installed.
 
 Jobs are rows of a table with a lock: ``id INTEGER PRIMARY KEY, body TEXT, locked_by TEXT, locked_until REAL, attempts INTEGER,
-failed_at REAL``; instants are seconds of the wall clock (``time.time()``), as workers of any language have them. The table is made
+failed_at REAL``; instants are seconds of the wall clock since 1970, as workers of any language have them. The table is made
 before the first worker starts. A finished job's row is deleted.
 """
 

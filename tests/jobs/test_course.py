@@ -13,7 +13,7 @@ import pytest
 from harness.clock import MonotonicClock
 from harness.history import Drained, Event, QueueSeen
 from harness.job_history import JobAnswered, JobDone, JobLine, JobsClosed, JobTold
-from harness.jobs import JobCourse, names_of
+from harness.jobs.course import JobCourse, names_of
 from harness.scenario import Scenario
 from harness.services.sqlite import SQLITE
 from harness.stage import Threads

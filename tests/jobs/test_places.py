@@ -45,11 +45,18 @@ def test_a_file_that_can_t_be_read_is_no_effect_but_a_problem(tmp_path: Path) ->
         FileEffects(tmp_path / "done").new()
 
 
+class App(http.server.HTTPServer):
+    """Answers each GET with ``answer``: a status and a text."""
+
+    answer: tuple[int, str] = (200, "")
+
+
 class Answers(http.server.BaseHTTPRequestHandler):
     """Answers with what its server holds."""
 
     def do_GET(self) -> None:
-        status, text = self.server.answer  # type: ignore[attr-defined]
+        assert isinstance(self.server, App)
+        status, text = self.server.answer
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
@@ -60,8 +67,8 @@ class Answers(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def app() -> Iterator[http.server.HTTPServer]:
-    server = http.server.HTTPServer(("127.0.0.1", 0), Answers)
+def app() -> Iterator[App]:
+    server = App(("127.0.0.1", 0), Answers)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server
@@ -70,15 +77,15 @@ def app() -> Iterator[http.server.HTTPServer]:
     server.server_close()
 
 
-def test_ids_in_an_answer_are_handed_out_as_often_as_they_are_new(app: http.server.HTTPServer) -> None:
+def test_ids_in_an_answer_are_handed_out_as_often_as_they_are_new(app: App) -> None:
     effects = AppEffects("/done", lambda: ("127.0.0.1", app.server_address[1]), job_pattern("2fecf0"))
-    app.answer = 200, '{"done": ["2fecf0-1", "2fecf0-2", "other-1"]}'  # type: ignore[attr-defined]
+    app.answer = 200, '{"done": ["2fecf0-1", "2fecf0-2", "other-1"]}'
     assert sorted(effects.new()) == ["2fecf0-1", "2fecf0-2"]
-    app.answer = 200, "2fecf0-1"  # type: ignore[attr-defined]  of a replica that knows less
+    app.answer = 200, "2fecf0-1"  # of a replica that knows less
     assert list(effects.new()) == []
-    app.answer = 200, "2fecf0-1 2fecf0-2 2fecf0-1"  # type: ignore[attr-defined]
+    app.answer = 200, "2fecf0-1 2fecf0-2 2fecf0-1"
     assert list(effects.new()) == ["2fecf0-1"]
-    app.answer = 500, "broken"  # type: ignore[attr-defined]
+    app.answer = 500, "broken"
     with pytest.raises(ServiceError, match="answered with 500"):
         effects.new()
 

@@ -1,0 +1,201 @@
+"""What a real run needs: watchdog, folder, engine, services, load, jobs and fleet, tied together, and their removal whatever happens."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from harness.backing import Backing
+from harness.cleanup import clean_run, make_scratch, start_watchdog
+from harness.clock import NS_PER_S, Clock, Dice, MonotonicClock
+from harness.engines import ENGINES
+from harness.engines.base import Engine, EngineContext, Exit, Prepares, Replica
+from harness.fleet import Fleet, spec_of
+from harness.history import Event, EventWriter, Header, Lagged, Note
+from harness.job_history import JOBS_FILE, mark_of
+from harness.jobs import JobCourse, names_of
+from harness.load.base import Load
+from harness.load.none import NoLoad
+from harness.load.process import ProcessLoad
+from harness.load.spec import LoadSpec
+from harness.report.progress import Progress
+from harness.scenario import Scenario, Step
+from harness.stage import Given, Stage, Threads
+
+BEAT_S: Final = 0.01
+LAGGED_NS: Final = 50_000_000
+
+SWITCH_S: Final = 0.0005
+"""How long a thread of the harness may compute before another one, which saw an exit or a closed port, gets its turn."""
+
+
+class _Ties:
+    """Engine, services, jobs and fleet speak to each other and come to be one after the other; until then nobody is there to hear."""
+
+    def __init__(self, backing: Backing, append: Callable[[Event], None]) -> None:
+        self._backing = backing
+        self._append = append
+        self.fleet: Fleet | None = None
+        self.jobs: JobCourse | None = None
+
+    def exited(self, replica: Replica, gone: Exit) -> None:
+        """The engine tells an end: of a service, or of a replica."""
+        if self._backing.owns(replica.name):
+            self._backing.exited(replica, gone)
+        elif self.fleet is not None:
+            self.fleet.exited(replica, gone)
+
+    def record(self, event: Event) -> None:
+        """What only the engine sees is on record for replicas; a service is nobody's app."""
+        if not self._backing.owns(getattr(event, "replica", "")):
+            self._append(event)
+
+    def hear(self, replica: str, data: bytes) -> None:
+        """A replica wrote something."""
+        if self.jobs is not None:
+            self.jobs.hear(replica, data)
+
+    def address(self, process: str) -> tuple[str, int] | None:
+        """Where a replica of a process type is that is up."""
+        return self.fleet.address_of(process) if self.fleet is not None else None
+
+    def step(self) -> int:
+        """The number of the step in progress."""
+        return self.fleet.step if self.fleet is not None else 0
+
+
+@contextmanager
+def real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventWriter, progress: Progress) -> Iterator[tuple[Stage, Fleet]]:
+    """Everything that a real run needs, and its removal, which a watchdog does should this process die first."""
+    clock: Clock = MonotonicClock()
+    sys.setswitchinterval(SWITCH_S)
+
+    def note(text: str) -> None:
+        writer.append(Note(at_ns=clock.now_ns(), text=text))
+        progress.note(text)
+
+    watchdog = start_watchdog(header.run_id)
+    scratch = make_scratch(header.run_id)
+    ledger = EventWriter(folder / "history" / JOBS_FILE) if scenario.jobs is not None else None
+    try:
+        backing = Backing(scenario, mark=mark_of(header.run_id), scratch=scratch, clock=clock, record=writer.append)
+        ties = _Ties(backing, writer.append)
+        backing.step = ties.step
+        context = EngineContext(
+            run_id=header.run_id,
+            clock=clock,
+            scratch=scratch,
+            logs=folder / "logs",
+            on_exit=ties.exited,
+            record=ties.record,
+            note=note,
+            tell=progress.work,
+            hear=ties.hear,
+        )
+        engine = _prepared_engine(scenario, header.engine, context, backing)
+        load = _real_load(scenario, header, folder)
+        backing.start_all(engine)
+        stage = Stage(
+            scenario=scenario,
+            clock=clock,
+            dice=Dice(header.seed).fork("faults"),
+            engine=engine,
+            load=load,
+            record=writer.append,
+            background=Threads(),
+            tell=progress.replica,
+            note=progress.note,
+            inner=no_inner,
+            backing=backing,
+            given=Given(environment=backing.environment(), shared=backing.shared if backing.shares else None),
+        )
+        if ledger is not None:
+            stage = _with_jobs(stage, header, ledger, backing, ties)
+        ties.fleet = Fleet(stage)
+        beat = stage.background.watch(_beat(stage))
+        _note_shells(scenario, note)
+        yield stage, ties.fleet
+        beat.end()
+    finally:
+        if ledger is not None:
+            ledger.close()
+        removed = clean_run(header.run_id)
+        if removed.left:
+            progress.note(f"could not be removed yet: {', '.join(removed.left)}")
+            watchdog.hand_over()
+        else:
+            watchdog.dismiss()
+
+
+def _note_shells(scenario: Scenario, note: Callable[[str], None]) -> None:
+    for process, kind in scenario.target.items():
+        if kind.shell:
+            note(f"{process}: its command has shell syntax, so a shell runs it: sh -c {shlex.quote(str(kind.command))}")
+
+
+def no_inner(step: Step, _dice: Dice) -> None:
+    """Nobody frames a step that another one draws before `Stage.inner` is replaced."""
+    raise AssertionError(f"nobody frames {step.kind} here")
+
+
+def _with_jobs(stage: Stage, header: Header, ledger: EventWriter, backing: Backing, ties: _Ties) -> Stage:
+    """The stage with the scenario's jobs, whose queue is there."""
+    jobs = stage.scenario.jobs
+    assert jobs is not None  # noqa: S101  there is a ledger only with jobs
+    names = names_of(stage.scenario, mark_of(header.run_id), backing.shared)
+    course = JobCourse(
+        stage.scenario,
+        names,
+        clock=stage.clock,
+        record=stage.record,
+        append=ledger.append,
+        background=stage.background,
+        client=backing.client,
+        address=ties.address,
+        step=ties.step,
+    )
+    ties.jobs = course
+    course.start()
+    given = replace(stage.given, environment={**stage.given.environment, **names.environment(jobs)})
+    return replace(stage, jobs=course, given=given)
+
+
+def _real_load(scenario: Scenario, header: Header, folder: Path) -> Load:
+    if not scenario.has_load:
+        return NoLoad()
+    load = ProcessLoad(LoadSpec.of(scenario, seed=header.seed), history=folder / "history", logs=folder / "logs", run_id=header.run_id)
+    load.prepare()
+    return load
+
+
+def _prepared_engine(scenario: Scenario, name: str, context: EngineContext, backing: Backing) -> Engine:
+    engine = ENGINES[name](context)
+    try:
+        if isinstance(engine, Prepares):
+            engine.prepare([*backing.specs(), *(spec_of(scenario, process, process) for process in scenario.target)])
+    except BaseException:
+        engine.close()
+        raise
+    return engine
+
+
+def _beat(stage: Stage) -> Callable[[threading.Event], None]:
+    """Notices when the harness itself stood still, because what it saw then, it saw too late."""
+
+    def body(stop: threading.Event) -> None:
+        while True:
+            before_ns = stage.clock.now_ns()
+            ending = stop.wait(BEAT_S)
+            lag_ns = stage.clock.now_ns() - before_ns - round(BEAT_S * NS_PER_S)
+            if lag_ns > LAGGED_NS:
+                stage.record(Lagged(at_ns=stage.clock.now_ns(), lag_ns=lag_ns))
+            if ending:
+                return
+
+    return body
