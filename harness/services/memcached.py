@@ -26,7 +26,7 @@ class _Memcached:
         return Launch(
             argv=("memcached", "-l", "127.0.0.1", "-p", "{port}", "-U", "0", "-u", "nobody"),
             package="memcached",
-            image="memcached:1",
+            image="memcached:1.6",
             command=("memcached", "-l", "0.0.0.0", "-p", str(_DEFAULT_PORT), "-U", "0", "-u", "nobody"),  # noqa: S104  of the container
             port=_DEFAULT_PORT,
         )

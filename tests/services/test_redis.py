@@ -6,6 +6,8 @@ Its queues are in `harness.services.redis_forms`, `harness.services.redis_rq` an
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -365,28 +367,38 @@ def test_jobs_of_rq_are_put_as_rq_does_and_looked_at_where_it_keeps_them(client:
     assert raw.keys() == []
 
 
+RECEIVER = """
+import sys, kombu
+with kombu.Connection(sys.argv[1]) as connection:
+    consumer = kombu.Consumer(connection, [kombu.Queue("mail", routing_key="mail")], accept=["json"], prefetch_count=1)
+    consumer.register_callback(lambda body, message: print(message.headers["id"], body[0][0], flush=True))
+    with consumer:
+        connection.drain_events(timeout=20)
+        sys.stdin.readline()
+"""
+
+
 def test_jobs_of_celery_are_read_by_its_own_transport(client: Client, raw: Any, server: Broker) -> None:
-    kombu = pytest.importorskip("kombu")
+    pytest.importorskip("kombu")
     queue = client.queue(QueueSpec(form="celery", name="mail", options={"task": "work", "visibility_timeout": "60s"}))
     queue.declare()
     for number in range(3):
         queue.put(f"m-{number}", f'{{"id": "m-{number}"}}')
     assert queue.look() == Look(ready=3, held=0)
-    received: list[tuple[str, str]] = []
-    with kombu.Connection(server.url) as connection:
-        consumer = kombu.Consumer(connection, [kombu.Queue("mail", routing_key="mail")], accept=["json"], prefetch_count=1)
-        consumer.register_callback(lambda body, message: received.append((message.headers["id"], body[0][0])))
-        consumer.qos(prefetch_count=1)
-        with consumer:
-            while not received:
-                connection.drain_events(timeout=5)
-            assert received[0] == ("m-0", '{"id": "m-0"}')
+    argv = [sys.executable, "-c", RECEIVER, server.url]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as receiver:
+        try:
+            assert receiver.stdout is not None
+            assert receiver.stdout.readline() == 'm-0 {"id": "m-0"}\n'
             look = queue.look()
             assert (look.ready + look.held, look.held >= 1) == (3, True)
             held = queue.told(10)[0]
             assert ("m-0" in held.text, held.state) == (True, HELD)
             assert held.until_s is not None
             assert 50 < held.until_s <= 61
-    assert queue.look().ready == 3  # what is not acknowledged goes back when the connection is closed in order
+            receiver.communicate("go on\n", timeout=30)  # closed in order, so what is not acknowledged goes back
+        finally:
+            receiver.kill()
+    assert queue.look() == Look(ready=3, held=0)
     queue.remove()
     assert raw.keys("*mail*") == []
