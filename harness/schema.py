@@ -60,7 +60,7 @@ from harness.scenario.container import ONLY
 from harness.scenario.jobs import forms_of
 from harness.scenario.queues import EFFECTS_OF
 from harness.scenario.services import CUTS_CONNECTIONS, EMBEDDED, SERVICE_KINDS, VARIABLES
-from harness.threshold import AGGREGATES, DEFAULT_THRESHOLDS, METRICS, OPERATORS
+from harness.threshold import AGGREGATES, DEFAULT_THRESHOLDS, JOB_THRESHOLDS, METRICS, ONCE_THRESHOLDS, OPERATORS
 from harness.units import DURATION_PATTERN, Duration, Rate
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
@@ -697,7 +697,8 @@ def _expect_docs() -> str:
             for metric in METRICS.values()
         ),
     )
-    defaults = "\n".join(f"- `{threshold}`" for threshold in DEFAULT_THRESHOLDS)
+    where = {"": DEFAULT_THRESHOLDS, ", where there are jobs": JOB_THRESHOLDS, ", where jobs are idempotent": ONCE_THRESHOLDS}
+    defaults = "\n".join(f"- `{threshold}`{words}" for words, thresholds in where.items() for threshold in thresholds)
     return f"""\
 ## expect
 

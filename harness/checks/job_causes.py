@@ -86,14 +86,14 @@ class Explained:
 
 
 def explained(jobs: JobFacts, name: str, rows: Rows) -> list[Explained]:
-    """``rows`` by what is to be changed, those with a cause first and the most frequent of them first of all."""
+    """``rows`` by what is to be changed: what kills workers first, then what has a cause, the most frequent before the others."""
     alike: dict[str, list[tuple[str, str, Fate]]] = {}
     for mine in _alike(jobs, rows):
         fate = Fate(jobs=jobs, name=name, job=jobs.job(int(mine[0])), rows=mine)
         cause, cure = explain_job(fate)
         alike.setdefault(cure or cause, []).append((cause, cure, fate))
     found = [Explained(cause=told[0][0], cure=told[0][1], fates=tuple(fate for *_, fate in told)) for told in alike.values()]
-    return sorted(found, key=lambda each: (not each.cause, -each.count))
+    return sorted(found, key=lambda each: (each.cure != _SURVIVE, not each.cause, -each.count))
 
 
 def explain_job(fate: Fate) -> tuple[str, str]:
@@ -415,8 +415,11 @@ _IDEMPOTENT: Final = (
     "in one transaction."
 )
 _ACK_LATE: Final = (
-    "Acknowledge (delete, settle) a job only when its effect is there: acks_late in Celery, auto_ack=False and basic_ack at the end."
+    "Acknowledge (delete, settle) a job only when its effect is there: a lock and no DELETE … RETURNING in a table, acks_late in Celery, "
+    "auto_ack=False and basic_ack at the end."
 )
+_SURVIVE: Final = "Let the worker catch what such a job does to it, and set the job aside after a few tries (a dead-letter queue)."
+
 
 OF_JOBS: Final[tuple[Cause[Fate], ...]] = (
     *(
@@ -425,7 +428,7 @@ OF_JOBS: Final[tuple[Cause[Fate], ...]] = (
             needs="two replicas or more began with the job, and every one that did died by itself",
             fits=_poison,
             cause=lambda fate: f"The job kills its workers: all {len(fate.job.tries)} that began with it died.",
-            cure="Let the worker catch what such a job does to it, and set the job aside after a few tries (a dead-letter queue).",
+            cure=_SURVIVE,
         )
         for name in (LOST, STRANDED, SET_ASIDE_JOBS, NOT_DRAINED)
     ),

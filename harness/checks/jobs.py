@@ -177,10 +177,8 @@ def _what_is_left(jobs: JobFacts, name: str) -> tuple[str, ...]:
         return ()
     waited = span((drained.at_ns - drained.began_ns) / NS_PER_S)
     why = f"after {waited}: {drained.why or 'the queue was empty'}"
-    told = Counter(f"{line.state} {line.by}".strip() for line in jobs.told.values() if line.state != READY)
-    free = sum(line.state == READY for line in jobs.told.values())
-    what = [(f"{words}", times) for words, times in told.most_common(5)] + ([(READY, free)] if free else [])
-    return (why, f"the queue lists {tally(what)}") if what else (why,)
+    told = Counter(f"{line.state} by {line.by}" if line.by else line.state for line in jobs.told.values())
+    return (why, f"the queue lists {tally(told.most_common(5))}") if told.keys() - {READY} else (why,)
 
 
 def _unexpected(jobs: JobFacts) -> Iterator[Finding]:

@@ -212,6 +212,7 @@ def _job_strength(row: FaultRow) -> Text | None:
         return None
     words = f"{row.lost} of {row.with_job} lost a job"
     if row.lost:
+        words = f"{row.lost} of {row.with_job} lost, stranded or set aside a job"
         return Text.assemble(f"{row.kind} {clean(row.process)}: ", (words, STYLES[Verdict.FAIL]))
     strength = f", so at most {percent(row.job_bound.upper)} do ({percent(row.job_bound.confidence)} sure)"
     return Text(f"{row.kind} {clean(row.process)}: {words}{strength}")

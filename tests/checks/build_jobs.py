@@ -50,6 +50,8 @@ STEADY = ({"steady": "1s"},)
 VICTIM, OTHER = "worker.1", "worker.2"
 BAD = 100
 """The job that something happens to; the others are done as they should be."""
+LATE = 99
+"""The job that is done after all."""
 
 
 class JobStory(Story):
@@ -158,7 +160,7 @@ class JobStory(Story):
 
 
 def job_run(tell: Callable[[JobStory], None], steps: Sequence[Mapping[str, Any]] = KILL, **options: Any) -> JobStory:
-    """Two workers, ten jobs of which each does half; ``tell`` tells what becomes of another one, which is put at 680."""
+    """Two workers share ten jobs, and one is done after a fault; ``tell`` tells what becomes of another one, which is put at 680."""
     told = {name: options.pop(name) for name in ("drain", "closed", "bad", "jobs") if name in options}
     story = JobStory(steps, **options)
     story.step(1, 110, "start the target")
@@ -175,6 +177,9 @@ def job_run(tell: Callable[[JobStory], None], steps: Sequence[Mapping[str, Any]]
     if told.get("bad", True):
         story.put(BAD, 680)
     tell(story)
+    if len(steps) > 1 and not any(isinstance(line, Exited) and line.replica == "worker.3" for line in story.lines):
+        story.put(LATE, 2000)
+        story.work(LATE, "worker.3", 2005)
     if told.get("drain") is not None:
         story.drain(**told["drain"])
     elif "drain" not in told:

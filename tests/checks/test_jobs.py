@@ -264,10 +264,10 @@ def test_defaults_about_jobs_hold_where_there_are_jobs_and_duplicates_where_they
 def test_metrics_of_jobs_belong_to_who_works_on_them() -> None:
     kill = {"kill": {"process": "worker", "replica": "oldest", "when": "job-started"}}
     history = job_run(fine, ({"steady": "500ms"}, kill), load=True).history()
-    assert samples(history, "jobs_done", "worker") == [11.0]
+    assert samples(history, "jobs_done", "worker") == [12.0]
     assert samples(history, "jobs_done", "web") == []
     assert samples(history, "redelivered_jobs") == [1.0]
-    assert len(samples(history, "job_time")) == 11
+    assert len(samples(history, "job_time")) == 12
     assert samples(history, "busy_faults", "worker") == [1.0]
 
 
