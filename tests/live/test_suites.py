@@ -19,7 +19,14 @@ from tests.live.processes import left_by, left_of
 KNOWN_GOOD = sorted(path for suite in ("quickstart", "faults", "streams", "docker") for path in (ROOT / "scenarios" / suite).glob("*.yaml"))
 KNOWN_BAD = sorted((ROOT / "scenarios/known-bad").glob("*.yaml"))
 
-UNKNOWN = {"idle-victim", "jobs-beanstalkd-no-reconnect", "rate-too-high", "stream-no-ids"}
+UNKNOWN = {
+    "idle-victim",
+    "jobs-beanstalkd-no-reconnect",
+    "jobs-rabbitmq-no-reconnect",
+    "jobs-rabbitmq-prefetch-batch",
+    "rate-too-high",
+    "stream-no-ids",
+}
 """Scenarios that show why a run proves nothing."""
 
 BESIDE: dict[str, set[str]] = {
@@ -87,9 +94,21 @@ CAUSES = {
     "jobs-beanstalkd-poison-kills": "The job kills its workers",
     "jobs-beanstalkd-releases-late": "The queue holds the job back",
     "jobs-beanstalkd-ttr-too-short": "its lease was over",
+    "jobs-celery-double-effect": "ended between the effect and telling the queue",
+    "jobs-celery-early-ack": "The queue had let go of the job while",
+    "jobs-celery-outlives-grace": "when the grace was over",
     "jobs-delayed-job-killed": "The queue waits for a worker that is gone until 3 h 59 min",
     "jobs-delayed-job-no-reconnect": "The queue waits for a worker that is gone until 3 h 59 min",
     "jobs-delayed-job-outlives-grace": "The job took longer than the grace",
+    "jobs-rabbitmq-ack-before-effect": "before its effect was there",
+    "jobs-rabbitmq-dead-letters": "The job kills its workers",
+    "jobs-rabbitmq-delivery-limit": "a quorum queue drops a message at its delivery limit (1)",
+    "jobs-rabbitmq-double-effect": "ended between the effect and telling the queue",
+    "jobs-rabbitmq-drops-on-sigterm": "ended on SIGTERM with the job in hand",
+    "jobs-rabbitmq-early-ack": "before its effect was there",
+    "jobs-rabbitmq-finishes-after-grace": "when the grace was over",
+    "jobs-rabbitmq-poison-kills": "The job kills its workers",
+    "jobs-rabbitmq-pop-and-forget": "The queue had let go of the job while",
     "leaves-child": "ended without ending the processes that it, or one of them, had started",
     "lost-by-kill": "SIGKILL can't be answered",
     "never-answered": "GET /not/there was never answered otherwise than with 404",
