@@ -198,7 +198,7 @@ class JobLedger:
         tries: What workers said of them.
         told: What the queue said of single jobs, in its order.
         closed: The last line, when it is there.
-        lines: How many lines stand before it.
+        lines: How many lines stand before it; all of them where it is not there.
         torn: How many could not be read.
     """
 
@@ -244,6 +244,7 @@ class JobColumns:
         self._told: list[JobTold] = []
         self._closed: JobsClosed | None = None
         self._lines = 0
+        self._before = 0
         self._torn = 0
 
     def read(self, file: Path) -> int:
@@ -263,12 +264,12 @@ class JobColumns:
     def add(self, lines: Iterable[JobLine]) -> None:
         """Take in lines in the order in which they were written."""
         kinds: dict[type[JobLine], list[Any]] = defaultdict(list)
-        for line in lines:
+        for number, line in enumerate(lines, start=self._lines):
             kinds[type(line)].append(line)
-        self._told += kinds.pop(JobTold, [])
-        self._lines += len(kinds.get(JobSubmitted, ())) + len(kinds.get(JobAnswered, ())) + len(kinds.get(JobSeen, ()))
-        self._lines += len(kinds.get(JobDone, ()))
-        self._closed = next(iter(kinds.pop(JobsClosed, ())), self._closed)
+            if isinstance(line, JobsClosed):
+                self._closed, self._before = line, number
+        self._told += kinds[JobTold]
+        self._lines += sum(map(len, kinds.values()))
         self._keep(kinds[JobSubmitted], "submitted", ("job", "at_ns"))
         answered, seen = kinds[JobAnswered], kinds[JobSeen]
         self._keep(answered, "answered", ("job", "at_ns"))
@@ -311,7 +312,7 @@ class JobColumns:
             errors=tuple(self._errors),
             told=tuple(sorted(self._told, key=attrgetter("at_ns"))),
             closed=self._closed,
-            lines=self._lines + len(self._told),
+            lines=self._lines if self._closed is None else self._before,
             torn=self._torn,
         )
 

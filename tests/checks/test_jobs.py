@@ -37,6 +37,7 @@ from harness.job_history import (
     JobColumns,
     JobDone,
     JobLine,
+    JobsClosed,
     JobSeen,
     JobSubmitted,
     JobTold,
@@ -325,6 +326,12 @@ def test_a_ledger_is_read_in_pieces_as_it_is_read_whole(tmp_path: Path, monkeypa
     assert again.read(tmp_path / JOBS_FILE) == 0
     assert again.ledger().whole
     assert again.ledger().tries.started_ns.tolist() == ledger_of(lines).tries.started_ns.tolist()
+
+
+def test_what_comes_after_the_ledger_was_closed_does_not_make_up_for_what_is_missing() -> None:
+    lines: list[JobLine] = [JobSubmitted(job=0, at_ns=1, step=1), JobsClosed(at_ns=2, lines=1), JobSubmitted(job=1, at_ns=3, step=1)]
+    assert ledger_of(lines).whole
+    assert not ledger_of(lines[1:]).whole
 
 
 def test_numbers_of_jobs_may_be_anything() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -13,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from harness.checks.power import bound
 from harness.checks.summary import Share, Summary
-from harness.report.model import FaultRow, PhaseRow, RunReport
+from harness.report.model import FaultRow, JobRow, PhaseRow, RunReport
 from harness.report.terminal import EVIDENCE_LINES, FULL_FINDINGS, MOST_ADVICE, MOST_NOTES, print_run, print_suite
 from harness.verdict import Finding, Verdict
 
@@ -231,3 +233,72 @@ def test_a_suite_is_one_line_a_run_worst_first_and_a_total(failed: RunReport, pa
     assert "48 210 requests, 0 dropped" in lines[2]
     assert lines[-1].endswith("4 runs: 1 failed, 1 unknown, 2 passed")
     assert max(len(line) for line in lines) <= 80
+
+
+def a_job_row(**more: object) -> JobRow:
+    told: dict[str, object] = {
+        "submitted": 400,
+        "acknowledged": 400,
+        "done": 400,
+        "redelivered": 3,
+        "recovered": 0,
+        "duplicated": 0,
+        "lost": 0,
+        "stranded": 0,
+        "set_aside": 0,
+        "left": 0,
+        "unexpected": 0,
+        "job_median_s": 0.1,
+        "job_p99_s": 2.0,
+        "job_max_s": 3.0,
+    }
+    return msgspec.convert(told | more, JobRow)
+
+
+@pytest.mark.parametrize(
+    ("row", "line"),
+    [
+        ({}, "400 jobs submitted, 400 acknowledged, 400 done, 0 lost, 3 redelivered"),
+        ({"done": 397, "lost": 2, "stranded": 1}, "400 jobs submitted, 400 acknowledged, 397 done, 2 lost, 1 stranded, 3 redelivered"),
+        ({"duplicated": 1, "redelivered": 0}, "400 jobs submitted, 400 acknowledged, 400 done, 0 lost, 1 done twice"),
+        (
+            {"lost": None, "stranded": None, "redelivered": 0},
+            "400 jobs submitted, 400 acknowledged, 400 done, nobody knows how many lost",
+        ),
+    ],
+)
+def test_jobs_are_told_in_a_line(make: Make, summary: MakeSummary, row: dict[str, object], line: str) -> None:
+    text = shown(make(summary=summary(requests=0, dropped=0, drops=(), jobs=a_job_row(**row))), width=120)
+    assert f"  {line}\n" in text
+    assert "from acknowledged to done: median 100 ms, p99 2.00 s" in text
+    assert "no request was sent" not in text
+
+
+@pytest.mark.parametrize(
+    ("lost", "words"),
+    [
+        (0, "kill worker: 0 of 30 lost a job, so at most 9.5 % do (95 % sure)"),
+        (2, "kill worker: 2 of 30 lost, stranded or set aside a job"),
+    ],
+)
+def test_the_strength_of_kills_is_told_of_jobs_where_workers_take_none(make: Make, summary: MakeSummary, lost: int, words: str) -> None:
+    row = FaultRow(
+        kind="kill",
+        process="worker",
+        count=30,
+        landed=30,
+        busy=30,
+        dropped=0,
+        bound=None,
+        with_job=30,
+        lost=lost,
+        job_bound=bound(lost, 30),
+    )
+    text = shown(make(summary=summary(requests=0, drops=(), faults=(row,), jobs=a_job_row())), width=120)
+    assert words in text
+    assert "a request" not in text
+
+
+def test_a_run_of_jobs_alone_has_its_gist_in_the_list_of_all_runs(passed: RunReport, summary: MakeSummary) -> None:
+    (line, _) = suite(replace(passed, summary=summary(requests=0, jobs=a_job_row())), width=120)
+    assert line.endswith("400 jobs, 0 lost")
