@@ -69,13 +69,18 @@ class Link:
                 raise PutRefusedError(str(error)) from error.__cause__
             raise
 
-    def keys(self, pattern: str, kind: str) -> set[str]:
-        """The keys of a type that match a pattern; at most `TIMEOUT_S` are spent on the search."""
+    def remove(self, name: str) -> None:
+        """Remove a key of the run's own, and what workers have made beside it: keys whose names begin with its name and a colon."""
+        self.do("UNLINK", name, *self.keys(f"{name}:*"))
+
+    def keys(self, pattern: str, kind: str = "") -> set[str]:
+        """The keys of a type, or of any, that match a pattern; at most `TIMEOUT_S` are spent on the search."""
         found: set[str] = set()
         cursor = "0"
+        of_type = ("TYPE", kind) if kind else ()
         end_s = time.monotonic() + TIMEOUT_S
         while True:
-            cursor, keys = cast("tuple[str, list[str]]", self.do("SCAN", cursor, "MATCH", pattern, "COUNT", _PAGE, "TYPE", kind))
+            cursor, keys = cast("tuple[str, list[str]]", self.do("SCAN", cursor, "MATCH", pattern, "COUNT", _PAGE, *of_type))
             found.update(keys)
             if str(cursor) == "0":
                 return found

@@ -53,8 +53,8 @@ class Key:
                 raise ServiceError(f"Redis: the key {self._name} is a {other}, in which no effects can be seen")
 
     def remove(self) -> None:
-        """Remove the key."""
-        self._link.do("UNLINK", self._name)
+        """Remove the key, and what workers keep beside it."""
+        self._link.remove(self._name)
 
     def _more(self, found: Counter[str]) -> list[str]:
         fresh = list((found - self._handed).elements())

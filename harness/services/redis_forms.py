@@ -123,7 +123,8 @@ class ListQueue:
         return self.told(limit)
 
     def remove(self) -> None:
-        """Remove the queue, and of the other lists those that have its name in theirs."""
+        """Remove the queue, what workers keep beside it, and of the other lists those that have its name in theirs."""
+        self._link.remove(self._name)
         self._link.do("UNLINK", *(key for key in (self._name, self._failed, *self._lists()) if self._name in key))
 
     def _lists(self) -> list[str]:
@@ -192,8 +193,8 @@ class StreamQueue:
         return self.told(limit)
 
     def remove(self) -> None:
-        """Remove the stream with its groups."""
-        self._link.do("UNLINK", self._name)
+        """Remove the stream with its groups, and what workers keep beside it."""
+        self._link.remove(self._name)
 
     def _groups(self) -> list[Mapping[str, Answer]]:
         try:

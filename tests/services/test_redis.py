@@ -113,8 +113,9 @@ def test_what_lies_in_a_processing_list_is_held_by_its_owner_until_its_heartbeat
     assert second == Told(text="m-1", state=HELD, by="worker.2", until_s=0.0)
     assert rest == [Told(text="m-3", state=READY), Told(text="m-2", state=SET_ASIDE)]
     assert [told.text for told in queue.told(3)] == ["m-0", "m-1", "m-3"]
+    raw.lpush("jobs2", "somebody else's")
     queue.remove()
-    assert raw.keys() == ["jobs:alive:worker.1"]
+    assert raw.keys() == ["jobs2"]
 
 
 def test_an_empty_queue_is_empty_only_with_empty_processing_lists(client: Client, raw: Raw) -> None:
@@ -201,6 +202,7 @@ def test_effects_in_a_list_are_handed_out_once_whichever_end_they_are_pushed_at(
     put("done", "m-3")
     assert sorted(effects.new()) == ["m-0", "m-3"]
     assert effects.counts
+    raw.sadd("done:once", "m-0")
     effects.remove()
     assert raw.keys() == []
 
