@@ -16,13 +16,15 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from harness.clock import NS_PER_S, Clock
-from harness.engines.base import Engine, EngineClass, Exit, Replica, ReplicaSpec
+from harness.engines.base import Engine, EngineClass, Exit, Inside, Replica, ReplicaSpec
 from harness.errors import MachineError, UsageError
 from harness.history import Event, ServicePhase
+from harness.hosts import ALLOWED_HOSTS, is_elsewhere
 from harness.scenario import ProcessType, Scenario, Service
-from harness.scenario.services import EMBEDDED
+from harness.scenario.services import EMBEDDED, HIDDEN
 from harness.services import KINDS
 from harness.services.base import Client, Launch, ServiceError
 
@@ -59,11 +61,8 @@ def service_spec(name: str, service: Service, folder: Path, *, again: Replica | 
     written: dict[str, object] = {
         "image": service.image or launch.image,
         "expose": [launch.port],
-        "environment": dict(launch.image_environment),
         "volumes": [f"{name}-data:{launch.volume}"] if launch.volume else [],
     }
-    if launch.command:
-        written["command"] = list(launch.command)
     return ReplicaSpec(
         name=name,
         process=name,
@@ -73,6 +72,7 @@ def service_spec(name: str, service: Service, folder: Path, *, again: Replica | 
         port=again.port if again else 0,
         host=again.host if again else "",
         declared=ProcessType.model_validate(written),
+        inside=Inside(argv=launch.command, environment=launch.image_environment),
     )
 
 
@@ -80,10 +80,19 @@ def check_services(scenario: Scenario, engine: EngineClass) -> None:
     """Look, before anything starts, whether all services could be had.
 
     Raises:
-        MachineError: A program or a Python client is not installed; the message names the package.
+        MachineError: A program is not installed; the message names the package.
+        UsageError: A Python client is not installed; the message names the extra. Or a password was hidden.
     """
     for name, service in scenario.services.items():
         kind = KINDS[service.kind]
+        if f":{HIDDEN}@" in (service.url or ""):
+            raise UsageError(
+                f"the password in the url of the service {name} is hidden in what a run has written; run the scenario's own file"
+            )
+        host = urlsplit(service.url or "").hostname or ""
+        if is_elsewhere(host):
+            what = f"the service {name} is at {host}, which is not on this machine"
+            raise UsageError(f"{what}; set {ALLOWED_HOSTS}={host} if jobs may be put there and connections cut")
         with suppress(ServiceError):
             kind.open(service.url or kind.url("127.0.0.1", 1, Path("/"))).close()
         spec = service_spec(name, service, Path.cwd())

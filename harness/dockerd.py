@@ -13,7 +13,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import importlib.util
-import ipaddress
 import json
 import os
 import socket
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from harness.errors import ExitCode, JetableError, MachineError, UsageError
+from harness.hosts import ALLOWED_HOSTS, is_elsewhere
 
 if TYPE_CHECKING:
     import docker
@@ -36,9 +36,6 @@ OLDEST_API: Final = (1, 40)
 ANSWERS_WITHIN_S: Final = 60
 GREETS_WITHIN_S: Final = 10
 """An engine that is there says its version within milliseconds; what it is asked to do later may take its time."""
-
-ALLOWED_HOSTS: Final = "JETABLE_ALLOW_HOSTS"
-"""Names the machines, with commas between them, on whose Docker engine runs may happen although it is not this machine's."""
 
 USUAL_URL: Final = "unix:///var/run/docker.sock"
 
@@ -298,12 +295,8 @@ def _knock(place: Place) -> None:
 def _refuse_elsewhere(place: Place) -> None:
     """Raise `UsageError` when the engine is on another machine and nobody allowed that by name: what runs there may be somebody's."""
     host = urlsplit(place.url).hostname or ""
-    if not host or host == "localhost" or host in os.environ.get(ALLOWED_HOSTS, "").replace(",", " ").split():
+    if not is_elsewhere(host):
         return
-    with suppress(ValueError):
-        address = ipaddress.ip_address(host)
-        if address.is_loopback or address.is_unspecified:
-            return
     raise UsageError(
         f"{place.source or 'it'} names the Docker engine at {place.url}, which is not on this machine; "
         f"set {ALLOWED_HOSTS}={host} if containers may be started, put under load and killed there"

@@ -16,7 +16,7 @@ from harness.cleanup import clean_run
 from harness.clock import MonotonicClock
 from harness.engines.base import EngineContext
 from harness.engines.process import ProcessEngine
-from harness.errors import MachineError
+from harness.errors import MachineError, UsageError
 from harness.history import Event, ServicePhase
 from harness.marks import make_scratch
 from harness.scenario import Scenario
@@ -181,3 +181,24 @@ def test_what_must_be_done_once_stands_before_the_command(tmp_path: Path) -> Non
     assert "{folder}" not in " ".join(spec.argv)
     assert spec.declared is not None
     assert spec.declared.image == "postgres:15"
+
+
+def test_a_password_stays_out_of_what_a_run_writes() -> None:
+    scenario = scenario_of(redis={"url": "redis://me:s3cret@127.0.0.1:6379/0"}, rabbitmq={"url": "amqp://127.0.0.1"})
+    stored = scenario.model_dump_json()
+    assert "s3cret" not in stored
+    assert "redis://me:***@127.0.0.1:6379/0" in stored
+    assert '"amqp://127.0.0.1"' in stored
+    assert scenario.services["redis"].url == "redis://me:s3cret@127.0.0.1:6379/0"
+    with pytest.raises(UsageError, match="the password in the url of the service redis is hidden"):
+        check_services(Scenario.model_validate_json(stored), ProcessEngine)
+
+
+def test_a_service_on_another_machine_must_be_allowed_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = scenario_of(redis={"url": "redis://cache.example:6379/0"})
+    with pytest.raises(
+        UsageError, match=r"redis is at cache\.example, .*; set JETABLE_ALLOW_HOSTS=cache\.example"
+    ):
+        check_services(scenario, ProcessEngine)
+    monkeypatch.setenv("JETABLE_ALLOW_HOSTS", "cache.example")
+    check_services(scenario, ProcessEngine)

@@ -14,7 +14,7 @@ HARNESS = sorted((ROOT / "harness").rglob("*.py"))
 OURS = HARNESS + sorted(path for path in (ROOT / "sample_apps").rglob("*.py") if "node_modules" not in path.parts)
 
 LADDER: tuple[tuple[str, ...], ...] = (
-    ("errors", "clock", "words"),
+    ("errors", "clock", "words", "hosts"),
     ("units", "outcome", "strict_yaml", "proctable", "procevents", "loop", "keptlog", "sockets", "tls", "dockerd", "stopping"),
     ("line",),
     ("job_history",),

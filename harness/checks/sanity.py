@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from harness.checks.facts import AFTERMATH_NS, JOB_MOMENTS, SAME_MOMENT_S, STEP_
 from harness.checks.wording import count, grouped, listed, percent, some, span, tally
 from harness.clock import NS_PER_S
 from harness.history import History, LoadBegan, LoadEnded, Repeated, RunEnded, ServicePhase, StepBegan, StepEnded
+from harness.job_history import ACKNOWLEDGED, ANSWERS
 from harness.scenario import Step, nested
 from harness.verdict import Finding, Verdict
 
@@ -42,6 +43,9 @@ MOMENT_CURE: Final = (
 )
 
 NO_CONTROL: Final = ", so stalls of the machine can't be told from the app's"
+
+JOB_BEFORE: Final = "in the queue before the first fault"
+JOB_AFTER: Final = "done after the last fault began"
 
 NO_LOAD_CURE: Final = (
     "No user had anything to send while the run lasted: look at think_time and rate, and at logs/load.log in the run's folder."
@@ -80,6 +84,7 @@ def check(history: History) -> list[Finding]:
     return [
         *_course(facts),
         *_load(facts),
+        *_jobs(facts),
         *_ledger(facts),
         *_faults(facts),
         *_reversed(facts),
@@ -160,6 +165,24 @@ def _load(facts: Facts) -> list[Finding]:
     if missing:
         return [_gap(missing, [f"answered requests: {words}"])]
     return [_well("load-was-there", f"answered requests: {words}", count=len(answers))]
+
+
+def _jobs(facts: Facts) -> list[Finding]:
+    """There was a job in the queue before the first fault, and one was done after the last one began."""
+    if facts.scenario.jobs is None:
+        return []
+    ledger = facts.history.jobs
+    blows = [harm.order.at_ns for harm in facts.harms]
+    blows += [event.at_ns for event in facts.events(ServicePhase) if event.step > 0 and event.phase in ("signalled", "cut")]
+    if not blows or not facts.finished:
+        return []
+    acknowledged = (ledger.answer == ANSWERS.index(ACKNOWLEDGED)) & (ledger.answered_ns < min(blows))
+    done = (ledger.effects > 0) & (ledger.done_ns > max(blows))
+    missing = [words for words, there in ((JOB_BEFORE, acknowledged), (JOB_AFTER, done)) if not np.any(there)]
+    if not missing:
+        return []
+    cure = "Put a steady step before the first fault and after the last one, and more jobs (rate, count)."
+    return [_ill("jobs-gap", f"no job was {listed(missing)}", cure=cure)]
 
 
 def _gap(missing: Sequence[str], evidence: Sequence[str]) -> Finding:
@@ -471,9 +494,10 @@ def _starved(facts: Facts) -> list[Finding]:
 
 def _services(facts: Facts) -> list[Finding]:
     """No backing service ended although nobody had asked it to; what the app did without it proves nothing of its own."""
-    ended = [event for event in facts.events(ServicePhase) if event.phase == "exited" and event.detail]
+    told = facts.events(ServicePhase)
+    ended = [event for event in told if event.phase == "exited" and event.detail]
     if not ended:
-        return []
+        return [_well("services-disturbed", listed(lines), count=len(lines))] if (lines := list(_disturbed_services(told))) else []
     began_ns = facts.history.header.started_ns
     lines = [
         f"{event.service} ended with status {event.status}, {span((event.at_ns - began_ns) / NS_PER_S)} after the run began"
@@ -483,6 +507,21 @@ def _services(facts: Facts) -> list[Finding]:
     title = f"{listed([event.service for event in ended])} ended although nobody had asked for it"
     cure = "See the service's log in the run's folder (logs/): memory, disk, or a limit of this machine."
     return [_ill("service-died", title, some(lines), cure=cure, count=len(ended))]
+
+
+def _disturbed_services(told: Sequence[ServicePhase]) -> Iterator[str]:
+    """What steps did to each service: ``redis was stopped twice and away for 1.02 s at most``."""
+    for service in dict.fromkeys(event.service for event in told):
+        mine = [event for event in told if event.service == service]
+        stops = [event.at_ns for event in mine if event.phase == "exited" and any(back.at_ns > event.at_ns for back in mine)]
+        cuts = sum(event.phase == "cut" for event in mine)
+        ready = [event.at_ns for event in mine if event.phase == "ready"]
+        away = [min((at_ns for at_ns in ready if at_ns > gone_ns), default=0) - gone_ns for gone_ns in stops]
+        if stops:
+            back = f" and away for {span(max(away) / NS_PER_S)} at most" if min(away) > 0 else " and did not come back"
+            yield f"{service} was stopped {count(len(stops), 'time')}{back}"
+        if cuts:
+            yield f"the connections of {service} were cut {count(cuts, 'time')}"
 
 
 def _stall_words(facts: Facts, begin_ns: int, end_ns: int) -> str:

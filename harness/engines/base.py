@@ -23,6 +23,14 @@ from harness.scenario import ProcessType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Inside:
+    """What runs in a container, and with which variables, where that is another thing than on this machine."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaSpec:
     """What to start.
 
@@ -35,6 +43,7 @@ class ReplicaSpec:
         port: The port to use again (a restart in place), or 0 for a free one.
         host: The address to use again, with ``port``; empty for any.
         declared: All that the scenario says of its process type, for an engine to which a command is not enough.
+        inside: Stands for ``argv`` and ``environment`` where replicas are containers; None: the same.
     """
 
     name: str
@@ -45,6 +54,7 @@ class ReplicaSpec:
     port: int = 0
     host: str = ""
     declared: ProcessType | None = None
+    inside: Inside | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -205,7 +205,7 @@ class DockerEngine:
         """Build or find all images, and make networks and volumes; see `harness.engines.base.Prepares`."""
         for spec in specs:
             self.check(spec)
-            self._prepare(spec)
+            self._prepare(_inside(spec))
         note = self._context.note
         if not self._by_address:
             note("replicas are reached by published loopback ports, where a refused connection is seen as a reset (see docs/docker.md)")
@@ -216,6 +216,7 @@ class DockerEngine:
         """Create and start a container; see `harness.engines.base.Engine.start`."""
         if self._closed:
             raise MachineError(f"{spec.name} can't be started: the engine is closed")
+        spec = _inside(spec)
         image = self._prepare(spec)
         with self._unlost():
             for left in reversed(range(_PLACES)):
@@ -963,6 +964,11 @@ class DockerEngine:
 
     def _was_built(self, process: str) -> bool:
         return any(life.spec.process == process and life.spec.declared and life.spec.declared.build for life in self._containers.values())
+
+
+def _inside(spec: ReplicaSpec) -> ReplicaSpec:
+    """What is started in a container."""
+    return replace(spec, argv=spec.inside.argv, environment=spec.inside.environment) if spec.inside else spec
 
 
 def _declared(spec: ReplicaSpec) -> ProcessType:

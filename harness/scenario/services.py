@@ -14,6 +14,7 @@ from pydantic import (
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    field_serializer,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails
@@ -49,6 +50,9 @@ EMBEDDED: Final = ("sqlite",)
 
 CUTS_CONNECTIONS: Final = ("redis", "rabbitmq", "postgres")
 """Kinds that can be told to close their clients' connections."""
+
+HIDDEN: Final = "***"
+"""What stands for a password wherever a scenario is written down again."""
 
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -126,6 +130,11 @@ class Service(Part):
             return told._replace(what=told.what + did_you_mean(str(detail["input"]), SERVICE_KINDS))
         return told
 
+    @field_serializer("url")
+    def _without_password(self, url: str | None) -> str | None:
+        """The history of a run, its plan and its reports are for many eyes."""
+        return hidden(url) if url is not None else None
+
     @property
     def handed_as(self) -> str:
         """The environment variable that hands its URL to the app."""
@@ -196,3 +205,12 @@ class _KindOrName:
 
 ServiceName = Annotated[str, AfterValidator(_service_name)]
 Services = Annotated[dict[ServiceName, Service], WrapValidator(_named), _KindOrName()]
+
+
+def hidden(url: str) -> str:
+    """``url`` with `HIDDEN` in place of its password."""
+    parts = urlsplit(url)
+    if not parts.password:
+        return url
+    account, _, place = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{account.partition(':')[0]}:{HIDDEN}@{place}").geturl()
