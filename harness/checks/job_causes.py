@@ -16,7 +16,7 @@ import numpy as np
 from harness.checks.causes import Cause, first_that_fits
 from harness.checks.facts import STOP_PURPOSES, Disturbance, Fault, Rows
 from harness.checks.job_facts import NO_HARM, Job, JobFacts, Try
-from harness.checks.job_stories import look_words, told_words
+from harness.checks.job_stories import look_words, told_words, until_words
 from harness.checks.wording import count, span
 from harness.clock import NS_PER_S
 from harness.history import QueueSeen, ServicePhase
@@ -344,6 +344,18 @@ def _up(fate: Fate) -> frozenset[str]:
     return fate.jobs.up_at(drained.at_ns) if drained else frozenset()
 
 
+def _ahead(fate: Fate) -> tuple[int, int]:
+    """How many the queue said at the end of the drain that workers hold, and with how many of them workers that were up had begun.
+
+    Both 0 where that is not more, or where somebody had begun with the job.
+    """
+    drained, told = fate.jobs.drained, fate.jobs.last_look
+    if drained is None or told is None or fate.job.tries:
+        return 0, 0
+    begun = sum(len(fate.jobs.in_hand(replica, drained.at_ns)) for replica in _up(fate))
+    return (told.held, begun) if begun and told.held > begun else (0, 0)
+
+
 def _silent(fate: Fate) -> ServicePhase | None:
     """Workers were up and began with nothing from the moment on at which a service was away."""
     drained, tries = fate.jobs.drained, fate.jobs.ledger.tries
@@ -369,6 +381,14 @@ def _after(fate: Fate) -> str:
 
 def _held_words(fate: Fate) -> str:
     return told_words(fate.jobs, fate.job.told) if fate.job.told else "held"
+
+
+def _until(fate: Fate) -> str:
+    return until_words(fate.jobs, fate.job.told) if fate.job.told else "a while"
+
+
+def _by_words(fate: Fate) -> str:
+    return f" (held by {fate.job.told.by})" if fate.job.told and fate.job.told.by else ""
 
 
 def _seen(look: QueueSeen | None) -> str:
@@ -535,7 +555,9 @@ OF_JOBS: Final[tuple[Cause[Fate], ...]] = (
             name=STRANDED,
             needs=f"{form[0]} ({form[1]}): the worker for which it is held was killed or died, and the queue says until when it waits",
             fits=_with_lease(form),
-            cause=lambda fate: f"The queue waits for a worker that is gone, longer than the drain: {_held_words(fate)}.",
+            cause=lambda fate: (
+                f"The queue waits for a worker that is gone until {_until(fate)}, which is longer than the drain{_by_words(fate)}."
+            ),
             cure=f"Lower {setting} to a little more than the longest job takes, or raise drain where so long a wait is meant.",
         )
         for form, setting in LEASES.items()
@@ -635,6 +657,16 @@ OF_JOBS: Final[tuple[Cause[Fate], ...]] = (
         fits=lambda fate: _silent(fate) is not None,
         cause=lambda fate: f"Workers were up and took no more jobs after {_trouble_words(_silent(fate))}.",
         cure="Let the worker connect again, with a pause between tries, when its connection is lost, or exit so that it is started anew.",
+    ),
+    Cause(
+        name=NOT_DRAINED,
+        needs="no worker had begun with it, and the queue said at the end of the drain that workers hold more than they had begun with",
+        fits=lambda fate: _ahead(fate)[0] > 0,
+        cause=lambda fate: (
+            f"Workers that were up held {_ahead(fate)[0]} jobs and had begun with {_ahead(fate)[1]}: the others waited behind these, where "
+            "nobody else could take them."
+        ),
+        cure="Take one job at a time (prefetch 1, worker_prefetch_multiplier 1), or raise drain above the time that all need.",
     ),
     Cause(
         name=NOT_DRAINED,

@@ -414,6 +414,12 @@ class JobFacts:
         return next((seen for seen in reversed(self._looks) if (seen.why, seen.replica) == (why, replica)), None)
 
     @cached_property
+    def last_look(self) -> QueueSeen | None:
+        """What the queue said last before the drain ended."""
+        end_ns = self.drained.at_ns if self.drained else 0
+        return next((seen for seen in reversed(self._looks) if seen.until_ns <= end_ns), None)
+
+    @cached_property
     def job_times_s(self) -> Rows:
         """Seconds from acknowledged to done, of each job that was both."""
         rows = np.flatnonzero(self.acknowledged & self.done)

@@ -371,6 +371,14 @@ def _still_at_work(story: JobStory) -> None:
     story.told(BAD, READY, deliveries=1)
 
 
+def _taken_ahead(story: JobStory) -> None:
+    story.put(BAD + 1, 681)
+    story.see(BAD, OTHER, **{STARTED: 690})
+    story.look("", 3990, 0, 2, replica="")
+    for job in (BAD, BAD + 1):
+        story.told(job, READY)
+
+
 def _nothing(_story: JobStory) -> None:
     pass
 
@@ -461,6 +469,7 @@ STORIES: dict[str, Callable[[], JobStory]] = {
     "fail--unexpected-jobs": lambda: job_run(_unsubmitted, STEADY),
     "unknown--jobs-not-drained": lambda: job_run(_nothing, STEADY, drain={**LEFT, "seen": False}),
     "unknown--jobs-not-drained--still-at-work": lambda: job_run(_still_at_work, STEADY, drain=LEFT),
+    "unknown--jobs-not-drained--taken-ahead": lambda: job_run(_taken_ahead, STEADY, drain=LEFT, kind="rabbitmq"),
     "unknown--jobs-not-drained--no-reconnect": lambda: job_run(_no_reconnect, STEADY, drain=LEFT),
     "fail--jobs-not-drained--all-gone": lambda: job_run(_all_gone, drain=LEFT),
     "fail--jobs-not-drained--poison": lambda: job_run(_poison_left, STEADY, drain=LEFT),
