@@ -347,13 +347,21 @@ def _up(fate: Fate) -> frozenset[str]:
 def _ahead(fate: Fate) -> tuple[int, int]:
     """How many the queue said at the end of the drain that workers hold, and with how many of them workers that were up had begun.
 
-    Both 0 where that is not more, or where somebody had begun with the job.
+    Both 0 where that is not more, or where somebody had begun with the job by then.
     """
     drained, told = fate.jobs.drained, fate.jobs.last_look
-    if drained is None or told is None or fate.job.tries:
+    if drained is None or told is None or any(each.first_ns <= drained.at_ns for each in fate.job.tries):
         return 0, 0
     begun = sum(len(fate.jobs.in_hand(replica, drained.at_ns)) for replica in _up(fate))
     return (told.held, begun) if begun and told.held > begun else (0, 0)
+
+
+def _still_at_work(fate: Fate) -> bool:
+    """A worker that was up at the end of the drain had begun with it by then, and not finished it."""
+    drained, last = fate.jobs.drained, fate.job.last
+    if drained is None or last is None or last.first_ns > drained.at_ns:
+        return False
+    return last.replica in _up(fate) and not last.finished_ns
 
 
 def _silent(fate: Fate) -> ServicePhase | None:
@@ -671,7 +679,7 @@ OF_JOBS: Final[tuple[Cause[Fate], ...]] = (
     Cause(
         name=NOT_DRAINED,
         needs="a worker that was up still had the job in hand at the end of the drain",
-        fits=lambda fate: fate.job.last is not None and fate.job.last.replica in _up(fate) and not fate.job.last.finished_ns,
+        fits=_still_at_work,
         cause=lambda fate: f"{_whom(fate)} still worked on it at the end of the drain.",
         cure="Raise drain above the longest job.",
     ),

@@ -377,6 +377,7 @@ def _taken_ahead(story: JobStory) -> None:
     story.look("", 3990, 0, 2, replica="")
     for job in (BAD, BAD + 1):
         story.told(job, READY)
+    story.see(BAD + 1, VICTIM, **{STARTED: 4006})  # when the other worker is gone already
 
 
 def _nothing(_story: JobStory) -> None:
