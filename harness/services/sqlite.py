@@ -71,11 +71,19 @@ class _Client:
         """Execute and commit one statement; all its rows."""
         try:
             if self._db is None:
+                self._make()
                 self._db = sqlite3.connect(self._path, timeout=TIMEOUT_S, isolation_level=None, check_same_thread=False)
                 self._db.execute("PRAGMA journal_mode=WAL")
             return self._db.execute(sql, values).fetchall()
         except sqlite3.Error as error:
             raise ServiceError(f"SQLite, {self._path}: {error}") from error
+
+    def _make(self) -> None:
+        """Make the file, if it is not there, so that who may write to its folder may write to it: workers may be somebody else."""
+        path = Path(self._path)
+        with suppress(OSError):  # it is there, or SQLite will say why it can't be made
+            path.touch(exist_ok=False)
+            path.chmod(path.parent.stat().st_mode & 0o666)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

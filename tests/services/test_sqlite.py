@@ -78,6 +78,16 @@ def test_a_path_may_hold_what_a_url_must_quote(tmp_path: Path) -> None:
     assert (tmp_path / "a b.db").exists()
 
 
+@pytest.mark.parametrize(("folder", "file"), [(0o777, 0o666), (0o700, 0o600)])
+def test_who_may_write_to_the_folder_may_write_to_the_file(tmp_path: Path, folder: int, file: int) -> None:
+    tmp_path.chmod(folder)
+    with closing(SQLITE.open(f"sqlite:///{tmp_path}/jobs.db")) as client:
+        client.queue(QueueSpec(form="table", name="jobs")).declare()
+        assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {
+            f"jobs.db{end}": file for end in ("", "-shm", "-wal")
+        }
+
+
 def test_jobs_are_counted_by_what_workers_may_do_with_them(queue: Queue, app: sqlite3.Connection) -> None:
     assert queue.look().empty
     for number in range(5):
