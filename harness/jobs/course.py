@@ -187,15 +187,17 @@ class JobCourse:
             watch.end()
         if self._over is not None:
             at_ns, whole, why = self._over
+            seen = self._list_rest()
+            self._poll_effects(at_ns)  # what the queue has no more since the last look is done, and must not be called lost
             self._record(
                 Drained(
                     at_ns=at_ns,
                     began_ns=self._began_ns,
-                    whole=whole,
-                    seen=self._list_rest(),
+                    whole=whole and not self._effects_problem,
+                    seen=seen,
                     foreign=self._book.foreign,
                     counts=self._effects.counts if self._effects is not None else True,
-                    why=why,
+                    why=why or (f"effects can't be read: {self._effects_problem}" if self._effects_problem else ""),
                 )
             )
         self._remove()
@@ -209,18 +211,23 @@ class JobCourse:
         assert self._effects is not None  # noqa: S101  start makes it
         since_ns = self._clock.now_ns()
         while True:
-            before_ns = self._clock.now_ns()
-            try:
-                texts = self._effects.new()
-            except ServiceError as error:
-                self._effects_problem = str(error)
-            else:
-                self._effects_problem = ""
-                self._polls += 1
-                self._note_effects(texts, since_ns)
-                since_ns = before_ns
+            since_ns = self._poll_effects(since_ns)
             if stop.wait(EFFECTS_EVERY_S):
                 return
+
+    def _poll_effects(self, since_ns: int) -> int:
+        """Note the effects that are new since then; returns since when the next ones will be."""
+        assert self._effects is not None  # noqa: S101  as above
+        before_ns = self._clock.now_ns()
+        try:
+            texts = self._effects.new()
+        except ServiceError as error:
+            self._effects_problem = str(error)
+            return since_ns
+        self._effects_problem = ""
+        self._polls += 1
+        self._note_effects(texts, since_ns)
+        return before_ns
 
     def _note_effects(self, texts: Sequence[str], since_ns: int) -> None:
         at_ns = self._clock.now_ns()
