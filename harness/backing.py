@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import pwd
 import shlex
+import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -29,8 +31,13 @@ from harness.services import KINDS
 from harness.services.base import Client, Launch, ServiceError
 
 READY_WITHIN_S: Final = 60.0
+ENDED_WITHIN_S: Final = 2.0
+"""How long services have at the end of a run."""
+
 STOPPED_WITHIN_S: Final = 30.0
 """How long a service may take to end on its stop signal; then it gets SIGKILL."""
+
+UNSHARED_WITHIN_S: Final = 10.0
 
 _POLL_S: Final = 0.02
 _LOG_LINES: Final = 20
@@ -238,8 +245,19 @@ class Backing:
             if life.service.url and life.url:
                 with suppress(ServiceError, UsageError):
                     KINDS[life.service.kind].disown(life.service.url, self._mark)
-            if life.replica is not None and not life.ended and self._engine is not None:
-                self._engine.signal(life.replica, "SIGKILL", everything=True)
+        running = [life for life in self._lives.values() if life.replica is not None and not life.ended]
+        for life in running:
+            self._ask_to_end(life)
+        deadline_ns = self._clock.now_ns() + round(ENDED_WITHIN_S * NS_PER_S)
+        for life in running:
+            left_s = (deadline_ns - self._clock.now_ns()) / NS_PER_S
+            if life.replica is not None and self._running().wait_exit(life.replica, max(0.0, left_s)) is None:
+                self._running().signal(life.replica, "SIGKILL", everything=True)
+
+    def _ask_to_end(self, life: _Life) -> None:
+        """In order, so that it leaves nothing behind that is no process, such as shared memory."""
+        if life.replica is not None and life.launch is not None:
+            self._running().signal(life.replica, life.launch.stop_signal)
 
     # --- one service -----------------------------------------------------------------------------------------------------------
 
@@ -351,8 +369,19 @@ def _with_preparation(launch: Launch, folder: Path) -> tuple[str, ...]:
     return ("sh", "-c", f"[ -e {done} ] || {{ {once} && : > {done}; }} || exit 1; exec {shlex.join(words)}")
 
 
+@cache
+def _own_ipc() -> tuple[str, ...]:
+    """What gives a service System V memory of its own (ipc_namespaces(7)), which goes with its last process; nothing where it may not."""
+    words = ("unshare", "--ipc", "--")
+    try:
+        allowed = subprocess.run([*words, "true"], capture_output=True, timeout=UNSHARED_WITHIN_S, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return words if allowed else ()
+
+
 def _as_user(launch: Launch, words: tuple[str, ...]) -> tuple[str, ...]:
     """The command as an account of its own where the program refuses root (setpriv(1))."""
     if not launch.user or os.geteuid() != 0:
         return words
-    return ("setpriv", f"--reuid={launch.user}", f"--regid={launch.user}", "--clear-groups", "--", *words)
+    return (*_own_ipc(), "setpriv", f"--reuid={launch.user}", f"--regid={launch.user}", "--clear-groups", "--", *words)

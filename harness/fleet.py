@@ -414,6 +414,7 @@ class Fleet:
             self._gone.add(replica.name)
             self._up.pop(replica.name, None)
         stage = self._stage
+        stage.jobs.gone(replica.name)
         if replica.vanishes and self._gets_load(replica):
             stage.load.vanish(replica.name)
         stage.record(

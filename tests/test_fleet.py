@@ -772,6 +772,9 @@ class ScriptedJobs(NoJobs):
     def look(self, why: str, replica: str) -> None:
         self.looks.append((why, replica))
 
+    def gone(self, replica: str) -> None:
+        self.looks.append(("gone", replica))
+
 
 def worker_play(jobs: ScriptedJobs) -> tuple[Play, Replica]:
     play = Play(ScriptedLoad())
@@ -789,7 +792,7 @@ def test_a_worker_is_hit_when_it_has_a_job_in_hand(when: str, words: str) -> Non
     (signal,) = play.of("kill")
     assert (signal.in_flight, signal.when, signal.wants_busy) == (3, words, True)
     assert jobs.asked == [("worker.1", when, 0.5)] * 4
-    assert jobs.looks == [("before", "worker.1"), ("after", "worker.1")]
+    assert jobs.looks == [("before", "worker.1"), ("gone", "worker.1"), ("after", "worker.1")]
 
 
 def test_a_worker_that_never_has_a_job_is_hit_all_the_same_and_the_history_says_so() -> None:

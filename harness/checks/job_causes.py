@@ -32,7 +32,9 @@ MOST_LOOKED_INTO: Final = 2000
 """So many jobs are looked into one by one; of more, one of each kind."""
 
 DELIVERY_LIMIT: Final = 20
-"""The limit of a quorum queue that sets none, since RabbitMQ 4.0."""
+"""The limit of a quorum queue that sets none, in RabbitMQ since this major version."""
+
+LIMITS_SINCE: Final = 4
 
 LEASES: Final[Mapping[tuple[str, str], str]] = {
     ("sqlite", "table"): "the time for which a row stays locked (locked_until)",
@@ -191,16 +193,23 @@ def _returned(fate: Fate) -> bool:
 
 
 def _at_delivery_limit(fate: Fate) -> bool:
-    return fate.form[1] == "quorum" and not _dead_letter(fate) and fate.job.starts >= _limit(fate)
+    limit = _limit(fate)
+    return fate.form[1] == "quorum" and not _dead_letter(fate) and limit is not None and fate.job.starts > limit
 
 
 def _dead_letter(fate: Fate) -> bool:
     return bool(fate.jobs.jobs and fate.jobs.jobs.options.get("dead_letter"))
 
 
-def _limit(fate: Fate) -> int:
+def _limit(fate: Fate) -> int | None:
+    """How often a message is delivered again before it is dropped; None for as often as need be."""
     written = fate.jobs.jobs.options.get("delivery_limit") if fate.jobs.jobs else None
-    return int(written) if written else DELIVERY_LIMIT
+    if written is not None:
+        return int(written)
+    told = fate.jobs.facts.events(ServicePhase)
+    ready = [event.detail for event in told if event.service == fate.jobs.facts.scenario.job_service and event.phase == "ready"]
+    majors = [version.partition(".")[0] for version in ready]
+    return DELIVERY_LIMIT if any(major.isdecimal() and int(major) >= LIMITS_SINCE for major in majors) else None
 
 
 def _service_ended(fate: Fate) -> ServicePhase | None:
@@ -462,7 +471,7 @@ OF_JOBS: Final[tuple[Cause[Fate], ...]] = (
     ),
     Cause(
         name=LOST,
-        needs="a quorum queue without dead_letter, and the job was begun as often as its delivery limit",
+        needs="a quorum queue without dead_letter, and the job was begun more often than its delivery limit allows",
         fits=_at_delivery_limit,
         cause=lambda fate: (
             f"It was begun {count(fate.job.starts, 'time')}; a quorum queue drops a message at its delivery limit ({_limit(fate)}) when it "

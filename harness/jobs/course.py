@@ -27,7 +27,7 @@ from harness.jobs.listen import Listener
 from harness.jobs.places import AppEffects, FileEffects
 from harness.jobs.submit import AppDoor, Submitter
 from harness.scenario import Jobs, Scenario
-from harness.services.base import Client, DoneSpec, Effects, Look, Queue, QueueSpec, ServiceError, Told
+from harness.services.base import Client, DoneSpec, Effects, Look, Queue, QueueSpec, ServiceError, TellsAbsence, Told
 from harness.stage import Background, Watch
 
 EFFECTS_EVERY_S: Final = 0.02
@@ -189,15 +189,18 @@ class JobCourse:
             at_ns, whole, why = self._over
             seen = self._list_rest()
             self._poll_effects(at_ns)  # what the queue has no more since the last look is done, and must not be called lost
+            absent = self._effects.absent if isinstance(self._effects, TellsAbsence) else ""
+            blind = self._effects_problem or absent
             self._record(
                 Drained(
                     at_ns=at_ns,
                     began_ns=self._began_ns,
-                    whole=whole and not self._effects_problem,
+                    whole=whole and not blind,
                     seen=seen,
+                    readable=not blind,
                     foreign=self._book.foreign,
                     counts=self._effects.counts if self._effects is not None else True,
-                    why=why or (f"effects can't be read: {self._effects_problem}" if self._effects_problem else ""),
+                    why=why or (f"effects can't be read: {blind}" if blind else ""),
                 )
             )
         self._remove()
@@ -291,7 +294,7 @@ class JobCourse:
         while True:
             look, error = self._ask()
             now_ns = self._clock.now_ns()
-            empty = not error and look.ready == 0 and look.delayed == 0 and look.held <= 0 and (look.held == 0 or not self._busy())
+            empty = not error and look.ready == 0 and look.delayed == 0 and look.held <= 0 and not self._busy()
             if not empty:
                 empty_since_ns = 0
             elif not empty_since_ns:
@@ -339,6 +342,8 @@ class JobCourse:
             except ServiceError:
                 return False
         now_ns = self._clock.now_ns()
+        if len(told) >= MOST_TOLD:
+            return False  # there may be more
         for each in told:
             found = self._pattern.search(each.text)
             if found is None:

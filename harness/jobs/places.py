@@ -20,6 +20,7 @@ class FileEffects:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.absent = ""
         try:
             self._read = path.stat().st_size
         except OSError:
@@ -32,9 +33,11 @@ class FileEffects:
                 file.seek(self._read)
                 data = file.read()
         except FileNotFoundError:
+            self.absent = f"there is no file {self._path}"
             return ()
         except OSError as error:
             raise ServiceError(f"{self._path}: {error.strerror}") from error
+        self.absent = ""
         whole = data.rfind(b"\n") + 1
         self._read += whole
         return data[:whole].decode(errors="replace").splitlines()

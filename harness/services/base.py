@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from harness.errors import JetableError
 
@@ -172,6 +172,16 @@ class Effects(Protocol):
     @property
     def counts(self) -> bool:
         """False where an effect that happened twice looks like one, as in a set."""
+        ...
+
+
+@runtime_checkable
+class TellsAbsence(Protocol):
+    """A place of effects that may not be there yet."""
+
+    @property
+    def absent(self) -> str:
+        """What was not there when it was last looked for, such as a table or a file; empty when it was."""
         ...
 
 

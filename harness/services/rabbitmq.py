@@ -109,7 +109,7 @@ class _RabbitMQ:
                 "RABBITMQ_ENABLED_PLUGINS_FILE": "{folder}/enabled_plugins",
                 "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ARGUMENTS + _LISTENER + _QUICK_END,
                 "RUNNING_UNDER_SYSTEMD": "true",
-                "ERL_AFLAGS": "-start_epmd false -dist_listen false -erl_epmd_port {port}",
+                "ERL_AFLAGS": "-sname jetable-{port}@localhost -start_epmd false -dist_listen false -erl_epmd_port {port}",
             },
             package="rabbitmq-server",
             image="rabbitmq:3",

@@ -414,7 +414,7 @@ def _twice_submitted(story: JobStory) -> None:
 
 
 LEFT: dict[str, Any] = {"whole": False, "why": "1 held"}
-QUORUM: dict[str, Any] = {"kind": "rabbitmq", "form": "quorum", "options": {"delivery_limit": 3}}
+QUORUM: dict[str, Any] = {"kind": "rabbitmq", "form": "quorum", "options": {"delivery_limit": 2}}
 PROCESSING: dict[str, Any] = {"options": {"processing": "jobs:*"}}
 TABLE: dict[str, Any] = {"kind": "postgres", "form": "table"}
 LOCKED: dict[str, Any] = {"kind": "postgres", "form": "delayed_job"}

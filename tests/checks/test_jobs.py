@@ -66,7 +66,7 @@ SAID: dict[str, tuple[str, str]] = {
     "fail--lost-jobs--returned-in-vain": ("says that it gave the job back, and the queue does not have it", "Wait for the answer"),
     "fail--lost-jobs--not-kept": ("rabbitmq was stopped when it had the job", "Let the queue keep what it confirms"),
     "fail--lost-jobs--batch": ("worker.1 had taken several at once", "Take one job at a time"),
-    "fail--lost-jobs--delivery-limit": ("begun 3 times; a quorum queue drops a message at its delivery limit (3)", "dead-letter exchange"),
+    "fail--lost-jobs--delivery-limit": ("begun 3 times; a quorum queue drops a message at its delivery limit (2)", "dead-letter exchange"),
     "fail--lost-jobs--poison": ("all 2 that began with it died", "set the job aside"),
     "fail--stranded-jobs--poison": ("all 2 that began with it died", "set the job aside"),
     "fail--stranded-jobs--leased": (

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from harness.errors import ScenarioError
+from harness.errors import MachineError, ScenarioError, UsageError
 from harness.run import check_scenarios, real_engines
 from harness.scenario import load_scenario
 from harness.schema import EXAMPLE
 from tests.live.commands import ROOT, jetable, results
 from tests.live.processes import left_by, left_of
 
-KNOWN_GOOD = sorted(path for suite in ("quickstart", "faults", "streams", "docker") for path in (ROOT / "scenarios" / suite).glob("*.yaml"))
+KNOWN_GOOD = sorted(path for suite in ("quickstart", "faults", "streams", "docker", "jobs") for path in (ROOT / "scenarios" / suite).glob("*.yaml"))
 KNOWN_BAD = sorted((ROOT / "scenarios/known-bad").glob("*.yaml"))
 
 UNKNOWN = {
@@ -175,12 +175,23 @@ pytestmark = [pytest.mark.slow, pytest.mark.live]
 
 
 def can(engine: str, path: Path) -> bool:
-    """Whether the engine has all that a scenario asks for."""
+    """Whether the engine has all that a scenario asks for, were all services installed."""
     try:
         check_scenarios([(path, load_scenario(path))], engine)
     except ScenarioError:
         return False
+    except MachineError:
+        return True
     return True
+
+
+def lacking(engine: str, path: Path) -> str:
+    """What this machine lacks for a scenario; empty when it has everything."""
+    try:
+        check_scenarios([(path, load_scenario(path))], engine)
+    except (MachineError, UsageError) as error:
+        return str(error)
+    return ""
 
 
 def engines_of(path: Path) -> list[str]:
@@ -190,10 +201,17 @@ def engines_of(path: Path) -> list[str]:
     return able if path.stem in tables or os.environ.get("JETABLE_EVERY_ENGINE") else able[:1]
 
 
+def marks_of(engine: str, path: Path) -> list[pytest.MarkDecorator]:
+    """What the test of a scenario needs."""
+    lacks = lacking(engine, path)
+    missing = [pytest.mark.skipif(bool(lacks), reason=lacks)] if lacks else []
+    return [*missing, *([pytest.mark.docker] if engine == "docker" else [])]
+
+
 def on_every_engine(paths: list[Path]) -> list[Any]:
     """Each scenario on each engine that can run it, as parameters of a test."""
     return [
-        pytest.param(engine, path, id=f"{engine}-{path.stem}", marks=[pytest.mark.docker] if engine == "docker" else [])
+        pytest.param(engine, path, id=f"{engine}-{path.stem}", marks=marks_of(engine, path))
         for path in paths
         for engine in real_engines()
         if can(engine, path)
