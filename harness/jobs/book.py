@@ -165,9 +165,9 @@ class JobBook:
         return any(span.was(when, at_ns) for span in spans)
 
     def all_in_hand(self) -> int:
-        """How many jobs are in anybody's hands."""
+        """How many jobs are in anybody's hands and have shown no effect."""
         with self._lock:
-            return sum(len(hands.held) for hands in self._hands.values())
+            return sum(job not in self._effects for hands in self._hands.values() for job in hands.held)
 
     def usual_ns(self) -> int:
         """How long a job is worked on: the median of the last ones; 0 while nobody knows."""

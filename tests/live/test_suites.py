@@ -9,21 +9,18 @@ from typing import Any
 
 import pytest
 
-from harness.errors import MachineError, ScenarioError, UsageError
+from harness.errors import ScenarioError
 from harness.run import check_scenarios, real_engines
 from harness.scenario import load_scenario
 from harness.schema import EXAMPLE
 from tests.live.commands import ROOT, jetable, results
 from tests.live.processes import left_by, left_of
 
-KNOWN_GOOD = sorted(path for suite in ("quickstart", "faults", "streams", "docker", "jobs") for path in (ROOT / "scenarios" / suite).glob("*.yaml"))
-KNOWN_BAD = sorted((ROOT / "scenarios/known-bad").glob("*.yaml"))
+KNOWN_GOOD = sorted(path for suite in ("quickstart", "faults", "streams", "docker") for path in (ROOT / "scenarios" / suite).glob("*.yaml"))
+KNOWN_BAD = sorted(path for path in (ROOT / "scenarios/known-bad").glob("*.yaml") if not path.stem.startswith("jobs-"))
 
 UNKNOWN = {
     "idle-victim",
-    "jobs-beanstalkd-no-reconnect",
-    "jobs-rabbitmq-no-reconnect",
-    "jobs-rabbitmq-prefetch-batch",
     "rate-too-high",
     "stream-no-ids",
 }
@@ -85,30 +82,6 @@ CAUSES = {
     "idle-connections-awaited": "it ended as soon as its clients had closed their connections, and not before",
     "ignores-sigterm": "went on serving new requests until SIGKILL",
     "ignores-sigterm-at-start": "while it started",
-    "jobs-beanstalkd-ack-before-effect": "before its effect was there",
-    "jobs-beanstalkd-buries-on-sigterm": "counted as a failure of the job",
-    "jobs-beanstalkd-double-effect": "ended between the effect and telling the queue",
-    "jobs-beanstalkd-drops-on-sigterm": "ended on SIGTERM with the job in hand",
-    "jobs-beanstalkd-early-ack": "before its effect was there",
-    "jobs-beanstalkd-finishes-after-grace": "when the grace was over",
-    "jobs-beanstalkd-poison-kills": "The job kills its workers",
-    "jobs-beanstalkd-releases-late": "The queue holds the job back",
-    "jobs-beanstalkd-ttr-too-short": "its lease was over",
-    "jobs-celery-double-effect": "ended between the effect and telling the queue",
-    "jobs-celery-early-ack": "The queue had let go of the job while",
-    "jobs-celery-outlives-grace": "when the grace was over",
-    "jobs-delayed-job-killed": "The queue waits for a worker that is gone until 3 h 59 min",
-    "jobs-delayed-job-no-reconnect": "The queue waits for a worker that is gone until 3 h 59 min",
-    "jobs-delayed-job-outlives-grace": "The job took longer than the grace",
-    "jobs-rabbitmq-ack-before-effect": "before its effect was there",
-    "jobs-rabbitmq-dead-letters": "The job kills its workers",
-    "jobs-rabbitmq-delivery-limit": "a quorum queue drops a message at its delivery limit (1)",
-    "jobs-rabbitmq-double-effect": "ended between the effect and telling the queue",
-    "jobs-rabbitmq-drops-on-sigterm": "ended on SIGTERM with the job in hand",
-    "jobs-rabbitmq-early-ack": "before its effect was there",
-    "jobs-rabbitmq-finishes-after-grace": "when the grace was over",
-    "jobs-rabbitmq-poison-kills": "The job kills its workers",
-    "jobs-rabbitmq-pop-and-forget": "The queue had let go of the job while",
     "leaves-child": "ended without ending the processes that it, or one of them, had started",
     "lost-by-kill": "SIGKILL can't be answered",
     "never-answered": "GET /not/there was never answered otherwise than with 404",
@@ -158,7 +131,6 @@ IN_CONTAINERS_TOO = {
     "idle-victim",
     "ignores-sigterm",
     "ignores-sigterm-at-start",
-    "jobs-delayed-job-killed",
     "lost-by-kill",
     "never-ready",
     "paused-too-long",
@@ -175,23 +147,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.live]
 
 
 def can(engine: str, path: Path) -> bool:
-    """Whether the engine has all that a scenario asks for, were all services installed."""
+    """Whether the engine has all that a scenario asks for."""
     try:
         check_scenarios([(path, load_scenario(path))], engine)
     except ScenarioError:
         return False
-    except MachineError:
-        return True
     return True
-
-
-def lacking(engine: str, path: Path) -> str:
-    """What this machine lacks for a scenario; empty when it has everything."""
-    try:
-        check_scenarios([(path, load_scenario(path))], engine)
-    except (MachineError, UsageError) as error:
-        return str(error)
-    return ""
 
 
 def engines_of(path: Path) -> list[str]:
@@ -201,17 +162,10 @@ def engines_of(path: Path) -> list[str]:
     return able if path.stem in tables or os.environ.get("JETABLE_EVERY_ENGINE") else able[:1]
 
 
-def marks_of(engine: str, path: Path) -> list[pytest.MarkDecorator]:
-    """What the test of a scenario needs."""
-    lacks = lacking(engine, path)
-    missing = [pytest.mark.skipif(bool(lacks), reason=lacks)] if lacks else []
-    return [*missing, *([pytest.mark.docker] if engine == "docker" else [])]
-
-
 def on_every_engine(paths: list[Path]) -> list[Any]:
     """Each scenario on each engine that can run it, as parameters of a test."""
     return [
-        pytest.param(engine, path, id=f"{engine}-{path.stem}", marks=marks_of(engine, path))
+        pytest.param(engine, path, id=f"{engine}-{path.stem}", marks=[pytest.mark.docker] if engine == "docker" else [])
         for path in paths
         for engine in real_engines()
         if can(engine, path)
