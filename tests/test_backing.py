@@ -196,9 +196,7 @@ def test_a_password_stays_out_of_what_a_run_writes() -> None:
 
 def test_a_service_on_another_machine_must_be_allowed_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     scenario = scenario_of(redis={"url": "redis://cache.example:6379/0"})
-    with pytest.raises(
-        UsageError, match=r"redis is at cache\.example, .*; set JETABLE_ALLOW_HOSTS=cache\.example"
-    ):
+    with pytest.raises(UsageError, match=r"redis is at cache\.example, .*; set JETABLE_ALLOW_HOSTS=cache\.example"):
         check_services(scenario, ProcessEngine)
     monkeypatch.setenv("JETABLE_ALLOW_HOSTS", "cache.example")
     check_services(scenario, ProcessEngine)
