@@ -24,7 +24,7 @@ from harness.clock import NS_PER_S, Clock
 from harness.engines.base import Engine, EngineClass, Exit, Inside, Replica, ReplicaSpec
 from harness.errors import MachineError, UsageError
 from harness.history import Event, ServicePhase
-from harness.hosts import ALLOWED_HOSTS, is_elsewhere
+from harness.hosts import ALLOWED_HOSTS, is_elsewhere, is_here
 from harness.scenario import ProcessType, Scenario, Service
 from harness.scenario.services import EMBEDDED, HIDDEN
 from harness.services import KINDS
@@ -100,6 +100,9 @@ def check_services(scenario: Scenario, engine: EngineClass) -> None:
         if is_elsewhere(host):
             what = f"the service {name} is at {host}, which is not on this machine"
             raise UsageError(f"{what}; set {ALLOWED_HOSTS}={host} if jobs may be put there and connections cut")
+        if service.url is not None and engine.contained and (not host or is_here(host)):
+            where = f"{host} is the container itself" if host else "no file of this machine is in them"
+            raise UsageError(f"the service {name} has a url, and in containers {where}; use --engine process, or leave the url out")
         with suppress(ServiceError):
             kind.open(service.url or kind.url("127.0.0.1", 1, Path("/"))).close()
         spec = service_spec(name, service, Path.cwd())

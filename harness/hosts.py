@@ -11,11 +11,16 @@ ALLOWED_HOSTS: Final = "JETABLE_ALLOW_HOSTS"
 """The environment variable with the names of other machines that may be used, separated by commas or blanks."""
 
 
-def is_elsewhere(host: str) -> bool:
-    """Whether ``host`` is another machine that nobody has allowed; an empty one is this machine."""
-    if not host or host == "localhost" or host in os.environ.get(ALLOWED_HOSTS, "").replace(",", " ").split():
-        return False
+def is_here(host: str) -> bool:
+    """Whether ``host`` is the loopback interface of whoever asks."""
+    if not host or host == "localhost":
+        return True
     with suppress(ValueError):
         address = ipaddress.ip_address(host)
-        return not (address.is_loopback or address.is_unspecified)
-    return True
+        return address.is_loopback or address.is_unspecified
+    return False
+
+
+def is_elsewhere(host: str) -> bool:
+    """Whether ``host`` is another machine that nobody has allowed; an empty one is this machine."""
+    return not is_here(host) and host not in os.environ.get(ALLOWED_HOSTS, "").replace(",", " ").split()

@@ -108,10 +108,11 @@ class JobTold(Line, frozen=True, tag="job-told", gc=False):
 
 
 class JobsClosed(Line, frozen=True, tag="jobs-closed"):
-    """The ledger of jobs was closed in order, ``lines`` lines before this one."""
+    """The ledger of jobs was closed in order, ``lines`` lines before this one; ``late`` jobs left over a second after they were due."""
 
     at_ns: int
     lines: int
+    late: int = 0
 
 
 JobLine: TypeAlias = JobSubmitted | JobAnswered | JobSeen | JobDone | JobTold | JobsClosed

@@ -65,6 +65,10 @@ class _Ties:
         """Where a replica of a process type is that is up."""
         return self.fleet.address_of(process) if self.fleet is not None else None
 
+    def up(self, process: str) -> list[str]:
+        """The replicas of a process type that are up."""
+        return [replica.name for replica in self.fleet.up(process)] if self.fleet is not None else []
+
     def step(self) -> int:
         """The number of the step in progress."""
         return self.fleet.step if self.fleet is not None else 0
@@ -159,6 +163,7 @@ def _with_jobs(stage: Stage, header: Header, ledger: EventWriter, backing: Backi
         client=backing.client,
         address=ties.address,
         step=ties.step,
+        up=ties.up,
     )
     ties.jobs = course
     course.start()

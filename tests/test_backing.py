@@ -15,6 +15,7 @@ from harness.backing import Backing, check_services, service_spec
 from harness.cleanup import clean_run
 from harness.clock import MonotonicClock
 from harness.engines.base import EngineContext
+from harness.engines.docker import DockerEngine
 from harness.engines.process import ProcessEngine
 from harness.errors import MachineError, UsageError
 from harness.history import Event, ServicePhase
@@ -200,3 +201,12 @@ def test_a_service_on_another_machine_must_be_allowed_by_name(monkeypatch: pytes
         check_services(scenario, ProcessEngine)
     monkeypatch.setenv("JETABLE_ALLOW_HOSTS", "cache.example")
     check_services(scenario, ProcessEngine)
+
+
+@pytest.mark.parametrize(
+    ("service", "words"),
+    [({"redis": {"url": "redis://127.0.0.1:6379/0"}}, "the container itself"), ({"sqlite": {"url": "sqlite:////tmp/x.db"}}, "no file")],
+)
+def test_a_service_of_this_machine_is_refused_where_replicas_are_containers(service: dict[str, object], words: str) -> None:
+    with pytest.raises(UsageError, match=f"has a url, and in containers .*{words}"):
+        check_services(scenario_of(**service), DockerEngine)

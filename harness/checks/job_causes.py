@@ -154,7 +154,7 @@ def _killed(fate: Fate) -> bool:
 
 def _before(fate: Fate) -> QueueSeen | None:
     last = fate.job.last
-    return fate.jobs.look("before", last.replica) if last and last.harm else None
+    return fate.jobs.look("before", last.replica, last.harm.order.at_ns) if last and last.harm else None
 
 
 def _in_hand_then(fate: Fate) -> bool:
@@ -225,7 +225,7 @@ def _batch(fate: Fate) -> tuple[Fault, QueueSeen, QueueSeen] | None:
     if fate.job.tries:
         return None
     for fault in fate.jobs.facts.faults:
-        before, after = (fate.jobs.look(why, fault.victim.replica) for why in ("before", "after"))
+        before, after = (fate.jobs.look(why, fault.victim.replica, fault.order.at_ns) for why in ("before", "after"))
         if before is None or after is None or fate.job.answered_ns > fault.order.at_ns:
             continue
         gone = before.held - after.held

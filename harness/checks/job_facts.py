@@ -199,7 +199,7 @@ class JobFacts:
         drained = self.drained
         told = self._told_as(*STATES)
         gone = drained is not None and (drained.seen or drained.whole)
-        return self.missing & ~told & ~self._still_worked_on & gone
+        return self.missing & ~told & ~self._still_worked_on & ~self._in_the_dark & gone
 
     @cached_property
     def left(self) -> Mask:
@@ -213,6 +213,15 @@ class JobFacts:
         told = [line for line in self.ledger.told if line.at_ns >= began_ns]
         rows = self.ledger.rows(np.fromiter((line.job for line in told), dtype=np.int64, count=len(told))).tolist()
         return dict(zip(rows, told, strict=True))
+
+    @cached_property
+    def _in_the_dark(self) -> Mask:
+        """Jobs that a worker may have taken without a word, of a queue that does not tell what its workers hold."""
+        look, mask = self.last_look, np.zeros(len(self.ledger), dtype=np.bool_)
+        if self.drained is not None and not self.drained.whole and look is not None and look.held < 0:
+            mask[:] = True
+            mask[self.ledger.tries.row] = False
+        return mask
 
     def _told_as(self, *states: str) -> Mask:
         mask: Mask = np.zeros(len(self.ledger), dtype=np.bool_)
@@ -409,9 +418,12 @@ class JobFacts:
     def _looks(self) -> tuple[QueueSeen, ...]:
         return tuple(event for event in self.facts.events(QueueSeen) if not event.error)
 
-    def look(self, why: str, replica: str) -> QueueSeen | None:
-        """What the queue said that it holds ``before`` the last fault on a replica, or ``after`` its end."""
-        return next((seen for seen in reversed(self._looks) if (seen.why, seen.replica) == (why, replica)), None)
+    def look(self, why: str, replica: str, at_ns: int) -> QueueSeen | None:
+        """What the queue said that it holds just ``before`` a fault on a replica at that instant, or first ``after`` it."""
+        mine = [seen for seen in self._looks if (seen.why, seen.replica) == (why, replica)]
+        if why == "before":
+            return next((seen for seen in reversed(mine) if seen.until_ns <= at_ns), None)
+        return next((seen for seen in mine if seen.at_ns >= at_ns), None)
 
     @cached_property
     def last_look(self) -> QueueSeen | None:

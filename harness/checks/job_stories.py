@@ -87,7 +87,8 @@ def _end(jobs: JobFacts, each: Try, zero_ns: int) -> str:
     lines = [line.strip()[:_LINE_CHARACTERS] for line in exited.log if line.strip()][-_LAST_LINES:] if exited else []
     if lines:
         words.append(f"last log lines: {' | '.join(lines)}")
-    looks = [f"{when} {look_words(seen)}" for when in ("before", "after") if (seen := jobs.look(when, each.replica))]
+    at_ns = each.harm.order.at_ns if each.harm is not None else each.ended_ns
+    looks = [f"{when} {look_words(seen)}" for when in ("before", "after") if (seen := jobs.look(when, each.replica, at_ns))]
     if looks:
         words.append(f"the queue had {listed(looks)}")
     return ", ".join(words)

@@ -44,6 +44,8 @@ MOMENT_CURE: Final = (
 
 NO_CONTROL: Final = ", so stalls of the machine can't be told from the app's"
 
+LATE_JOBS: Final = 0.05
+
 JOB_BEFORE: Final = "in the queue before the first fault"
 JOB_AFTER: Final = "done after the last fault began"
 
@@ -168,9 +170,35 @@ def _load(facts: Facts) -> list[Finding]:
 
 
 def _jobs(facts: Facts) -> list[Finding]:
-    """There was a job in the queue before the first fault, and one was done after the last one began."""
+    """Whether the jobs were such that faults could show something."""
     if facts.scenario.jobs is None:
         return []
+    return [*_job_gaps(facts), *_submissions(facts)]
+
+
+def _submissions(facts: Facts) -> list[Finding]:
+    """As many jobs were submitted as the scenario wants, and when it wants them."""
+    jobs, ledger = facts.scenario.jobs, facts.history.jobs
+    if jobs is None or not facts.finished or ledger.closed is None:
+        return []
+    submitted = int(ledger.submissions.sum())
+    findings = []
+    if jobs.count is not None and submitted < jobs.count:
+        title = f"{grouped(submitted)} of {count(jobs.count, 'job')} were submitted before the wait for the end of the jobs was over"
+        cure = "Write fewer jobs (count), a higher rate or a longer drain, or look why the queue takes so long to confirm one."
+        findings.append(_ill("jobs-not-all-submitted", title, cure=cure, count=jobs.count - submitted))
+    away = any(event.phase in ("signalled", "exited") and event.step > 0 for event in facts.events(ServicePhase))
+    if submitted and ledger.closed.late / submitted > LATE_JOBS and not away:
+        title = (
+            f"{grouped(ledger.closed.late)} of {count(submitted, 'job')} left over a second after they were due, so the rate was not kept"
+        )
+        cure = "Write a lower rate: one thread hands over one job after the other, and waits until each is confirmed."
+        findings.append(_ill("jobs-late", title, cure=cure, count=ledger.closed.late))
+    return findings
+
+
+def _job_gaps(facts: Facts) -> list[Finding]:
+    """There was a job in the queue before the first fault, and one was done after the last one began."""
     ledger = facts.history.jobs
     blows = [harm.order.at_ns for harm in facts.harms]
     blows += [event.at_ns for event in facts.events(ServicePhase) if event.step > 0 and event.phase in ("signalled", "cut")]

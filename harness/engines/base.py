@@ -174,9 +174,13 @@ def signal_number(name: str) -> signals.Signals:
 
 
 class EngineClass(Protocol):
-    """What makes engines of one kind: a class, mostly."""
+    """What makes engines of one kind: a class, mostly.
+
+    ``contained``: replicas have an address of their own, so 127.0.0.1 is themselves, and see no file of this machine that is not mounted.
+    """
 
     name: str
+    contained: bool
 
     def __call__(self, context: EngineContext) -> Engine:
         """An engine for one run."""

@@ -167,6 +167,7 @@ class DockerEngine:
     """Replicas as containers; see `harness.engines.base.Engine`."""
 
     name = "docker"
+    contained = True
 
     def __init__(self, context: EngineContext) -> None:
         self._context = context

@@ -98,6 +98,7 @@ class FakeEngine:
     """Replicas by a script; see `harness.engines.base.Engine`."""
 
     name = "fake"
+    contained = False
 
     def __init__(self, context: EngineContext, script: FakeScript | None = None) -> None:
         self._context = context

@@ -108,6 +108,7 @@ class ProcessEngine:
     """Replicas as processes of this machine; see `harness.engines.base.Engine`."""
 
     name = "process"
+    contained = False
 
     def __init__(self, context: EngineContext) -> None:
         if not hasattr(os, "pidfd_open"):

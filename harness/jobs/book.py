@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from harness.clock import Clock
+from harness.clock import NS_PER_S, Clock
 from harness.job_history import (
     ACKNOWLEDGED,
     FINISHED,
@@ -28,6 +28,9 @@ from harness.job_history import (
     JobSeen,
     JobSubmitted,
 )
+
+LATE_NS: Final = NS_PER_S
+"""A job that leaves so long after it was due shows that the rate was not kept."""
 
 _DURATIONS: Final = 200
 _SPANS: Final = 2000
@@ -67,7 +70,10 @@ class JobBook:
         self._append = append
         self._clock = clock
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._lines = 0
+        self._closed = False
+        self._late = 0
         self._answers: dict[int, str] = {}
         self._effects: dict[int, int] = {}
         self._submitted = 0
@@ -85,6 +91,7 @@ class JobBook:
     def submit(self, job: int, *, step: int, due_ns: int) -> None:
         """A job is about to leave."""
         at_ns = self._clock.now_ns()
+        self._late += bool(due_ns) and at_ns - due_ns > LATE_NS
         self._write(JobSubmitted(job=job, at_ns=at_ns, step=step, due_ns=due_ns if due_ns and due_ns != at_ns else 0))
         with self._lock:
             self._submitted = max(self._submitted, job + 1)
@@ -144,10 +151,11 @@ class JobBook:
         self._write(line)
 
     def close(self) -> None:
-        """Nothing more will come."""
-        with self._lock:
-            lines = self._lines
-        self._write(JobsClosed(at_ns=self._clock.now_ns(), lines=lines))
+        """Nothing more will be written; what comes late is let go."""
+        with self._writing:
+            if not self._closed:
+                self._closed = True
+                self._append(JobsClosed(at_ns=self._clock.now_ns(), lines=self._lines, late=self._late))
 
     def in_hand(self, replica: str, when: str = "in-flight", *, older_ns: int = 0) -> int:
         """How many jobs the replica has in hand that are as ``when`` says, and were begun at least ``older_ns`` ago."""
@@ -190,6 +198,7 @@ class JobBook:
         hands.past = [*hands.past[-_SPANS:], span]
 
     def _write(self, line: JobLine) -> None:
-        self._append(line)
-        with self._lock:
-            self._lines += 1
+        with self._writing:
+            if not self._closed:
+                self._append(line)
+                self._lines += 1

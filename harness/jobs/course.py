@@ -94,7 +94,9 @@ class JobCourse:
         client: Callable[[str], Client],
         address: Callable[[str], tuple[str, int] | None],
         step: Callable[[], int],
+        up: Callable[[str], Sequence[str]] = lambda _process: (),
     ) -> None:
+        """``address`` finds a replica of a process type that is up, and ``up`` names all of them."""
         assert scenario.jobs is not None  # noqa: S101  made only for scenarios that have them
         self._scenario = scenario
         self._jobs = scenario.jobs
@@ -105,6 +107,7 @@ class JobCourse:
         self._client = client
         self._address = address
         self._step = step
+        self._up = up
         self._book = JobBook(append, clock, tells_finished=self._jobs.log.finished is not None)
         self._listener = Listener(self._jobs.log, names.mark, self._book.see)
         self._pattern = job_pattern(names.mark)
@@ -124,10 +127,10 @@ class JobCourse:
     def start(self) -> None:
         """Make the queue and begin to submit. Raises `MachineError` when the queue can't be made."""
         deadline_ns = self._clock.now_ns() + round(DECLARE_WITHIN_S * NS_PER_S)
-        queue = self._spec_queue()
         while True:
             try:
-                queue.declare()
+                with self._look_lock:
+                    self._looker.declare()
                 break
             except ServiceError as error:
                 if self._clock.now_ns() > deadline_ns:
@@ -169,11 +172,14 @@ class JobCourse:
     def drain(self) -> None:
         """Submit no more, and wait until the jobs are done, or lost, or the scenario's patience is over."""
         if self._submitting is not None and self._submitter is not None:
-            if self._jobs.count is not None and self._jobs.rate is None:
+            if self._jobs.count is not None:
                 self._submitter.over.wait(self._jobs.drain.s)
             self._submitting.end()
         self._began_ns = self._clock.now_ns()
         whole, why = self._await_end()
+        if self._jobs.done.get is not None:  # who tells it is gone soon
+            self._end_watches()
+            self._poll_effects(self._clock.now_ns())
         self._over = self._clock.now_ns(), whole, why
 
     def close(self) -> None:
@@ -183,12 +189,12 @@ class JobCourse:
         self._closed = True
         if self._submitting is not None:
             self._submitting.end()
-        for watch in self._watches:
-            watch.end()
+        self._end_watches()
         if self._over is not None:
             at_ns, whole, why = self._over
             seen = self._list_rest()
-            self._poll_effects(at_ns)  # what the queue has no more since the last look is done, and must not be called lost
+            if self._jobs.done.get is None:
+                self._poll_effects(at_ns)  # what the queue has no more since the last look is done, and must not be called lost
             absent = self._effects.absent if isinstance(self._effects, TellsAbsence) else ""
             blind = self._effects_problem or absent
             self._record(
@@ -207,6 +213,11 @@ class JobCourse:
         self._book.close()
         for client in self._clients:
             client.close()
+
+    def _end_watches(self) -> None:
+        for watch in self._watches:
+            watch.end()
+        self._watches.clear()
 
     # --- what is watched -----------------------------------------------------------------------------------------------------
 
@@ -274,15 +285,22 @@ class JobCourse:
             except ServiceError as error:
                 return Look(ready=-1), str(error)
 
+    def _alone(self, replica: str) -> bool:
+        """No other replica that works on jobs is up."""
+        return not [name for name in self._up(self._scenario.job_process) if name != replica]
+
     def _held_by(self, replica: str) -> int:
-        """How many jobs the queue says that the replica holds; those that anybody holds where it names nobody."""
+        """How many jobs the queue says that the replica holds; where it names nobody, what is held if nobody else could hold it."""
+        alone = self._alone(replica)
         with self._look_lock, suppress(ServiceError):
             told = self._looker.told(MOST_TOLD)
             if told is None:
-                return max(0, self._looker.look().held)
+                return max(0, self._looker.look().held) if alone else 0
             held = [each for each in told if each.state == HELD]
             named = re.compile(rf"(?<![\w.]){re.escape(replica)}(?![\w.])")
-            return sum(bool(named.search(each.by)) for each in held) if any(each.by for each in held) else len(held)
+            if any(each.by for each in held):
+                return sum(bool(named.search(each.by)) for each in held)
+            return len(held) if alone else 0
         return 0
 
     # --- the drain -------------------------------------------------------------------------------------------------------------
@@ -307,10 +325,11 @@ class JobCourse:
 
     def _is_quiet(self, empty_ns: int, *, told: bool) -> bool:
         """Nothing more will come: all is done, or the queue has been empty for long enough."""
+        rest = self._book.missing() or self._book.doubtful()
+        if self._effects_problem or (rest and not told):  # a worker may have it, and nobody says so
+            return False
         enough_s = QUIET_S if told else BLIND_QUIET_S
-        if not self._book.missing() and not self._book.doubtful() and told:
-            enough_s /= 5
-        return empty_ns > enough_s * NS_PER_S and not self._effects_problem
+        return empty_ns > enough_s * NS_PER_S / (1 if rest or not told else 5)
 
     def _busy(self) -> bool:
         return self._listener.hears and self._book.all_in_hand() > 0

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import http.client
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from harness.services.base import TIMEOUT_S, ServiceError
 
 if TYPE_CHECKING:
     import re
+
+
+MOST_BYTES: Final = 64 << 20
+"""No answer of the app is read further."""
 
 
 class FileEffects:
@@ -21,15 +28,18 @@ class FileEffects:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.absent = ""
+        self._inode = 0
+        self._problem = ""
         try:
             self._read = path.stat().st_size
         except OSError:
             self._read = 0
 
     def new(self) -> Sequence[str]:
-        """The whole lines that are new. Raises `ServiceError` when the file is there and can't be read."""
+        """The whole lines that are new. Raises `ServiceError` when the file can't be read, or is not the one that it was."""
         try:
             with self._path.open("rb") as file:
+                self._raise_if_another(os.fstat(file.fileno()))
                 file.seek(self._read)
                 data = file.read()
         except FileNotFoundError:
@@ -41,6 +51,14 @@ class FileEffects:
         whole = data.rfind(b"\n") + 1
         self._read += whole
         return data[:whole].decode(errors="replace").splitlines()
+
+    def _raise_if_another(self, now: os.stat_result) -> None:
+        """What was cut off, or replaced, may have held effects that nobody saw."""
+        if now.st_size < self._read or self._inode not in (0, now.st_ino):
+            self._problem = f"{self._path} was truncated or replaced, and effects may be gone with what it held; append to it"
+        if self._problem:
+            raise ServiceError(self._problem)
+        self._inode = now.st_ino
 
     def remove(self) -> None:
         """The file is the app's own."""
@@ -59,18 +77,21 @@ class AppEffects:
 
     def new(self) -> Sequence[str]:
         """The ids that are new in the answer, or there once more. Raises `ServiceError` when no replica answers with 200."""
-        import requests  # noqa: PLC0415  it takes a tenth of a second, and few runs need it
-
         address = self._address()
         if address is None:
             raise ServiceError("no replica was up to ask")
-        try:
-            answer = requests.get(f"http://{address[0]}:{address[1]}{self._path}", timeout=TIMEOUT_S)
-        except requests.RequestException as error:
-            raise ServiceError(f"GET {self._path}: {type(error).__name__}") from error
-        if answer.status_code != requests.codes.ok:
-            raise ServiceError(f"GET {self._path} was answered with {answer.status_code}")
-        found = Counter(match[0] for match in self._pattern.finditer(answer.text))
+        with closing(http.client.HTTPConnection(*address, timeout=TIMEOUT_S)) as connection:
+            try:
+                connection.request("GET", self._path)
+                answer = connection.getresponse()
+                text = answer.read(MOST_BYTES + 1).decode(errors="replace")
+            except (OSError, http.client.HTTPException) as error:
+                raise ServiceError(f"GET {self._path}: {type(error).__name__}") from error
+        if answer.status != http.HTTPStatus.OK:
+            raise ServiceError(f"GET {self._path} was answered with {answer.status}")
+        if len(text) > MOST_BYTES:
+            raise ServiceError(f"GET {self._path} was answered with more than {MOST_BYTES >> 20} MiB")
+        found = Counter(match[0] for match in self._pattern.finditer(text))
         fresh = list((found - self._before).elements())
         self._before |= found
         return fresh

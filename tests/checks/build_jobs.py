@@ -74,7 +74,7 @@ class JobStory(Story):
             "name": "a story of jobs",
             "target": {"worker": {"command": ["app"], "replicas": 2}, **({"web": {"command": ["app"]}} if load else {})},
             "services": {kind: {}},
-            "jobs": {"count": 12, "done": done, "log": LOG, "idempotent": True, **({"form": form} if form else {}), **jobs},
+            "jobs": {"rate": "20/s", "done": done, "log": LOG, "idempotent": True, **({"form": form} if form else {}), **jobs},
             "steps": list(steps),
             "expect": list(expect),
         }
@@ -154,14 +154,14 @@ class JobStory(Story):
         """The wait for all jobs, from 2500 to 4000."""
         self.tell(Drained(at_ns=at(4000), began_ns=at(2500), whole=whole, **changes))
 
-    def close(self, lines: int | None = None) -> None:
+    def close(self, lines: int | None = None, *, late: int = 0) -> None:
         """The ledger is closed."""
-        self.add(JobsClosed(at_ns=at(4030), lines=len(self.work_lines) if lines is None else lines))
+        self.add(JobsClosed(at_ns=at(4030), lines=len(self.work_lines) if lines is None else lines, late=late))
 
 
 def job_run(tell: Callable[[JobStory], None], steps: Sequence[Mapping[str, Any]] = KILL, **options: Any) -> JobStory:
     """Two workers share ten jobs, and one is done after a fault; ``tell`` tells what becomes of another one, which is put at 680."""
-    told = {name: options.pop(name) for name in ("drain", "closed", "bad", "jobs") if name in options}
+    told = {name: options.pop(name) for name in ("drain", "closed", "bad", "jobs", "late") if name in options}
     story = JobStory(steps, **options)
     story.step(1, 110, "start the target")
     for replica in (VICTIM, OTHER):
@@ -190,12 +190,39 @@ def job_run(tell: Callable[[JobStory], None], steps: Sequence[Mapping[str, Any]]
             story.signal(line.replica, 4005, step=-1, purpose="teardown", in_flight=-1)
             story.exit(line.replica, 4010, 137)
     if told.get("closed", True):
-        story.close()
+        story.close(late=told.get("late", 0))
     story.tell(RunEnded(at_ns=at(4050), how="finished"))
     return story
 
 
 # --- what becomes of the job ------------------------------------------------------------------------------------------------
+
+
+def _killed_at_last(story: JobStory) -> None:
+    """The second fault comes when all that is done is done."""
+    story.see(3, VICTIM, **{STARTED: 695})
+    story.kill(700)
+    story.see(4, "worker.3", **{STARTED: 2390})
+    story.kill(2400, replica="worker.3")
+
+
+def _service_died(story: JobStory) -> None:
+    service = next(iter(story.scenario.services))
+    story.tell(
+        ServicePhase(
+            at_ns=at(900),
+            step=1,
+            service=service,
+            phase="exited",
+            status=137,
+            detail="nobody had asked it to end",
+            log=("out of memory",),
+        )
+    )
+
+
+def _stopped_and_cut(story: JobStory) -> None:
+    story.trouble(("signalled", 300), ("exited", 310), ("asked", 390), ("ready", 410), ("cut", 450))
 
 
 def fine(story: JobStory) -> None:
@@ -483,6 +510,11 @@ STORIES: dict[str, Callable[[], JobStory]] = {
         lambda story: story.put(BAD, 680, REFUSED, error="queue is full"), STEADY, bad=False, jobs=0
     ),
     "unknown--jobs-unknown--twice-submitted": lambda: job_run(_twice_submitted, STEADY),
+    "unknown--jobs-late": lambda: job_run(_nothing, STEADY, bad=False, late=2),
+    "unknown--jobs-not-all-submitted": lambda: job_run(_nothing, STEADY, bad=False, count=500),
+    "unknown--jobs-gap": lambda: job_run(_killed_at_last, bad=False),
+    "unknown--service-died": lambda: job_run(_service_died, STEADY, bad=False),
+    "pass--services-disturbed": lambda: job_run(_stopped_and_cut, STEADY, bad=False),
     "unknown--duplicates-not-seen": lambda: job_run(_set, STEADY, drain={"counts": False}),
     "unknown--expectation-unknown--duplicates": lambda: job_run(
         _set, STEADY, drain={"counts": False}, idempotent=False, expect=["duplicated_jobs == 0"]

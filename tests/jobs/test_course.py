@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -13,8 +14,10 @@ import pytest
 from harness.clock import MonotonicClock
 from harness.history import Drained, Event, QueueSeen
 from harness.job_history import JobAnswered, JobDone, JobLine, JobsClosed, JobTold
+from harness.jobs import course as course_module
 from harness.jobs.course import JobCourse, names_of
 from harness.scenario import Scenario
+from harness.services.base import Look, Told
 from harness.services.sqlite import SQLITE
 from harness.stage import Threads
 
@@ -77,6 +80,8 @@ class Play:
         self.lines: list[JobLine] = []
         self.events: list[Event] = []
         self.path = folder / "jobs.db"
+        self.app: tuple[str, int] | None = None
+        self.up = ["worker.1"]
         url = SQLITE.url("", 0, folder)
         self.course = JobCourse(
             scenario,
@@ -86,8 +91,9 @@ class Play:
             append=self.lines.append,
             background=Threads(),
             client=lambda _name: SQLITE.open(url),
-            address=lambda _process: None,
+            address=lambda _process: self.app,
             step=lambda: 1,
+            up=lambda _process: self.up,
         )
 
     def drained(self) -> Drained:
@@ -193,3 +199,95 @@ def test_a_service_of_others_gets_names_with_the_run_s_mark(tmp_path: Path) -> N
     assert (names.queue, names.done) == ("jetable_2fecf0_jobs", str(tmp_path / "done.log"))
     assert scenario.jobs is not None
     assert names.environment(scenario.jobs) == {"QUEUE": "jetable_2fecf0_jobs", "DONE": str(tmp_path / "done.log")}
+
+
+class Forgetful(http.server.BaseHTTPRequestHandler):
+    """Tells what the table of effects holds."""
+
+    def do_GET(self) -> None:
+        assert isinstance(self.server, Telling)
+        with closing(sqlite3.connect(self.server.path, timeout=5)) as db:
+            text = "\n".join(row[0] for row in db.execute("SELECT job FROM effects")).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  its name there
+        pass
+
+
+class Telling(http.server.HTTPServer):
+    """Has the file of the database."""
+
+    path = Path()
+
+
+@pytest.mark.slow
+def test_effects_that_the_app_tells_are_known_though_it_is_gone_at_the_end(play: Callable[..., Play]) -> None:
+    it = play(done={"get": "/done"})
+    server = Telling(("127.0.0.1", 0), Forgetful)
+    server.path = it.path
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    with Worker(it.path, it.course.hear):
+        thread.start()
+        it.app = ("127.0.0.1", server.server_address[1])
+        it.course.submit()
+        it.course.drain()
+    it.app = None
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    it.course.close()
+    assert (it.drained().whole, it.drained().readable, it.drained().why) == (True, True, "")
+    assert len(it.of(JobDone)) == 5
+
+
+@pytest.mark.slow
+def test_effects_of_which_nobody_has_seen_the_place_are_not_missing_but_unknown(play: Callable[..., Play]) -> None:
+    it = whole(play(done={"file": "nowhere.log"}))
+    assert not it.drained().readable
+    assert "there is no file" in it.drained().why
+
+
+class Blind:
+    """A queue that is empty and does not tell what its workers hold."""
+
+    def declare(self) -> None: ...
+    def put(self, job: str, body: str) -> None: ...
+    def look(self) -> Look:
+        return Look(ready=0)
+
+    def told(self, limit: int) -> None: ...
+    def take_rest(self, limit: int) -> list[Told]:
+        return []
+
+    def remove(self) -> None: ...
+
+
+@pytest.mark.slow
+def test_a_queue_that_does_not_tell_what_is_held_is_waited_for_to_the_end(
+    play: Callable[..., Play], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(course_module, "BLIND_QUIET_S", 0.05)
+    it = play(drain="400ms")
+    monkeypatch.setattr(it.course, "_looker", Blind())
+    it.course.submit()
+    it.course.drain()
+    it.course.close()
+    assert not it.drained().whole
+    assert it.drained().at_ns - it.drained().began_ns > 300_000_000
+
+
+def test_who_holds_a_job_of_a_queue_that_names_nobody_is_known_only_of_a_worker_that_is_alone(play: Callable[..., Play]) -> None:
+    it = play()
+    with closing(sqlite3.connect(it.path, isolation_level=None)) as db:
+        db.execute("INSERT INTO jobs (body, locked_by, locked_until) VALUES ('x', '', 1e12)")
+    assert it.course.in_hand("worker.1", "job-started") == 1
+    it.up = ["worker.1", "worker.2"]
+    assert it.course.in_hand("worker.1", "job-started") == 0
+
+
+def test_a_count_that_a_rate_can_not_reach_is_waited_for(play: Callable[..., Play]) -> None:
+    it = whole(play(count=10, rate="50/s"))
+    assert len(it.of(JobAnswered)) == 10

@@ -45,6 +45,33 @@ def test_a_file_that_can_t_be_read_is_no_effect_but_a_problem(tmp_path: Path) ->
         FileEffects(tmp_path / "done").new()
 
 
+@pytest.mark.parametrize("how", ["truncated", "replaced"])
+def test_a_file_that_is_not_the_one_that_it_was_may_have_held_effects(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "done"
+    path.write_text("first line\n")
+    effects = FileEffects(path)
+    with path.open("a") as file:
+        file.write("second\n")
+    assert list(effects.new()) == ["second"]
+    if how == "replaced":
+        (tmp_path / "other").write_text("first line\nsecond\nthird\n")
+        (tmp_path / "other").replace(path)
+    else:
+        path.write_text("third\n")
+    for _ in range(2):
+        with pytest.raises(ServiceError, match="was truncated or replaced"):
+            effects.new()
+
+
+def test_a_file_that_was_never_made_is_told(tmp_path: Path) -> None:
+    effects = FileEffects(tmp_path / "done")
+    assert not list(effects.new())
+    assert effects.absent == f"there is no file {tmp_path / 'done'}"
+    (tmp_path / "done").write_text("a\n")
+    assert list(effects.new()) == ["a"]
+    assert not effects.absent
+
+
 class App(http.server.HTTPServer):
     """Answers each GET with ``answer``: a status and a text."""
 
@@ -93,5 +120,5 @@ def test_ids_in_an_answer_are_handed_out_as_often_as_they_are_new(app: App) -> N
 def test_an_app_that_is_not_there_tells_nothing() -> None:
     with pytest.raises(ServiceError, match="no replica was up"):
         AppEffects("/done", lambda: None, job_pattern("2fecf0")).new()
-    with pytest.raises(ServiceError, match="ConnectionError"):
+    with pytest.raises(ServiceError, match="ConnectionRefusedError"):
         AppEffects("/done", lambda: ("127.0.0.1", 1), job_pattern("2fecf0")).new()
