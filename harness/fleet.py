@@ -61,6 +61,9 @@ IMPORT_LINES: Final = 10_000
 KILL_WAIT_S: Final = 10.0
 """How long SIGKILL may take before the run is given up."""
 
+GONE_S: Final = 2.0
+"""How long the end of the run waits for the ends of what it has killed."""
+
 SETTLE_S: Final = 1.0
 """How long descendants may outlive their main process before they count as survivors."""
 
@@ -862,6 +865,9 @@ class Fleet:
         for replica in left:
             sent = self._stage.engine.signal(replica, "SIGKILL", everything=True)
             self._record_signal(replica, _order("teardown"), sent, in_flight=-1)
+        deadline_ns = self._stage.clock.now_ns() + round(GONE_S * NS_PER_S)
+        for replica in left:  # what queues say of those that are gone is asked next
+            self._stage.engine.wait_exit(replica, max(0.0, (deadline_ns - self._stage.clock.now_ns()) / NS_PER_S))
 
     def _gets_load(self, replica: Replica) -> bool:
         return replica.process == self._stage.scenario.load_process

@@ -53,7 +53,10 @@ class KeptLog:
 
     def write(self, data: bytes) -> None:
         """Add ``data``. What the disk does not take is left out, as a full disk must not stop the replica."""
+        self._keep(data)
         self._hear(data)
+
+    def _keep(self, data: bytes) -> None:
         with self._lock:
             rest = memoryview(data)
             while rest and not self._finished:

@@ -6,7 +6,7 @@ import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -43,6 +43,12 @@ class _Ties:
         self._append = append
         self.fleet: Fleet | None = None
         self.jobs: JobCourse | None = None
+
+    def context(self, run_id: str, clock: Clock, scratch: Path, logs: Path) -> EngineContext:
+        """What an engine gets to speak with."""
+        return EngineContext(
+            run_id=run_id, clock=clock, scratch=scratch, logs=logs, on_exit=self.exited, record=self.record, hear=self.hear
+        )
 
     def exited(self, replica: Replica, gone: Exit) -> None:
         """The engine tells an end: of a service, or of a replica."""
@@ -87,22 +93,15 @@ def real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventWr
     watchdog = start_watchdog(header.run_id)
     scratch = make_scratch(header.run_id)
     ledger = EventWriter(folder / "history" / JOBS_FILE) if scenario.jobs is not None else None
+    undo = ExitStack()
     try:
         backing = Backing(scenario, mark=mark_of(header.run_id), scratch=scratch, clock=clock, record=writer.append)
         ties = _Ties(backing, writer.append)
         backing.step = ties.step
-        context = EngineContext(
-            run_id=header.run_id,
-            clock=clock,
-            scratch=scratch,
-            logs=folder / "logs",
-            on_exit=ties.exited,
-            record=ties.record,
-            note=note,
-            tell=progress.work,
-            hear=ties.hear,
-        )
-        engine = _prepared_engine(scenario, header.engine, context, backing)
+        context = ties.context(header.run_id, clock, scratch, folder / "logs")
+        engine = _prepared_engine(scenario, header.engine, replace(context, note=note, tell=progress.work), backing)
+        undo.callback(engine.close)
+        undo.callback(backing.tear_down)
         load = _real_load(scenario, header, folder)
         backing.start_all(engine)
         stage = Stage(
@@ -121,12 +120,15 @@ def real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventWr
         )
         if ledger is not None:
             stage = _with_jobs(stage, header, ledger, backing, ties)
+            undo.callback(stage.jobs.close)
         ties.fleet = Fleet(stage)
         beat = stage.background.watch(_beat(stage))
         _note_shells(scenario, note)
+        undo.pop_all()  # from here on whoever plays the story ends it in order
         yield stage, ties.fleet
         beat.end()
     finally:
+        undo.close()
         if ledger is not None:
             ledger.close()
         removed = clean_run(header.run_id)

@@ -16,7 +16,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -253,13 +253,14 @@ def perform(stage: Stage, fleet: Fleet, progress: Progress) -> None:
         why = str(error)
         raise
     finally:
-        stage.load.stop(at_once=how == "interrupted")
-        fleet.tear_down()
-        stage.jobs.close()
-        stage.backing.tear_down()
-        stage.engine.close()
-        stage.background.end()
-        stage.record(RunEnded(at_ns=stage.clock.now_ns(), how=how, why=why))
+        with ExitStack() as ending:  # the last one named is the first one done, and each is done whatever another one raises
+            ending.callback(lambda: stage.record(RunEnded(at_ns=stage.clock.now_ns(), how=how, why=why)))
+            ending.callback(stage.background.end)
+            ending.callback(stage.engine.close)
+            ending.callback(stage.backing.tear_down)
+            ending.callback(stage.jobs.close)
+            ending.callback(fleet.tear_down)
+            ending.callback(stage.load.stop, at_once=how == "interrupted")
 
 
 def play(stage: Stage, fleet: Fleet, progress: Progress) -> None:
@@ -298,6 +299,7 @@ def slow_to_start(scenario: Scenario, fleet: Fleet) -> list[str]:
         process
         for process, kind in scenario.target.items()
         if VARIABLE not in kind.environment
+        and process != scenario.job_process  # one that starts apart from the run would take jobs
         and any(PYTHON.search(word) for word in kind.argv)
         and any(of in (None, process) and fleet.quickest_start_s(process) > limit for of, limit in limits)
     ]

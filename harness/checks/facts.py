@@ -863,7 +863,7 @@ class Facts:
     def _is_about_jobs(self, signal: Signalled) -> bool:
         """The step demands a job in the victim's hands, or none."""
         works = self.life(signal.replica).process == self.scenario.job_process
-        return signal.when in JOB_MOMENTS or (works and signal.when == "idle" and not self.scenario.has_load)
+        return signal.when in JOB_MOMENTS or (works and signal.when == "idle" and self.scenario.load_process != self.scenario.job_process)
 
     def _jobs_in_hand(self, signal: Signalled) -> int:
         """How many jobs the victim's log says that it had in hand at the signal; as the harness saw it where the log says nothing."""
@@ -876,6 +876,9 @@ class Facts:
         over = _by(told[rows], at_ns) | _by(tries.returned_ns[rows], at_ns)
         if signal.when == "job-finished":
             mine &= _by(tries.finished_ns[rows], at_ns)
+        else:  # a try of which no more was said, and whose job had its effect
+            done_ns = self.history.jobs.done_ns[tries.row[rows]]
+            over |= _by(done_ns, at_ns) & (done_ns >= tries.first_ns[rows])
         return int(np.count_nonzero(mine & ~over))
 
     def _hears(self, what: str) -> bool:

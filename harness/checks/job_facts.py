@@ -240,13 +240,25 @@ class JobFacts:
         tries, up = self.ledger.tries, self.up_at(self.drained.at_ns)
         is_last = np.zeros(len(tries), dtype=np.bool_)
         is_last[self.last_try[self.last_try >= 0]] = True
+        worked = False
         for replica in up:
             mine = self.tries_of(replica)
             # Of a job that another replica had later, that one's log tells.
             begun = mine[is_last[mine] & (tries.started_ns[mine] > 0) & (tries.finished_ns[mine] == 0) & (tries.returned_ns[mine] == 0)]
             mask[tries.row[begun if self._works_on_several(mine) else begun[np.isin(begun, mine[-1:])]]] = True
+            worked = worked or len(begun) > 0
         named = [re.compile(rf"(?<![\w.]){re.escape(replica)}(?![\w.])") for replica in up]
         mask[[row for row, line in self.told.items() if line.by and any(name.search(line.by) for name in named)]] = True
+        says = self.jobs is not None and self.jobs.log.started is not None
+        if up and (worked or not says):  # what nobody has spoken of may have been taken ahead by one of them
+            dead = [
+                life.replica
+                for life in self.facts.lives.values()
+                if life.process == self.facts.scenario.job_process and life.replica not in up
+            ]
+            gone = [re.compile(rf"(?<![\w.]){re.escape(replica)}(?![\w.])") for replica in dead]
+            silent = [row for row, line in self.told.items() if line.state == HELD and self.last_try[row] < 0]
+            mask[[row for row in silent if not any(name.search(self.told[row].by) for name in gone)]] = True
         return mask
 
     def _works_on_several(self, mine: Rows) -> bool:

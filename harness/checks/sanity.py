@@ -541,7 +541,8 @@ def _disturbed_services(told: Sequence[ServicePhase]) -> Iterator[str]:
     """What steps did to each service: ``redis was stopped twice and away for 1.02 s at most``."""
     for service in dict.fromkeys(event.service for event in told):
         mine = [event for event in told if event.service == service]
-        stops = [event.at_ns for event in mine if event.phase == "exited" and any(back.at_ns > event.at_ns for back in mine)]
+        signals = [event.at_ns for event in mine if event.phase == "signalled"]
+        stops = [event.at_ns for event in mine if event.phase == "exited" and any(at_ns <= event.at_ns for at_ns in signals)]
         cuts = sum(event.phase == "cut" for event in mine)
         ready = [event.at_ns for event in mine if event.phase == "ready"]
         away = [min((at_ns for at_ns in ready if at_ns > gone_ns), default=0) - gone_ns for gone_ns in stops]

@@ -32,6 +32,9 @@ from harness.job_history import (
 LATE_NS: Final = NS_PER_S
 """A job that leaves so long after it was due shows that the rate was not kept."""
 
+PATIENCE_NS: Final = 2 * NS_PER_S
+USUAL_TIMES: Final = 10
+
 _DURATIONS: Final = 200
 _SPANS: Final = 2000
 
@@ -64,9 +67,10 @@ class _Hands:
 class JobBook:
     """The book of one run. Safe from several threads."""
 
-    def __init__(self, append: Callable[[JobLine], None], clock: Clock, *, tells_finished: bool) -> None:
-        """``tells_finished``: a worker's log says when the work on a job is done; a queue that was told before was told too early."""
-        self._tells_finished = tells_finished
+    def __init__(self, append: Callable[[JobLine], None], clock: Clock, *, tells: frozenset[str]) -> None:
+        """``tells``: which of ``SIGHTINGS`` a worker's log speaks of."""
+        self._tells = tells
+        self._ends = tells & {FINISHED, SETTLED}
         self._append = append
         self._clock = clock
         self._lock = threading.Lock()
@@ -79,6 +83,7 @@ class JobBook:
         self._submitted = 0
         self._hands: dict[str, _Hands] = defaultdict(_Hands)
         self._holders: dict[int, str] = {}
+        self._gone: set[str] = set()
         self._durations: list[int] = []
         self._strange = 0
         self.foreign = 0
@@ -111,17 +116,21 @@ class JobBook:
             if what == STARTED:
                 hands.held[job] = _Span(job=job, started_ns=at_ns)
                 self._holders[job] = replica
-                return
-            span = hands.held.get(job)
-            if span is None:
-                return
-            if what == FINISHED:
-                span.finished_ns = at_ns
-                self._durations = [*self._durations[-_DURATIONS:], at_ns - span.started_ns]
-            if what == SETTLED:
-                span.settled_ns = at_ns
-            if what == RETURNED or (span.settled_ns and (span.finished_ns or not self._tells_finished)):
-                self._end(hands, span, at_ns)
+                if replica in self._gone:  # its last words came late
+                    self._end(hands, hands.held[job], at_ns)
+            elif (span := hands.held.get(job)) is not None:
+                self._go_on(hands, span, what, at_ns)
+
+    def _go_on(self, hands: _Hands, span: _Span, what: str, at_ns: int) -> None:
+        """More is said of a job that is in hand; it is over when all has been told of it that the log tells."""
+        if what == FINISHED:
+            span.finished_ns = at_ns
+            self._durations = [*self._durations[-_DURATIONS:], at_ns - span.started_ns]
+        if what == SETTLED:
+            span.settled_ns = at_ns
+        told = {name for name, when_ns in ((FINISHED, span.finished_ns), (SETTLED, span.settled_ns)) if when_ns}
+        if what == RETURNED or (self._ends and self._ends <= told):
+            self._end(hands, span, at_ns)
 
     def effect(self, number: int, *, at_ns: int, since_ns: int) -> None:
         """An effect of a job showed."""
@@ -131,7 +140,7 @@ class JobBook:
                 count = self._effects[number] = self._effects.get(number, 0) + 1
                 holder = self._holders.get(number, "")
                 span = self._hands[holder].held.get(number) if holder else None
-                if span is not None and not span.finished_ns:
+                if span is not None and not span.finished_ns and FINISHED not in self._tells:
                     span.finished_ns = at_ns
             else:
                 self._strange += 1
@@ -142,6 +151,7 @@ class JobBook:
     def gone(self, replica: str) -> None:
         """A replica ended: it has nothing in hand any more."""
         with self._lock:
+            self._gone.add(replica)
             hands = self._hands[replica]
             for span in list(hands.held.values()):
                 self._end(hands, span, self._clock.now_ns())
@@ -172,10 +182,25 @@ class JobBook:
             spans = [*hands.past, *hands.held.values()] if hands else []
         return any(span.was(when, at_ns) for span in spans)
 
-    def all_in_hand(self) -> int:
-        """How many jobs are in anybody's hands and have shown no effect."""
+    @property
+    def effects(self) -> int:
+        """How many effects have shown."""
         with self._lock:
-            return sum(job not in self._effects for hands in self._hands.values() for job in hands.held)
+            return sum(self._effects.values())
+
+    def all_in_hand(self) -> int:
+        """How many jobs somebody still works on.
+
+        One that has shown an effect may be worked on a second time; but a try that failed without a word is not waited for as long as one
+        whose job is not done.
+        """
+        now_ns = self._clock.now_ns()
+        patience_ns = max(PATIENCE_NS, USUAL_TIMES * self.usual_ns())
+        with self._lock:
+            held = [span for hands in self._hands.values() for span in hands.held.values()]
+            young = [span for span in held if not span.finished_ns and now_ns - span.started_ns < patience_ns]
+            again = len(young) if FINISHED in self._tells else 0
+            return again + sum(span.job not in self._effects for span in held if not again or span not in young)
 
     def usual_ns(self) -> int:
         """How long a job is worked on: the median of the last ones; 0 while nobody knows."""

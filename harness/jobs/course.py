@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,7 +21,7 @@ from typing import Final
 from harness.clock import NS_PER_S, Clock
 from harness.errors import MachineError
 from harness.history import Drained, Event, QueueSeen
-from harness.job_history import HELD, JobLine, JobTold, job_pattern
+from harness.job_history import HELD, SIGHTINGS, JobLine, JobTold, job_pattern
 from harness.jobs.book import JobBook
 from harness.jobs.listen import Listener
 from harness.jobs.places import AppEffects, FileEffects
@@ -31,6 +31,9 @@ from harness.services.base import Client, DoneSpec, Effects, Look, Queue, QueueS
 from harness.stage import Background, Watch
 
 EFFECTS_EVERY_S: Final = 0.02
+MOST_OF_THE_TIME: Final = 4.0
+"""After a look that took long there is a rest of so many times as long, as the machine is not the harness's alone."""
+
 QUEUE_EVERY_S: Final = 0.1
 SAME_AGAIN_NS: Final = NS_PER_S
 """A sample of the queue that says what the one before said is written down once a second."""
@@ -42,9 +45,11 @@ QUIET_S: Final = 0.5
 BLIND_QUIET_S: Final = 2.0
 """The same where the queue does not tell what its workers hold."""
 
+STUCK_S: Final = 2.0
+"""How long nothing must have changed until what is held for long is taken for stuck: a worker may be between two jobs."""
+
 DECLARE_WITHIN_S: Final = 10.0
 MOST_TOLD: Final = 100_000
-_STOP_SUBMITTING_S: Final = 12.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +113,7 @@ class JobCourse:
         self._address = address
         self._step = step
         self._up = up
-        self._book = JobBook(append, clock, tells_finished=self._jobs.log.finished is not None)
+        self._book = JobBook(append, clock, tells=frozenset(name for name in SIGHTINGS if getattr(self._jobs.log, name) is not None))
         self._listener = Listener(self._jobs.log, names.mark, self._book.see)
         self._pattern = job_pattern(names.mark)
         self._effects: Effects | None = None
@@ -119,6 +124,7 @@ class JobCourse:
         self._look_lock = threading.Lock()
         self._looker = self._spec_queue()
         self._effects_problem = ""
+        self._problem: OSError | None = None
         self._polls = 0
         self._began_ns = 0
         self._over: tuple[int, bool, str] | None = None
@@ -148,8 +154,13 @@ class JobCourse:
         self._submitting = self._background.watch(self._submitter.run)
 
     def hear(self, replica: str, data: bytes) -> None:
-        """A replica wrote something."""
-        self._listener.hear(replica, data)
+        """A replica wrote something; what can't be written down is raised when the ledger is closed, and never where the log is kept."""
+        if replica.rpartition(".")[0] != self._scenario.job_process:
+            return
+        try:
+            self._listener.hear(replica, data)
+        except OSError as error:
+            self._problem = error
 
     def gone(self, replica: str) -> None:
         """A replica has ended."""
@@ -162,8 +173,12 @@ class JobCourse:
         return self._held_by(replica)
 
     def had(self, replica: str, when: str, at_ns: int) -> bool:
-        """Whether it had one at that instant, as far as its log has told by now; true where the log tells nothing."""
-        return not self._listener.hears or self._book.had(replica, _moment(when), at_ns)
+        """Whether it was as ``when`` says at that instant, as far as its log has told by now; true where the log tells nothing."""
+        if not self._listener.hears:
+            return True
+        if when == "idle":
+            return not self._book.had(replica, "in-flight", at_ns)
+        return self._book.had(replica, _moment(when), at_ns)
 
     def look(self, why: str, replica: str) -> None:
         """Write down what the queue holds right now, because of a fault on ``replica``."""
@@ -183,13 +198,24 @@ class JobCourse:
         self._over = self._clock.now_ns(), whole, why
 
     def close(self) -> None:
-        """All workers are gone: list what is left, and close the ledger. A second call does nothing."""
+        """All workers are gone: list what is left, and close the ledger; raises what a watcher died of. A second call does nothing."""
         if self._closed:
             return
         self._closed = True
-        if self._submitting is not None:
-            self._submitting.end()
-        self._end_watches()
+        with ExitStack() as ending:  # the last one that is named here is the first one done, and each is done whatever happens before
+            for client in self._clients:
+                ending.callback(client.close)
+            ending.callback(self._book.close)
+            ending.callback(self._remove)
+            ending.callback(self._account)
+            ending.callback(self._end_watches)
+            if self._submitting is not None:
+                ending.callback(self._submitting.end)
+
+    def _account(self) -> None:
+        """Say how the drain ended, and what is left."""
+        if self._problem is not None:
+            raise self._problem
         if self._over is not None:
             at_ns, whole, why = self._over
             seen = self._list_rest()
@@ -209,15 +235,11 @@ class JobCourse:
                     why=why or (f"effects can't be read: {blind}" if blind else ""),
                 )
             )
-        self._remove()
-        self._book.close()
-        for client in self._clients:
-            client.close()
 
     def _end_watches(self) -> None:
-        for watch in self._watches:
-            watch.end()
-        self._watches.clear()
+        with ExitStack() as ending:
+            while self._watches:
+                ending.callback(self._watches.pop().end)
 
     # --- what is watched -----------------------------------------------------------------------------------------------------
 
@@ -225,8 +247,14 @@ class JobCourse:
         assert self._effects is not None  # noqa: S101  start makes it
         since_ns = self._clock.now_ns()
         while True:
-            since_ns = self._poll_effects(since_ns)
-            if stop.wait(EFFECTS_EVERY_S):
+            before_ns = self._clock.now_ns()
+            try:
+                since_ns = self._poll_effects(since_ns)
+            except Exception as error:  # not swallowed: the drain must not wait for what nobody reads, and `end` raises it
+                self._effects_problem = f"{type(error).__name__}: {error}"
+                raise
+            took_s = (self._clock.now_ns() - before_ns) / NS_PER_S
+            if stop.wait(max(EFFECTS_EVERY_S, MOST_OF_THE_TIME * took_s)):
                 return
 
     def _poll_effects(self, since_ns: int) -> int:
@@ -308,10 +336,14 @@ class JobCourse:
     def _await_end(self) -> tuple[bool, str]:
         """Whether all came to its end, and why not."""
         deadline_ns = self._clock.now_ns() + self._jobs.drain.ns
-        empty_since_ns = 0
+        empty_since_ns, stuck, stuck_since_ns = 0, (-1, -1), 0
         while True:
             look, error = self._ask()
             now_ns = self._clock.now_ns()
+            held = (look.held, self._book.effects) if self._held_for_long(look, deadline_ns - now_ns) else (-1, -1)
+            if held != stuck:
+                stuck, stuck_since_ns = held, now_ns
+            is_stuck = held[0] > 0 and now_ns - stuck_since_ns > STUCK_S * NS_PER_S
             empty = not error and look.ready == 0 and look.delayed == 0 and look.held <= 0 and not self._busy()
             if not empty:
                 empty_since_ns = 0
@@ -319,7 +351,7 @@ class JobCourse:
                 empty_since_ns, self._polls = now_ns, 0
             if empty_since_ns and self._polls > 1 and self._is_quiet(now_ns - empty_since_ns, told=look.held == 0):
                 return True, ""
-            if now_ns > deadline_ns or self._held_for_long(look, deadline_ns - now_ns):
+            if now_ns > deadline_ns or is_stuck:
                 return False, self._why(look, error)
             self._clock.sleep(DRAIN_EVERY_S)
 
@@ -328,7 +360,7 @@ class JobCourse:
         rest = self._book.missing() or self._book.doubtful()
         if self._effects_problem or (rest and not told):  # a worker may have it, and nobody says so
             return False
-        enough_s = QUIET_S if told else BLIND_QUIET_S
+        enough_s = QUIET_S if told and self._jobs.post is None else BLIND_QUIET_S  # an app may hand it on a little later
         return empty_ns > enough_s * NS_PER_S / (1 if rest or not told else 5)
 
     def _busy(self) -> bool:
@@ -337,6 +369,8 @@ class JobCourse:
     def _held_for_long(self, look: Look, left_ns: int) -> bool:
         """All that is left is held until after the end of the wait, by the queue's own word."""
         if look.held <= 0 or look.ready or look.delayed or self._busy():
+            return False
+        if not self._listener.hears and self._up(self._scenario.job_process):  # one of them may work on it without a word
             return False
         with self._look_lock, suppress(ServiceError):
             held = [each for each in self._looker.told(MOST_TOLD) or () if each.state == HELD]

@@ -45,10 +45,10 @@ class Listener:
                 self._look_at(replica, line.decode(errors="replace"))
 
     def _look_at(self, replica: str, line: str) -> None:
-        for what, pattern in self._patterns:
-            if found := pattern.search(line):
-                self._see(int(found[1]), what, replica)
-                return
+        """All that a line says, in its order: the ends of lines of several processes may come late."""
+        found = [(match.start(), int(match[1]), what) for what, pattern in self._patterns for match in pattern.finditer(line)]
+        for _, job, what in sorted(found):
+            self._see(job, what, replica)
 
 
 def _pattern(text: str, mark: str) -> re.Pattern[str]:

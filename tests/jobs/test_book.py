@@ -16,7 +16,7 @@ def clock() -> FakeClock:
 
 def book_of(clock: FakeClock, *, tells_finished: bool = True) -> tuple[JobBook, list[JobLine]]:
     lines: list[JobLine] = []
-    book = JobBook(lines.append, clock, tells_finished=tells_finished)
+    book = JobBook(lines.append, clock, tells=frozenset({STARTED, SETTLED, RETURNED, *([FINISHED] if tells_finished else [])}))
     for job in range(3):
         book.submit(job, step=1, due_ns=0)
         book.answer(job, ACKNOWLEDGED)

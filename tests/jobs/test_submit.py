@@ -43,7 +43,7 @@ def submitted(jobs: Jobs, door: Door | AppDoor, *, until: Callable[[list[JobLine
             stop.set()
 
     clock = MonotonicClock()
-    submitter = Submitter(jobs, "2fecf0", JobBook(append, clock, tells_finished=True), door=door, clock=clock, step=lambda: 3)
+    submitter = Submitter(jobs, "2fecf0", JobBook(append, clock, tells=frozenset()), door=door, clock=clock, step=lambda: 3)
     submitter.run(stop)
     assert submitter.over.is_set()
     return lines
