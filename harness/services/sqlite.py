@@ -48,7 +48,9 @@ class _Sqlite:
         return f"sqlite:///{folder / 'jobs.db'}"
 
     def own(self, url: str, mark: str) -> str:  # noqa: ARG002  its tables have the mark in their names
-        """The same file."""
+        """The same file, which others have made: a mistyped path must not make one."""
+        if not Path(path := _path(url)).is_file():
+            raise ServiceError(f"SQLite: there is no file {path}")
         return url
 
     def disown(self, url: str, mark: str) -> None:
@@ -64,25 +66,37 @@ SQLITE: Final = _Sqlite()
 
 class _Client:
     def __init__(self, url: str) -> None:
-        self._path = unquote(urlsplit(url).path)[1:] if url.startswith("sqlite:////") else unquote(urlsplit(url).path).lstrip("/")
+        self._path = _path(url)
+        self._made = False
         self._db: sqlite3.Connection | None = None
 
     def run(self, sql: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
         """Execute and commit one statement; all its rows."""
         try:
             if self._db is None:
-                self._make()
-                self._db = sqlite3.connect(self._path, timeout=TIMEOUT_S, isolation_level=None, check_same_thread=False)
-                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db = self._opened()
             return self._db.execute(sql, values).fetchall()
         except sqlite3.Error as error:
             raise ServiceError(f"SQLite, {self._path}: {error}") from error
+
+    def _opened(self) -> sqlite3.Connection:
+        """A connection; the journal stays as it is in a file of others, as that is written into the file for good."""
+        self._make()
+        db = sqlite3.connect(self._path, timeout=TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        try:
+            if self._made:
+                db.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.Error:
+            db.close()
+            raise
+        return db
 
     def _make(self) -> None:
         """Make the file, if it is not there, so that who may write to its folder may write to it: workers may be somebody else."""
         path = Path(self._path)
         with suppress(OSError):  # it is there, or SQLite will say why it can't be made
             path.touch(exist_ok=False)
+            self._made = True
             path.chmod(path.parent.stat().st_mode & 0o666)
 
     @contextmanager
@@ -261,6 +275,11 @@ class _Rows:
 
     def remove(self) -> None:
         """The query's tables are the app's own."""
+
+
+def _path(url: str) -> str:
+    path = unquote(urlsplit(url).path)
+    return path[1:] if url.startswith("sqlite:////") else path.lstrip("/")
 
 
 def _int(value: object) -> int:

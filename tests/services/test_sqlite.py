@@ -60,9 +60,9 @@ def made(app: sqlite3.Connection, *jobs: str) -> None:
 def test_it_is_a_file_that_nobody_starts_and_that_has_no_connections(url: str, client: Client) -> None:
     assert KINDS["sqlite"] is SQLITE
     assert SQLITE.launch(durable=True) is None
+    assert client.ready() == sqlite3.sqlite_version
     assert SQLITE.own(url, "2fecf0") == url
     SQLITE.disown(url, "2fecf0")
-    assert client.ready() == sqlite3.sqlite_version
     with pytest.raises(ServiceError, match="nobody is connected"):
         client.cut_connections()
 
@@ -70,6 +70,36 @@ def test_it_is_a_file_that_nobody_starts_and_that_has_no_connections(url: str, c
 def test_a_file_that_can_not_be_opened_is_an_error_that_names_it() -> None:
     with closing(SQLITE.open("sqlite:////no/such/folder/jobs.db")) as client, pytest.raises(ServiceError, match="/no/such/folder"):
         client.ready()
+
+
+def test_a_mistyped_path_to_a_file_of_others_makes_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ServiceError, match=r"there is no file .*/jbos\.db"):
+        SQLITE.own(f"sqlite:///{tmp_path}/jbos.db", "2fecf0")
+    with pytest.raises(ServiceError, match="there is no file"):
+        SQLITE.own(f"sqlite:///{tmp_path}", "2fecf0")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+def test_the_journal_of_a_file_that_others_made_stays_as_it_is(tmp_path: Path, url: str, journal: str) -> None:
+    with closing(sqlite3.connect(tmp_path / "jobs.db")) as app:
+        app.execute(f"PRAGMA journal_mode={journal}")
+        app.execute("CREATE TABLE theirs (id INTEGER)")
+    with closing(SQLITE.open(url)) as client:
+        client.queue(QueueSpec(form="table", name="jobs")).declare()
+    assert journal_of(tmp_path / "jobs.db") == journal
+
+
+def test_a_file_that_is_made_here_is_written_ahead(tmp_path: Path, url: str) -> None:
+    with closing(SQLITE.open(url)) as client, closing(SQLITE.open(url)) as second:
+        client.ready()
+        second.ready()
+    assert journal_of(tmp_path / "jobs.db") == "wal"
+
+
+def journal_of(path: Path) -> str:
+    with closing(sqlite3.connect(path)) as app:
+        return str(app.execute("PRAGMA journal_mode").fetchone()[0])
 
 
 def test_a_path_may_hold_what_a_url_must_quote(tmp_path: Path) -> None:
