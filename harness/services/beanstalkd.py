@@ -357,6 +357,8 @@ class _Results:
         self._client = client
         self._tube = tube
         self._handed_out: set[tuple[int, str]] = set()
+        self._seen = False
+        self.absent = ""  # says so until a first result was there
 
     def new(self) -> Sequence[str]:
         """Reserve and delete what is there. One whose deletion was not confirmed may come again, and is not told again."""
@@ -371,6 +373,7 @@ class _Results:
                 raise
             if job is None:
                 break
+            self._seen = True
             this = job.id, _text(job.body)
             if this not in self._handed_out:
                 texts.append(this[1])
@@ -378,6 +381,7 @@ class _Results:
             with suppress(ServiceError):
                 self._client.delete(job.id)
                 self._handed_out.discard(this)
+        self.absent = "" if self._seen else f"nothing was ever in the tube {self._tube}"
         return texts
 
     def remove(self) -> None:

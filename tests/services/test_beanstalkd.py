@@ -15,7 +15,7 @@ import pytest
 from harness.errors import KeyOfScenarioError
 from harness.job_history import DELAYED, HELD, READY, SET_ASIDE
 from harness.services import beanstalkd as module
-from harness.services.base import Client, DoneSpec, Kind, Look, PutRefusedError, Queue, QueueSpec, ServiceError, Told
+from harness.services.base import Client, DoneSpec, Kind, Look, PutRefusedError, Queue, QueueSpec, ServiceError, TellsAbsence, Told
 from harness.services.beanstalkd import BEANSTALKD
 from tests.services.brokers import Broker, free_port
 
@@ -189,11 +189,14 @@ def test_removing_a_tube_deletes_what_nobody_holds(tube: Queue, worker: greensta
 
 def test_results_are_taken_out_and_each_is_told_once(client: Client, worker: greenstalk.Client, request: pytest.FixtureRequest) -> None:
     results = client.effects(DoneSpec(kind="queue", name=name_of(request)))
+    assert isinstance(results, TellsAbsence)
     assert list(results.new()) == []
+    assert results.absent == f"nothing was ever in the tube {name_of(request)}"
     for text in ("m-1", "m-2", "m-1"):
         worker.put(text)
     assert list(results.new()) == ["m-1", "m-2", "m-1"]
     assert list(results.new()) == []
+    assert results.absent == ""
     worker.put("m-3")
     results.remove()
     assert list(results.new()) == []
