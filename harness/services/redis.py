@@ -12,7 +12,7 @@ from typing import Final
 
 from harness.services.base import Client, DoneSpec, Effects, Launch, Queue, QueueSpec
 from harness.services.redis_celery import CeleryQueue
-from harness.services.redis_client import OWN_NAME, Link, number
+from harness.services.redis_client import OWN_NAME, Known, Link, number
 from harness.services.redis_effects import Key
 from harness.services.redis_forms import ListQueue, StreamQueue
 from harness.services.redis_rq import RqQueue
@@ -30,6 +30,9 @@ class _Redis:
 
     name = "redis"
     extra = "redis"
+
+    def __init__(self) -> None:
+        self._known = Known()
 
     def launch(self, *, durable: bool) -> Launch | None:
         """Durable is an append-only file that is written before each answer; else nothing is ever written."""
@@ -57,15 +60,15 @@ class _Redis:
 
     def open(self, url: str) -> Client:
         """A client of the server at ``url``."""
-        return _Client(url)
+        return _Client(url, self._known)
 
 
 REDIS: Final = _Redis()
 
 
 class _Client:
-    def __init__(self, url: str) -> None:
-        self._link = Link(url)
+    def __init__(self, url: str, known: Known) -> None:
+        self._link = Link(url, known)
 
     def ready(self) -> str:
         """Its version, once all that it has kept is loaded."""
@@ -74,10 +77,12 @@ class _Client:
         return next((line.partition(":")[2].strip() for line in told.splitlines() if line.startswith("redis_version:")), "")
 
     def cut_connections(self) -> int:
-        """Those of all clients and subscribers but our own; replicas of the server keep theirs."""
-        lines = str(self._link.do("CLIENT", "LIST")).splitlines()
-        clients = [dict(word.partition("=")[::2] for word in line.split()) for line in lines]
-        others = [each["id"] for each in clients if each["name"] != OWN_NAME and not set(each["flags"]) & {"M", "S"}]
+        """Those of all clients and subscribers of this database but our own; replicas of the server keep theirs."""
+        own, listed = self._link.together(("CLIENT", "ID"), ("CLIENT", "LIST"))
+        clients = [dict(word.partition("=")[::2] for word in line.split()) for line in str(listed).splitlines()]
+        database = next(each["db"] for each in clients if each["id"] == str(own))
+        here = [each for each in clients if each["db"] == database and not set(each["flags"]) & {"M", "S"}]
+        others = [each["id"] for each in here if each["name"] != OWN_NAME]
         return sum(number(killed) for killed in self._link.together(*(("CLIENT", "KILL", "ID", each) for each in others))) if others else 0
 
     def queue(self, spec: QueueSpec) -> Queue:

@@ -8,6 +8,7 @@ version 2 of the protocol as they come, because each version of redis-py makes s
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
@@ -26,15 +27,24 @@ OWN_NAME: Final = "jetable"
 _PAGE: Final = 1000
 
 
+class Known:
+    """What was said of keys from here, whichever client heard it: the bodies put into each queue, and where effects show."""
+
+    def __init__(self) -> None:
+        self.bodies: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        self.effects: set[tuple[str, str]] = set()
+
+
 class Link:
     """One connection, made when it is first needed, and again after it was lost. Each call may raise `ServiceError`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, known: Known | None = None) -> None:
         try:
             from redis import exceptions  # noqa: PLC0415  only who uses it needs it
         except ImportError as error:
             raise UsageError("a service of kind redis needs a package of Python: pip install 'jetable[redis]'") from error
         self.url = url
+        self.known = known or Known()
         self._errors = exceptions
         self._redis = library_client(url, decode=True)
         self._redis.response_callbacks.clear()

@@ -23,6 +23,8 @@ class Key:
         self._ends: tuple[object, object] = (None, None)
         self._last = "0-0"
         self._counts = True
+        self.absent = ""  # says so until the key was there once
+        link.known.effects.add((link.url, name))
 
     @property
     def counts(self) -> bool:
@@ -34,8 +36,9 @@ class Key:
         if not self._type:
             found = str(self._link.do("TYPE", self._name))
             if found == "none":
+                self.absent = f"there is no key {self._name}"
                 return ()
-            self._type = found
+            self._type, self.absent = found, ""
         match self._type:
             case "list":
                 return self._of_list()

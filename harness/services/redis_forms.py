@@ -1,9 +1,11 @@
 """Queues that workers of Redis make of its own types.
 
 ``list``: a job is pushed at the left, or with ``push: right`` at the other end. What a plain pop takes is in nobody's hands any more, so
-nobody can say what is held, unless ``processing`` names the lists into which workers move what they take (``BLMOVE``, the reliable queue of
-Redis' documentation), with ``*`` where the worker's name stands. ``heartbeat``, a key with ``*`` again, lives as long as the worker does:
-when it ends, others give back what is in the list. ``failed`` is a list of jobs that were set aside.
+nobody can count what is held, unless ``processing`` names the lists into which workers move what they take (``BLMOVE``, the reliable queue
+of Redis' documentation), with ``*`` where the worker's name stands. ``heartbeat``, a key with ``*`` again, lives as long as the worker
+does: when it ends, others give back what is in the list. ``failed`` is a list of jobs that were set aside. Without ``processing`` a job
+that is left is looked for in other lists, too: in those whose names contain the queue's, and in a server of the run's own in all but that
+of effects.
 
 ``stream``: a job is an entry whose ``field`` (body) holds it. ``group`` is made beforehand; without it all groups are looked at.
 ``claim_after`` is the idle time after which workers claim what another one holds (``XAUTOCLAIM``).
@@ -13,6 +15,7 @@ when it ends, others give back what is in the list. ``failed`` is a list of jobs
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -25,6 +28,12 @@ from harness.words import MistakeError
 
 _PAGE: Final = 1000
 _LOOKS: Final = 3
+_MOST: Final = 100_000
+"""So many entries of a list that is not known are read at most."""
+
+_OF_OTHERS: Final = "jetable_"
+"""How the run's names begin in a server that others use as well."""
+
 _FOR_EVER: Final = -1
 """What PTTL says of a key that has no end."""
 
@@ -90,6 +99,7 @@ class ListQueue:
 
     def put(self, job: str, body: str) -> None:  # noqa: ARG002  the id is in the body
         """Push it."""
+        self._bodies().add(body)
         with self._link.putting():
             self._link.do(self._push, self._name, body)
 
@@ -113,6 +123,9 @@ class ListQueue:
             by = key.removeprefix(before).removesuffix(after)
             until_s = self._until_s(by)
             found += [Told(text=text, state=HELD, by=by, until_s=until_s) for text in self._texts(key, limit - len(found))]
+        if not self._processing:
+            for key in self._others():
+                found += [Told(text=text, state=HELD, by=key) for text in self._ours(key)[: limit - len(found)]]
         found += [Told(text=text, state=READY) for text in self._texts(self._name, limit - len(found))]
         if self._failed:
             found += [Told(text=text, state=SET_ASIDE) for text in self._texts(self._failed, limit - len(found))]
@@ -126,6 +139,26 @@ class ListQueue:
         """Remove the queue, what workers keep beside it, and of the other lists those that have its name in theirs."""
         self._link.remove(self._name)
         self._link.do("UNLINK", *(key for key in (self._name, self._failed, *self._lists()) if self._name in key))
+        self._link.known.bodies.pop((self._link.url, self._name), None)
+
+    def _bodies(self) -> set[str]:
+        return self._link.known.bodies[self._link.url, self._name]
+
+    def _ours(self, key: str) -> list[str]:
+        """The jobs of this queue that are in another list, which may be gone, or something else, by now."""
+        try:
+            found = self._texts(key, _MOST)
+        except ServiceError as error:
+            if "WRONGTYPE" not in str(error):
+                raise
+            return []
+        return [text for text in found if text in self._bodies()]
+
+    def _others(self) -> list[str]:
+        """The lists in which jobs may be that a worker took without our knowing where to: not those in which they are done."""
+        pattern = f"*{_literal(self._name)}*" if self._name.startswith(_OF_OTHERS) else "*"
+        known = {self._name, self._failed} | {name for url, name in self._link.known.effects if url == self._link.url}
+        return sorted(self._link.keys(pattern, "list") - known) if self._bodies() else []
 
     def _lists(self) -> list[str]:
         """All processing lists that there ever were; those without a job are gone from Redis."""
@@ -141,6 +174,11 @@ class ListQueue:
             return None
         left_ms = number(self._link.do("PTTL", self._heartbeat.replace("*", by)))
         return None if left_ms == _FOR_EVER else max(0, left_ms) / 1000
+
+
+def _literal(text: str) -> str:
+    """A pattern of Redis that only this text matches."""
+    return re.sub(r"([*?\[\]\\^])", r"\\\1", text)
 
 
 class StreamQueue:

@@ -92,13 +92,25 @@ class RqQueue:
         return self.told(limit)
 
     def remove(self) -> None:
-        """Remove the queue, its registries, and the jobs that they name."""
+        """Remove the queue, its registries, the jobs that they name, and the workers of it, which are the run's own."""
         keys = [f"rq:queue:{self._name}", f"rq:queue:{self._name}:intermediate"]
         registries = [self._key(registry) for registry in (*_REGISTRIES, *_ENDED)]
         jobs = {job for key in keys for job in texts(self._link.do("LRANGE", key, 0, -1))}
-        jobs |= {entry.partition(":")[0] for key in registries for entry in texts(self._link.do("ZRANGE", key, 0, -1))}
+        entries = {entry for key in registries for entry in texts(self._link.do("ZRANGE", key, 0, -1))}
+        jobs |= {entry.partition(":")[0] for entry in entries}
         self._link.do("UNLINK", *keys, *registries, *(f"rq:{what}:{job}" for job in jobs for what in ("job", "results", "executions")))
+        self._link.do("UNLINK", f"rq:clean_registries:{self._name}", *(f"rq:execution:{entry}" for entry in entries))
         self._link.do("SREM", "rq:queues", f"rq:queue:{self._name}")
+        self._remove_workers()
+
+    def _remove_workers(self) -> None:
+        ours = f"rq:workers:{self._name}"
+        if workers := texts(self._link.do("SMEMBERS", ours)):
+            self._link.do("SREM", "rq:workers", *workers)
+        for worker in workers:
+            for queue in str(self._link.do("HGET", worker, "queues") or "").split(","):
+                self._link.do("SREM", f"rq:workers:{queue}", worker)
+        self._link.do("UNLINK", ours, *workers, *(f"{worker}:executions" for worker in workers))
 
     def _key(self, registry: str) -> str:
         return f"rq:{registry}:{self._name}"

@@ -18,7 +18,7 @@ import redis
 from harness.errors import KeyOfScenarioError, UsageError
 from harness.job_history import HELD, READY, SET_ASIDE
 from harness.services import KINDS
-from harness.services.base import Client, DoneSpec, Effects, Kind, Look, PutRefusedError, Queue, QueueSpec, ServiceError, Told
+from harness.services.base import Client, DoneSpec, Effects, Kind, Look, PutRefusedError, Queue, QueueSpec, ServiceError, TellsAbsence, Told
 from harness.services.redis import REDIS
 from harness.services.redis_client import OWN_NAME, Link
 from tests.services.brokers import Broker, free_port
@@ -273,6 +273,61 @@ def test_cutting_connections_spares_our_own(client: Client, raw: Raw) -> None:
     queue.declare()
 
 
+def test_cutting_connections_spares_those_to_another_database(server: Broker, raw: Raw) -> None:
+    with redis.Redis.from_url(server.url.removesuffix("/0") + "/5") as elsewhere:
+        for database, cut in ((3, 0), (5, 1)):
+            elsewhere.ping()
+            here = REDIS.open(server.url.removesuffix("/0") + f"/{database}")
+            assert here.cut_connections() == cut
+            here.close()
+        assert raw.client_list()
+
+
+def test_a_key_that_never_was_there_is_absent_until_it_was(client: Client, raw: Raw) -> None:
+    effects = key(client)
+    assert isinstance(effects, TellsAbsence)
+    assert effects.new() == ()
+    assert effects.absent == "there is no key done"
+    raw.lpush("done", "m-0")
+    assert effects.new() == ["m-0"]
+    raw.delete("done")
+    assert effects.new() == []
+    assert effects.absent == ""
+
+
+def test_a_job_in_a_list_of_which_nobody_told_is_held_there(server: Broker, client: Client, raw: Raw) -> None:
+    submitter = server.client()
+    effects = key(client)
+    for number in range(4):
+        a_list(submitter).put(f"m-{number}", f"m-{number} body")
+    raw.lmove("jobs", "taken:worker.1", "RIGHT", "LEFT")
+    raw.lmove("jobs", "done", "RIGHT", "LEFT")
+    raw.rpop("jobs")
+    raw.lpush("history", "m-0", "m-1")
+    raw.lpush("taken:worker.1", "somebody else's")
+    queue = a_list(client)
+    expected = [Told(text="m-0 body", state=HELD, by="taken:worker.1"), Told(text="m-3 body", state=READY)]
+    assert queue.told(10) == expected
+    assert queue.take_rest(10) == expected
+    assert len(queue.take_rest(1)) == 1
+    assert effects.new() == ["m-1 body"]
+    assert a_list(client, processing="processing:*").told(10) == expected[1:]
+    submitter.close()
+
+
+def test_among_lists_of_others_a_job_is_looked_for_only_where_the_queue_is_named(client: Client, raw: Raw) -> None:
+    queue = client.queue(QueueSpec(form="list", name="jetable_m[1]_jobs"))
+    for number in range(3):
+        queue.put(f"m-{number}", f"m-{number}")
+    raw.lmove("jetable_m[1]_jobs", "taken", "RIGHT", "LEFT")
+    raw.lmove("jetable_m[1]_jobs", "taken:jetable_m[1]_jobs:a", "RIGHT", "LEFT")
+    assert queue.told(10) == [
+        Told(text="m-1", state=HELD, by="taken:jetable_m[1]_jobs:a"),
+        Told(text="m-2", state=READY),
+    ]
+    queue.remove()
+
+
 def test_a_job_that_never_left_is_refused_and_one_without_an_answer_is_unknown(started: Callable[[Kind], Broker]) -> None:
     broker = started(REDIS)
     client = broker.client()
@@ -367,6 +422,23 @@ def test_jobs_of_rq_are_put_as_rq_does_and_looked_at_where_it_keeps_them(client:
     assert (ready.text, ready.state) == ("m-1", READY)
     queue.remove()
     assert raw.keys() == []
+
+
+def test_what_workers_of_rq_leave_of_themselves_goes_with_their_queue_and_others_stay(client: Client, raw: Any) -> None:
+    rq = pytest.importorskip("rq")
+    with redis.Redis.from_url(client._link.url) as library:  # type: ignore[attr-defined]  # the tests' server
+        names = {"worker.1": ["mail"], "worker.2": ["mail", "news"], "worker.3": ["news"]}
+        for name, queues in names.items():
+            rq.Worker(queues, name=name, connection=library).register_birth()
+    queue = client.queue(QueueSpec(form="rq", name="mail", options={"task": "builtins.print"}))
+    queue.put("m-0", "m-0")
+    raw.zadd("rq:wip:mail", {"m-0:one": time.time() + 60})
+    raw.hset("rq:execution:m-0:one", "id", "one")
+    raw.zadd("rq:worker:worker.1:executions", {"m-0:one": time.time() + 60})
+    assert raw.scard("rq:workers:mail") == 2
+    queue.remove()
+    assert raw.smembers("rq:workers") == raw.smembers("rq:workers:news") == {"rq:worker:worker.3"}
+    assert sorted(raw.keys()) == ["rq:worker:worker.3", "rq:workers", "rq:workers:news"]
 
 
 RECEIVER = """
