@@ -48,6 +48,10 @@ BLIND_QUIET_S: Final = 2.0
 STUCK_S: Final = 2.0
 """How long nothing must have changed until what is held for long is taken for stuck: a worker may be between two jobs."""
 
+RELEASED_AFTER_S: Final = 0.3
+RELEASED_WITHIN_S: Final = 3.0
+"""How long a queue may take to notice that those are gone who held its jobs."""
+
 DECLARE_WITHIN_S: Final = 10.0
 MOST_TOLD: Final = 100_000
 
@@ -391,6 +395,7 @@ class JobCourse:
             try:
                 told = self._looker.told(MOST_TOLD)
                 if told is None:
+                    self._await_release()
                     told = self._looker.take_rest(MOST_TOLD)
             except ServiceError:
                 return False
@@ -404,6 +409,15 @@ class JobCourse:
                 continue
             self._book.write(_line(int(found[1]), each, now_ns))
         return True
+
+    def _await_release(self) -> None:
+        """Wait until the queue has noticed that its workers are gone, and has back what they held. Raises `ServiceError`."""
+        deadline_ns = self._clock.now_ns() + round(RELEASED_WITHIN_S * NS_PER_S)
+        self._clock.sleep(RELEASED_AFTER_S)
+        while (held := self._looker.look().held) and self._clock.now_ns() < deadline_ns:
+            self._clock.sleep(DRAIN_EVERY_S)
+        if held > 0:
+            raise ServiceError("it still holds jobs for workers that are gone")
 
     def _remove(self) -> None:
         """Leave nothing of this run in services that others use."""

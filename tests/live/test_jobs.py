@@ -21,8 +21,22 @@ KNOWN_GOOD = sorted((ROOT / "scenarios/jobs").glob("*.yaml"))
 KNOWN_BAD = sorted((ROOT / "scenarios/known-bad").glob("jobs-*.yaml"))
 ALL = bool(os.environ.get("JETABLE_EVERY_ENGINE"))
 
-IN_CONTAINERS = ("quickstart", "redis-list", "rabbitmq-quorum", "beanstalkd", "postgres-lock", "delayed-job-same-name")
-"""Known-good suites that run in containers by default: one for each service, and the real Delayed Job."""
+ON_PROCESSES = (
+    "beanstalkd",
+    "delayed-job",
+    "postgres-lock",
+    "postgres-restart-lock",
+    "quickstart",
+    "rabbitmq-quorum",
+    "redis-list",
+    "redis-rq",
+    "redis-stream",
+    "web-and-worker",
+)
+"""Known-good suites that run by default: each queue, each way of working that differs much."""
+
+IN_CONTAINERS = ("quickstart", "redis-list", "rabbitmq-quorum", "delayed-job-same-name")
+"""Known-good suites that run in containers by default, the real Delayed Job on PostgreSQL among them."""
 
 ENOUGH = (
     "jobs-beanstalkd-buries-on-sigterm",
@@ -36,6 +50,7 @@ ENOUGH = (
     "jobs-postgres-no-reconnect",
     "jobs-rabbitmq-dead-letters",
     "jobs-rabbitmq-delivery-limit",
+    "jobs-rabbitmq-finishes-after-grace",
     "jobs-rabbitmq-prefetch-batch",
     "jobs-redis-celery-killed",
     "jobs-redis-list-no-reconnect",
@@ -48,7 +63,6 @@ ENOUGH = (
     "jobs-sqlite-double-effect",
     "jobs-sqlite-drops-on-sigterm",
     "jobs-sqlite-early-ack",
-    "jobs-sqlite-finishes-after-grace",
     "jobs-sqlite-keeps-lock",
     "jobs-sqlite-poison-kills",
     "jobs-sqlite-pop-and-forget",
@@ -117,7 +131,11 @@ def on(engine: str, paths: list[Path]) -> list[object]:
 
 
 @pytest.mark.parametrize(
-    ("engine", "path"), [*on("process", KNOWN_GOOD), *on("docker", [path for path in KNOWN_GOOD if ALL or path.stem in IN_CONTAINERS])]
+    ("engine", "path"),
+    [
+        *on("process", [path for path in KNOWN_GOOD if ALL or path.stem in ON_PROCESSES]),
+        *on("docker", [path for path in KNOWN_GOOD if ALL or path.stem in IN_CONTAINERS]),
+    ],
 )
 def test_workers_that_do_as_their_queue_recommends_lose_nothing(
     engine: str, path: Path, tmp_path: Path, request: pytest.FixtureRequest
@@ -150,7 +168,7 @@ def test_a_worker_s_planted_defect_is_found_by_name_with_its_cause(engine: str, 
 
 def test_the_tables_of_this_file_name_scenarios_that_there_are() -> None:
     assert {*ENOUGH, *FAILS_ALL_THE_SAME} <= {path.stem for path in KNOWN_BAD}
-    assert set(IN_CONTAINERS) <= {path.stem for path in KNOWN_GOOD}
+    assert {*ON_PROCESSES, *IN_CONTAINERS} <= {path.stem for path in KNOWN_GOOD}
     assert {defect_of(path) for path in KNOWN_BAD} == CAUSES.keys()
     assert {defect_of(path) for path in KNOWN_BAD if path.stem in ENOUGH} == CAUSES.keys(), "each defect runs by default on one queue"
 

@@ -130,7 +130,7 @@ def test_sigterm_finishes_what_fits_into_the_grace(workers: Workers, module: str
     workers.start(module, "a")
     workers.says("a", "job m-0 started")
     assert workers.ends("a") == 0
-    assert workers.done() == Counter(["m-0"])
+    assert workers.done() == Counter(["m-0"]), workers.log("a")
     assert workers.left(module) == 1
 
 
@@ -273,7 +273,7 @@ def test_rq_finishes_the_job_in_hand_after_sigterm_and_its_effect_happens_once(w
     for job in ("m-0", "m-1"):
         queue.enqueue("sample_apps.workers.rq_tasks.work", json.dumps({"id": job, "ms": 600}), job_id=job)
     program = Path(sys.executable).with_name("rq")
-    workers.command([str(program), "worker", "--url", workers.url, "mail"], "a", PYTHONPATH=str(ROOT))
+    workers.command([str(program), "worker", "--url", workers.url, "mail"], "a", PYTHONPATH=str(ROOT), RQ_REDIS_URL=workers.url)
     workers.says("a", "job m-0 started")
     assert workers.ends("a") == 0
     assert workers.done() == Counter(["m-0"])
