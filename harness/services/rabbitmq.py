@@ -2,8 +2,9 @@
 
 ``form: classic`` is a durable classic queue, ``form: quorum`` one that keeps its messages by consensus and counts deliveries. ``options:
 {delivery_limit: 3, dead_letter: jobs.dead}`` say after how many failed deliveries a quorum queue drops a message, and to which queue it
-then goes, which is declared as well; what is there counts as set aside. An option that begins with ``x-`` is an argument of the queue as it
-stands. ``form: celery`` puts what Celery would (`harness.services.celery`) into a classic queue.
+then goes, which is declared as well; what is there counts as set aside. A queue of dead letters that others made is used when it is
+empty, and only what died in the run's own queue is ever taken out of it. An option that begins with ``x-`` is an argument of the queue as
+it stands. ``form: celery`` puts what Celery would (`harness.services.celery`) into a classic queue.
 
 Jobs are put as persistent messages with the mandatory flag, each with a publisher's confirm of its own.
 
@@ -38,6 +39,7 @@ from harness.words import all_of, did_you_mean, quoted
 if TYPE_CHECKING:
     from pika import BasicProperties
     from pika.adapters.blocking_connection import BlockingChannel
+    from pika.spec import Basic
 
 _PORT: Final = 5672
 _STATISTICS_MS: Final = 100
@@ -78,11 +80,37 @@ _QUICK_END: Final = (
 """At SIGTERM this handler of the plugin asks a process that is itself about to end, and waits 5 s for its answer: it goes before."""
 
 
+class _DeadLetters:
+    """The queues of dead letters that were declared from here, whichever client did it, and whether that made them."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, str], bool] = {}
+
+    def note(self, url: str, queue: str, *, made: bool) -> None:
+        """It is used from now on; without ``made`` it was there, and empty."""
+        self._made[url, queue] = made
+
+    def known(self, url: str, queue: str) -> bool:
+        """Whether it is used."""
+        return (url, queue) in self._made
+
+    def made(self, url: str, queue: str) -> bool:
+        """Whether it would not be there without us."""
+        return self._made.get((url, queue), False)
+
+    def forget(self, url: str, queue: str) -> None:
+        """It is used no more."""
+        self._made.pop((url, queue), None)
+
+
 class _RabbitMQ:
     """The kind; see `harness.services.base.Kind`."""
 
     name = "rabbitmq"
     extra = "rabbitmq"
+
+    def __init__(self) -> None:
+        self._dead_letters = _DeadLetters()
 
     def launch(self, *, durable: bool) -> Launch | None:  # noqa: ARG002  queues and messages are durable, or not, each for itself
         """One node that is no member of anything: it listens for no other nodes, and needs no epmd, which would outlive it.
@@ -140,15 +168,16 @@ class _RabbitMQ:
         except ImportError as error:
             raise UsageError("RabbitMQ needs the Python package pika: pip install 'jetable[rabbitmq]'") from error
         hush()
-        return _Client(url)
+        return _Client(url, self._dead_letters)
 
 
 RABBITMQ: Final = _RabbitMQ()
 
 
 class _Client:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, dead_letters: _DeadLetters) -> None:
         self.wire = Wire(url)
+        self.dead_letters = dead_letters
         self.management = Management(self.wire)
 
     def ready(self) -> str:
@@ -157,7 +186,7 @@ class _Client:
         return str(self.wire.properties.get("version", ""))
 
     def cut_connections(self) -> int:
-        """Close each connection that is not one of this process."""
+        """Close each connection to this virtual host that is not one of this process."""
         own = _own_ends()
         others = [name for name in self.management.connections() if _peer(name) not in own]
         for name in others:
@@ -184,27 +213,37 @@ class _AmqpQueue:
     def __init__(self, client: _Client, spec: QueueSpec) -> None:
         self._wire = client.wire
         self._management = client.management
+        self._dead_letters = client.dead_letters
         self._name = spec.name
         self._options = spec.options
         self._dead_letter = str(spec.options.get(_DEAD_LETTER, ""))
-        self._dead_letter_is_ours = False
         self._arguments = _queue_arguments(spec)
         self._properties = _persistent()
         self._young = spec.form == "quorum"
         self._not_empty_s = time.monotonic()
 
     def declare(self) -> None:
-        """Declare it, and the queue of its dead letters unless that is there already."""
+        """Declare it, and the queue of its dead letters unless that is there already, which then has to be empty."""
         if self._dead_letter:
-            try:
-                self._wire.call(lambda channel: _count(channel, self._dead_letter))
-            except NotThereError:
-                self._wire.call(lambda channel: channel.queue_declare(self._dead_letter, durable=True))
-                self._dead_letter_is_ours = True
+            self._declare_dead_letter()
         self._wire.call(lambda channel: channel.queue_declare(self._name, durable=True, arguments=dict(self._arguments)))
         if self._young:
             time.sleep(_GROWN_UP_S)
             self._young = False
+
+    def _declare_dead_letter(self) -> None:
+        try:
+            waiting = self._wire.call(lambda channel: _count(channel, self._dead_letter))
+        except NotThereError:
+            self._dead_letters.note(self._wire.url, self._dead_letter, made=True)  # first, as the answer may be lost
+            self._wire.call(lambda channel: channel.queue_declare(self._dead_letter, durable=True))
+            return
+        if self._dead_letters.known(self._wire.url, self._dead_letter):
+            return
+        if waiting:
+            where = f"{self._wire.where}: the queue of dead letters {quoted(self._dead_letter)}"
+            raise ServiceError(f"{where} holds messages of others; name another one")
+        self._dead_letters.note(self._wire.url, self._dead_letter, made=False)
 
     def put(self, job: str, body: str) -> None:  # noqa: ARG002  the id is in the body
         """Publish it, and wait for the broker's confirm."""
@@ -260,17 +299,20 @@ class _AmqpQueue:
         return None
 
     def take_rest(self, limit: int) -> Sequence[Told]:
-        """Take out what is left, and what lies in the queue of dead letters."""
+        """Take out what is left, and what died here; a queue of dead letters that was never declared from here is not touched."""
         rest = _rest(self._wire, self._name, limit, READY)
-        if self._dead_letter:
+        if self._dead_letters.made(self._wire.url, self._dead_letter):
             rest += _rest(self._wire, self._dead_letter, limit - len(rest), SET_ASIDE)
+        elif self._dead_letters.known(self._wire.url, self._dead_letter):
+            rest += _picked(self._wire, self._dead_letter, limit - len(rest), self._name)
         return rest
 
     def remove(self) -> None:
-        """Delete it, and the queue of dead letters if `declare` made it."""
+        """Delete it, and the queue of dead letters if `declare` made it, on this object or another one."""
         self._wire.call(lambda channel: channel.queue_delete(self._name))
-        if self._dead_letter_is_ours:
+        if self._dead_letters.made(self._wire.url, self._dead_letter):
             self._wire.call(lambda channel: channel.queue_delete(self._dead_letter))
+        self._dead_letters.forget(self._wire.url, self._dead_letter)
 
 
 class _CeleryQueue(_AmqpQueue):
@@ -299,6 +341,8 @@ class _Results:
         self._wire = wire
         self._name = name
         self._unsure: Counter[str] = Counter()
+        self._seen = False
+        self.absent = ""  # what is not there, until it was there once
 
     def new(self) -> Sequence[str]:
         """All messages that are there; none while there is no such queue."""
@@ -309,13 +353,16 @@ class _Results:
             try:
                 _take_out(self._wire, self._name, _BATCH, batch)
             except NotThereError:
+                self.absent = "" if self._seen else f"there is no queue {self._name}"
                 break
             except ServiceError:
                 if not batch and not fresh:
                     raise
+                self._seen, self.absent = True, ""
                 fresh += self._unknown_ones(batch)
                 self._unsure.update(message.text for message in batch)
                 break
+            self._seen, self.absent = True, ""
             fresh += self._unknown_ones(batch)
             if len(batch) < _BATCH:
                 break
@@ -341,6 +388,11 @@ class _Message:
     redelivered: bool
     headers: Mapping[str, object]
 
+    @classmethod
+    def of(cls, method: Basic.GetOk, properties: BasicProperties, body: bytes) -> _Message:
+        """What was handed out."""
+        return cls(text=body.decode(errors="replace"), redelivered=bool(method.redelivered), headers=properties.headers or {})
+
     def told(self, state: str) -> Told:
         """What the queue says of it: a quorum queue counts failed deliveries, and a dead letter says where it died and why."""
         count = self.headers.get("x-delivery-count", -1)
@@ -364,8 +416,7 @@ def _take_out(wire: Wire, queue: str, limit: int, into: list[_Message]) -> None:
             if method is None:
                 break
             tag = method.delivery_tag
-            headers = properties.headers or {}
-            into.append(_Message(text=body.decode(errors="replace"), redelivered=bool(method.redelivered), headers=headers))
+            into.append(_Message.of(method, properties, body))
         if tag:
             channel.basic_ack(tag, multiple=True)
             _count(channel, queue)  # its answer says that the acknowledgement, sent before it on the same channel, has arrived
@@ -382,6 +433,32 @@ def _rest(wire: Wire, queue: str, limit: int, state: str) -> list[Told]:
         if len(batch) < _BATCH:
             break
     return rest
+
+
+def _picked(wire: Wire, queue: str, limit: int, died_in: str) -> list[Told]:
+    """Take out what died in one queue, and give back all that is of others."""
+    picked: list[Told] = []
+
+    def pick(channel: BlockingChannel) -> None:
+        others = []
+        for _ in range(_count(channel, queue)):
+            if len(picked) >= limit:
+                break
+            method, properties, body = channel.basic_get(queue)
+            if method is None:
+                break
+            message = _Message.of(method, properties, body)
+            if message.headers.get("x-first-death-queue") == died_in:
+                channel.basic_ack(method.delivery_tag)
+                picked.append(message.told(SET_ASIDE))
+            else:
+                others.append(method.delivery_tag)
+        for tag in others:
+            channel.basic_nack(tag)
+        _count(channel, queue)  # as above
+
+    wire.call(pick)
+    return picked
 
 
 def _count(channel: BlockingChannel, queue: str) -> int:

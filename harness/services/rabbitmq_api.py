@@ -70,9 +70,13 @@ class Management:
         return int(told["messages_ready"]), int(told["messages_unacknowledged"])
 
     def connections(self) -> Sequence[str]:
-        """The names of all connections: ``127.0.0.1:44120 -> 127.0.0.1:5672``. Raises `ServiceError`."""
+        """The names of all connections to this virtual host: ``127.0.0.1:44120 -> 127.0.0.1:5672``. Raises `ServiceError`.
+
+        The list that the plugin has of one virtual host is made of statistics, which are old, or not collected at all.
+        """
         told = self._ask("GET", "/connections?disable_stats=true")
-        return [str(each["name"]) for each in told if isinstance(each, Mapping) and "name" in each] if isinstance(told, list) else []
+        listed = [each for each in told if isinstance(each, Mapping)] if isinstance(told, list) else []
+        return [str(each["name"]) for each in listed if each.get("vhost") == self._wire.vhost and "name" in each]
 
     def close(self, connection: str) -> None:
         """Close a connection; one that is gone already is closed. Raises `ServiceError`."""

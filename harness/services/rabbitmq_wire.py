@@ -39,7 +39,7 @@ class Wire:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self._url = url
+        self.url = url
         self.host = parts.hostname or "127.0.0.1"
         self.port = parts.port or (5671 if parts.scheme == "amqps" else 5672)
         self.user = unquote(parts.username or "guest")
@@ -123,7 +123,7 @@ class Wire:
     def _parameters(self) -> Parameters:
         import pika  # noqa: PLC0415  as above
 
-        parameters = pika.URLParameters(self._url)
+        parameters = pika.URLParameters(self.url)
         parameters.virtual_host = self.vhost
         parameters.heartbeat = 0
         parameters.connection_attempts = 1

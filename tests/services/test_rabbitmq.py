@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import socket
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +23,7 @@ import harness.services.rabbitmq_wire as wire
 from harness.errors import KeyOfScenarioError
 from harness.job_history import READY, SET_ASIDE
 from harness.services import KINDS
-from harness.services.base import Client, DoneSpec, Kind, Look, PutRefusedError, Queue, QueueSpec, ServiceError
+from harness.services.base import Client, DoneSpec, Kind, Look, PutRefusedError, Queue, QueueSpec, ServiceError, TellsAbsence
 from harness.services.rabbitmq import RABBITMQ
 from tests.services.brokers import Broker, free_port
 
@@ -68,6 +71,13 @@ def queue(client: Client, request: pytest.FixtureRequest) -> Queue:
 
 def name_of(request: pytest.FixtureRequest) -> str:
     return f"q-{request.node.name[:60]}"
+
+
+def publish_into(app: Any, queue: str, *texts: str) -> None:
+    app.queue_declare(queue, durable=True)
+    app.confirm_delivery()
+    for text in texts:
+        app.basic_publish("", queue, text.encode())
 
 
 def await_look(queue: Queue, expected: Look) -> None:
@@ -161,6 +171,59 @@ class TestOnABroker:
         queue.remove()
         assert app.queue_declare(f"{name}.dead", passive=True).method.message_count == 0
 
+    def test_a_queue_of_dead_letters_that_holds_messages_of_others_is_refused_and_left_as_it_is(
+        self, broker: Broker, client: Client, app: Any, request: pytest.FixtureRequest
+    ) -> None:
+        name = name_of(request)
+        publish_into(app, f"{name}.dead", "theirs-0", "theirs-1")
+        app.queue_declare(name, durable=True)
+        spec = QueueSpec(form="classic", name=name, options={"dead_letter": f"{name}.dead"})
+        for _ in range(2):
+            with pytest.raises(ServiceError, match="holds messages of others; name another one"):
+                client.queue(spec).declare()
+        with closing(broker.client()) as other:
+            queue = other.queue(spec)
+            assert queue.take_rest(10) == []
+            queue.remove()
+        assert app.queue_declare(f"{name}.dead", passive=True).method.message_count == 2
+
+    def test_out_of_the_dead_letters_of_others_only_what_died_in_the_own_queue_is_taken(
+        self, broker: Broker, client: Client, app: Any, request: pytest.FixtureRequest
+    ) -> None:
+        name = name_of(request)
+        publish_into(app, f"{name}.dead")
+        spec = QueueSpec(form="classic", name=name, options={"dead_letter": f"{name}.dead"})
+        declarer = client.queue(spec)
+        declarer.declare()
+        publish_into(app, f"{name}.dead", "theirs-0")
+        for number in range(2):
+            declarer.put(f"m-{number}", f"m-{number}")
+            app.basic_reject(app.basic_get(name)[0].delivery_tag, requeue=False)
+        await_look(declarer, Look(ready=0, held=0, set_aside=3))
+        publish_into(app, f"{name}.dead", "theirs-1")
+        declarer.declare()
+        with closing(broker.client()) as other:
+            queue = other.queue(spec)
+            assert [told.text for told in queue.take_rest(1)] == ["m-0"]
+            assert [told.text for told in queue.take_rest(10)] == ["m-1"]
+            queue.remove()
+        assert [app.basic_get(f"{name}.dead", auto_ack=True)[2] for _ in range(3)] == [b"theirs-0", b"theirs-1", None]
+
+    def test_a_queue_of_dead_letters_that_one_object_made_is_emptied_and_removed_by_another(
+        self, broker: Broker, client: Client, app: Any, request: pytest.FixtureRequest
+    ) -> None:
+        name = name_of(request)
+        spec = QueueSpec(form="classic", name=name, options={"dead_letter": f"{name}.dead"})
+        client.queue(spec).declare()
+        publish_into(app, f"{name}.dead", "m-0")
+        client.queue(spec).declare()
+        with closing(broker.client()) as other:
+            queue = other.queue(spec)
+            assert [told.text for told in queue.take_rest(10)] == ["m-0"]
+            queue.remove()
+        with pytest.raises(pika.exceptions.ChannelClosedByBroker):
+            app.queue_declare(f"{name}.dead", passive=True)
+
     def test_a_queue_that_others_made_otherwise_is_told(self, client: Client, app: Any, request: pytest.FixtureRequest) -> None:
         app.queue_declare(name_of(request), durable=False, auto_delete=True)
         queue = client.queue(QueueSpec(form="classic", name=name_of(request)))
@@ -184,16 +247,19 @@ class TestOnABroker:
 
     def test_results_are_handed_out_once_each(self, client: Client, app: Any, request: pytest.FixtureRequest) -> None:
         effects = client.effects(DoneSpec(kind="queue", name=name_of(request)))
+        assert isinstance(effects, TellsAbsence)
         assert effects.new() == []
+        assert effects.absent == f"there is no queue {name_of(request)}"
         app.queue_declare(name_of(request), durable=True)
-        app.confirm_delivery()
-        for text in ("m-0", "m-1", "m-0"):
-            app.basic_publish("", name_of(request), text.encode())
+        assert effects.new() == []
+        assert effects.absent == ""
+        publish_into(app, name_of(request), "m-0", "m-1", "m-0")
         assert effects.new() == ["m-0", "m-1", "m-0"]
         assert effects.new() == []
         assert effects.counts
         effects.remove()
         assert effects.new() == []
+        assert effects.absent == ""
 
     def test_a_result_that_comes_again_because_nobody_knew_that_it_had_come_counts_once(
         self, client: Client, app: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
@@ -226,6 +292,27 @@ class TestOnABroker:
             assert program.stdout.readline() == "cut\n"
         assert client.cut_connections() == 0
         queue.put("m-1", "m-1")
+
+    def test_connections_to_another_virtual_host_stay(self, broker: Broker, client: Client) -> None:
+        link = http.client.HTTPConnection(api.OWN_HOST, broker.port, timeout=10)
+        rights = json.dumps({"configure": ".*", "write": ".*", "read": ".*"})
+        login = {"Authorization": "Basic " + b64encode(b"guest:guest").decode(), "Content-Type": "application/json"}
+        for path, body in (("vhosts/another", "{}"), ("permissions/another/guest", rights)):
+            link.request("PUT", f"/api/{path}", body, login)
+            answer = link.getresponse()
+            answer.read()
+            assert answer.status < 300
+        link.close()
+        url = f"{broker.url}/another"
+        with (
+            closing(RABBITMQ.open(url)) as there,
+            subprocess.Popen([sys.executable, "-c", OTHER_PROGRAM, url], stdout=subprocess.PIPE, text=True) as program,
+        ):
+            assert program.stdout is not None
+            assert program.stdout.readline() == "connected\n"
+            assert client.cut_connections() == 0
+            assert there.cut_connections() == 1
+            assert program.stdout.readline() == "cut\n"
 
     def test_a_celery_task_is_put_as_celery_would(self, client: Client, app: Any, request: pytest.FixtureRequest) -> None:
         queue = client.queue(QueueSpec(form="celery", name=name_of(request), options={"task": "app.work"}))
