@@ -102,7 +102,7 @@ CAUSES = {
     "not-durable": ("was stopped when it had the job, and the job was gone afterwards",),
     "outlives-grace": ("when the grace was over",),
     "poison-kills": ("The job kills its workers", "No worker was up at the end of the drain"),
-    "prefetch-batch": ("at the end of the drain",),
+    "prefetch-batch": ("at the end of the drain", "waited behind these"),
     "releases-late": ("The queue holds the job back",),
     "ttr-too-short": ("its lease was over",),
 }
