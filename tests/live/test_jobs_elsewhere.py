@@ -1,0 +1,201 @@
+"""Services that run already, for other programs as well: a run does its work in them and leaves them as they were.
+
+Each has a queue called as the scenario calls its own, with somebody else's job in it, and something where effects show. A run that took
+the one for its own would do a stranger's job, or remove it at the end.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import sqlite3
+from base64 import b64encode
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.services.base import Kind
+from harness.services.beanstalkd import BEANSTALKD
+from harness.services.postgres import POSTGRES
+from harness.services.rabbitmq import RABBITMQ
+from harness.services.rabbitmq_api import OWN_HOST
+from harness.services.redis import REDIS
+from tests.live.commands import jetable, results
+from tests.live.processes import left_of
+from tests.services.brokers import Broker
+from tests.services.conftest import started  # noqa: F401  a fixture
+
+Started = Callable[[Kind], Broker]
+
+LOG = {name: f"job {{job}} {name}" for name in ("started", "finished", "settled", "returned")}
+JOBS = 10
+THEIRS = '{"id": "theirs", "ms": 0}'
+"""A job that the sample workers would do, if they saw it."""
+
+pytestmark = [pytest.mark.slow, pytest.mark.live]
+
+
+def run_passes(folder: Path, worker_of: str, url: str, *, style: str = "lock", strangers: bool = False, **jobs_have: object) -> str:
+    """Run that sample worker against the service, expect that all goes well, and return the run's mark.
+
+    With ``strangers`` the run must have seen effects of others, and said so; else it must have seen nothing of them.
+    """
+    kind = worker_of.partition("_")[0]
+    worker = {
+        "command": ["{python}", "-m", f"sample_apps.workers.{worker_of}"],
+        "environment": {"WORKER_NAME": "{replica}", "LEASE_S": 2, "STYLE": style},
+        "healthcheck": {"log": "takes jobs"},
+        "replicas": 2,
+    }
+    jobs = {"count": JOBS, "body": '{"id": "{job}", "ms": 150}', "log": LOG, "idempotent": True, **jobs_have}
+    scenario = {
+        "jetable": 1,
+        "name": f"jobs in a {kind} of others",
+        "target": {"worker": worker},
+        "services": {kind: {"url": url}},
+        "jobs": jobs,
+        "steps": [{"terminate": {"when": "job-started"}}],
+    }
+    path, reports = folder / "elsewhere.yaml", folder / "reports"
+    path.write_text(json.dumps(scenario))
+    ended = jetable("run", path, "--reports", reports, "--seed", "1")
+    assert ended.code == 0, ended.output
+    (result,) = results(reports)
+    assert result["verdict"] == "pass", ended.output
+    assert f"{JOBS} jobs submitted, {JOBS} acknowledged, {JOBS} done" in ended.output
+    assert strangers == any(finding["name"] == "foreign-jobs" for finding in result["findings"]), ended.output
+    run_id = str(result["run_id"])
+    assert not left_of(run_id)
+    return run_id[-6:]
+
+
+def still_runs(broker: Broker) -> bool:
+    """Its process is the one that was started, and it answers."""
+    assert broker.process is not None
+    assert broker.process.poll() is None
+    with closing(broker.client()) as client:
+        return bool(client.ready())
+
+
+def test_a_redis_of_others_is_left_as_it_was(started: Started, tmp_path: Path) -> None:  # noqa: F811  the fixture
+    redis = pytest.importorskip("redis")
+    broker = started(REDIS)
+    with closing(redis.Redis.from_url(broker.url)) as link:
+        link.rpush("jobs", THEIRS)
+        link.rpush("jobs:processing:theirs", THEIRS)
+        link.rpush("done", "theirs")
+        link.set("done:once:theirs", "1")
+        before = everything(link)
+        options = {"processing": "{queue}:processing:*", "heartbeat": "{queue}:alive:*"}
+        run_passes(tmp_path, "redis_list", broker.url, options=options, done={"key": "done"})
+        assert still_runs(broker)
+        assert everything(link) == before
+
+
+def test_a_stream_in_a_redis_of_others_leaves_nothing_either(started: Started, tmp_path: Path) -> None:  # noqa: F811  the fixture
+    redis = pytest.importorskip("redis")
+    broker = started(REDIS)
+    with closing(redis.Redis.from_url(broker.url)) as link:
+        link.xadd("jobs", {"body": THEIRS})
+        link.xgroup_create("jobs", "workers", "0")
+        link.xadd("done", {"body": "theirs"})
+        before = everything(link)
+        options = {"group": "workers", "claim_after": "2s"}
+        run_passes(tmp_path, "redis_stream", broker.url, form="stream", options=options, done={"key": "done"})
+        assert still_runs(broker)
+        assert everything(link) == before
+
+
+def everything(link: Any) -> dict[bytes, bytes]:
+    """Each key with its value, as Redis itself writes it down."""
+    return {key: link.dump(key) for key in link.keys("*")}
+
+
+def test_a_rabbitmq_of_others_is_left_as_it_was(started: Started, tmp_path: Path) -> None:  # noqa: F811  the fixture
+    pika = pytest.importorskip("pika")
+    broker = started(RABBITMQ)
+    with closing(pika.BlockingConnection(pika.URLParameters(broker.url))) as link:
+        channel = link.channel()
+        channel.queue_declare("jobs.dead", durable=True)
+        channel.queue_declare("jobs", durable=True)
+        channel.basic_publish("", "jobs", THEIRS.encode(), pika.BasicProperties(delivery_mode=2, message_id="theirs"))
+    run_passes(tmp_path, "rabbitmq", broker.url, options={"dead_letter": "jobs.dead"}, done={"file": "done.log"})
+    assert still_runs(broker)
+    assert queues(broker) == ["jobs", "jobs.dead"]
+    with closing(pika.BlockingConnection(pika.URLParameters(broker.url))) as link:
+        method, properties, body = link.channel().basic_get("jobs")
+        assert (body, method.message_count, method.redelivered, properties.message_id) == (THEIRS.encode(), 0, False, "theirs")
+
+
+def queues(broker: Broker) -> list[str]:
+    """The names of all queues, from the management plugin."""
+    login = b64encode(b"guest:guest").decode()
+    with closing(http.client.HTTPConnection(OWN_HOST, broker.port, timeout=10)) as link:
+        link.request("GET", "/api/queues?disable_stats=true&enable_queue_totals=true", headers={"Authorization": f"Basic {login}"})
+        return sorted(each["name"] for each in json.loads(link.getresponse().read()))
+
+
+def test_a_beanstalkd_of_others_is_left_as_it_was(started: Started, tmp_path: Path) -> None:  # noqa: F811  the fixture
+    greenstalk = pytest.importorskip("greenstalk")
+    broker = started(BEANSTALKD)
+    with closing(greenstalk.Client(("127.0.0.1", broker.port), use="jobs", watch="jobs")) as link:
+        buried = link.put('{"id": "buried", "ms": 0}')
+        link.bury(link.reserve(0))
+        delayed = link.put('{"id": "delayed", "ms": 0}', delay=3600)
+        ready = link.put(THEIRS)
+        before = [stay(link, number) for number in (buried, delayed, ready)]
+        run_passes(tmp_path, "beanstalkd", broker.url, options={"ttr": 5}, done={"file": "done.log"})
+        assert still_runs(broker)
+        assert [stay(link, number) for number in (buried, delayed, ready)] == before
+        assert sorted(link.tubes()) == ["default", "jobs"]
+        assert link.stats()["current-jobs-ready"] + link.stats()["current-jobs-reserved"] == 1
+
+
+def stay(link: Any, number: int) -> tuple[object, ...]:
+    """What a job is, where it is, and what has happened to it."""
+    stats = link.stats_job(number)
+    return link.peek(number).body, stats["tube"], stats["state"], stats["reserves"], stats["releases"], stats["kicks"]
+
+
+@pytest.mark.parametrize("style", ["lock", "skip-locked"])
+def test_a_postgres_of_others_is_left_as_it_was(style: str, started: Started, tmp_path: Path) -> None:  # noqa: F811  the fixture
+    psycopg = pytest.importorskip("psycopg")
+    broker = started(POSTGRES)
+    with psycopg.connect(broker.url, autocommit=True) as link:
+        link.execute("CREATE TABLE jobs (id bigserial PRIMARY KEY, body text)")
+        link.execute("CREATE TABLE effects (job text, at timestamptz DEFAULT now(), worker text)")
+        link.execute("INSERT INTO jobs (body) VALUES (%s)", (THEIRS,))
+        link.execute("INSERT INTO effects (job, worker) VALUES ('theirs', 'theirs')")
+        before = whole(link)
+        run_passes(tmp_path, "postgres", broker.url, style=style, done={"query": "SELECT job FROM effects"})
+        assert still_runs(broker)
+        assert whole(link) == before
+
+
+def whole(link: Any) -> dict[str, object]:
+    """The schemas of the database, its tables, and the rows of ours."""
+    return {
+        "schemas": link.execute("SELECT nspname FROM pg_namespace ORDER BY 1").fetchall(),
+        "tables": link.execute("SELECT schemaname, tablename FROM pg_tables ORDER BY 1, 2").fetchall(),
+        "jobs": link.execute("SELECT * FROM public.jobs").fetchall(),
+        "effects": link.execute("SELECT * FROM public.effects").fetchall(),
+    }
+
+
+def test_a_file_of_sqlite_of_others_keeps_what_was_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.db"
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("CREATE TABLE jobs (id INTEGER PRIMARY KEY, what TEXT)")
+        db.execute("INSERT INTO jobs (what) VALUES (?)", (THEIRS,))
+        db.execute("CREATE TABLE effects (job TEXT NOT NULL, at REAL NOT NULL, worker TEXT NOT NULL)")
+        db.execute("INSERT INTO effects VALUES ('theirs', 1, 'theirs')")
+    mark = run_passes(tmp_path, "sqlite", f"sqlite:///{path}", strangers=True, done={"query": "SELECT job FROM effects"})
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1").fetchall() == [("effects",), ("jobs",)]
+        assert db.execute("SELECT * FROM jobs").fetchall() == [(1, THEIRS)]
+        assert db.execute("SELECT * FROM effects LIMIT 1").fetchall() == [("theirs", 1.0, "theirs")]
+        ours = db.execute("SELECT DISTINCT job FROM effects WHERE job LIKE ?", (f"{mark}-%",)).fetchall()
+    assert len(ours) == JOBS  # the table is the app's own, and so are its rows
