@@ -35,17 +35,17 @@ JOBS = 10
 THEIRS = '{"id": "theirs", "ms": 0}'
 """A job that the sample workers would do, if they saw it."""
 
-ENDS = pytest.mark.parametrize("drain", [pytest.param({}, id="finished"), pytest.param({"drain": "300ms"}, id="unfinished")])
+ENDS = pytest.mark.parametrize("drain", [pytest.param("30s", id="finished"), pytest.param("300ms", id="unfinished")])
 """Whether the jobs are done by the end of the run."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.live]
 
 
-def run_in(folder: Path, worker_of: str, url: str, *, style: str = "lock", strangers: bool = False, **jobs_have: object) -> str:
-    """Run that sample worker against the service, expect that all goes well, and return the run's mark.
+def run_in(folder: Path, worker_of: str, url: str, *, drain: str, style: str = "lock", strangers: bool = False, **jobs_have: object) -> str:
+    """Run that sample worker against the service, expect that it ends as it must, and return the run's mark.
 
-    With ``strangers`` the run must have seen effects of others, and said so; else it must have seen nothing of them. With a ``drain`` the
-    jobs take much longer than that, so that the run ends with nearly all of them in the queue.
+    With ``strangers`` the run must have seen effects of others, and said so; else it must have seen nothing of them. With a ``drain``
+    shorter than 30 s the jobs take much longer than that, so that the run ends with all of them in the queue.
     """
     kind = worker_of.partition("_")[0]
     worker = {
@@ -54,14 +54,14 @@ def run_in(folder: Path, worker_of: str, url: str, *, style: str = "lock", stran
         "healthcheck": {"log": "takes jobs"},
         "replicas": 2,
     }
-    finishes = "drain" not in jobs_have
+    finishes = drain == "30s"
     body = f'{{"id": "{{job}}", "ms": {150 if finishes else 600_000}}}'
     scenario = {
         "jetable": 1,
         "name": f"jobs in a {kind} of others",
         "target": {"worker": worker},
         "services": {kind: {"url": url}},
-        "jobs": {"count": JOBS, "body": body, "log": LOG, "idempotent": True, **jobs_have},
+        "jobs": {"count": JOBS, "body": body, "log": LOG, "idempotent": True, "drain": drain, **jobs_have},
         "steps": [{"terminate": {"when": "job-started"}}],
     }
     path, reports = folder / "elsewhere.yaml", folder / "reports"
@@ -85,7 +85,7 @@ def still_runs(broker: Broker) -> bool:
 
 
 @ENDS
-def test_a_redis_of_others_is_left_as_it_was(drain: dict[str, str], started: Started, tmp_path: Path) -> None:  # noqa: F811  the fixture
+def test_a_redis_of_others_is_left_as_it_was(drain: str, started: Started, tmp_path: Path) -> None:  # noqa: F811  the fixture
     redis = pytest.importorskip("redis")
     broker = started(REDIS)
     with closing(redis.Redis.from_url(broker.url)) as link:
@@ -95,13 +95,13 @@ def test_a_redis_of_others_is_left_as_it_was(drain: dict[str, str], started: Sta
         link.set("done:once:theirs", "1")
         before = everything(link)
         options = {"processing": "{queue}:processing:*", "heartbeat": "{queue}:alive:*"}
-        run_in(tmp_path, "redis_list", broker.url, options=options, done={"key": "done"}, **drain)
+        run_in(tmp_path, "redis_list", broker.url, options=options, done={"key": "done"}, drain=drain)
         assert still_runs(broker)
         assert everything(link) == before
 
 
 @ENDS
-def test_a_stream_in_a_redis_of_others_leaves_nothing_either(drain: dict[str, str], started: Started, tmp_path: Path) -> None:  # noqa: F811  the fixture
+def test_a_stream_in_a_redis_of_others_leaves_nothing_either(drain: str, started: Started, tmp_path: Path) -> None:  # noqa: F811  the fixture
     redis = pytest.importorskip("redis")
     broker = started(REDIS)
     with closing(redis.Redis.from_url(broker.url)) as link:
@@ -110,7 +110,7 @@ def test_a_stream_in_a_redis_of_others_leaves_nothing_either(drain: dict[str, st
         link.xadd("done", {"body": "theirs"})
         before = everything(link)
         options = {"group": "workers", "claim_after": "2s"}
-        run_in(tmp_path, "redis_stream", broker.url, form="stream", options=options, done={"key": "done"}, **drain)
+        run_in(tmp_path, "redis_stream", broker.url, form="stream", options=options, done={"key": "done"}, drain=drain)
         assert still_runs(broker)
         assert everything(link) == before
 
@@ -121,7 +121,7 @@ def everything(link: Any) -> dict[bytes, bytes]:
 
 
 @ENDS
-def test_a_rabbitmq_of_others_is_left_as_it_was(drain: dict[str, str], started: Started, tmp_path: Path) -> None:  # noqa: F811  the fixture
+def test_a_rabbitmq_of_others_is_left_as_it_was(drain: str, started: Started, tmp_path: Path) -> None:  # noqa: F811  the fixture
     pika = pytest.importorskip("pika")
     broker = started(RABBITMQ)
     with closing(pika.BlockingConnection(pika.URLParameters(broker.url))) as link:
@@ -129,7 +129,7 @@ def test_a_rabbitmq_of_others_is_left_as_it_was(drain: dict[str, str], started: 
         channel.queue_declare("jobs.dead", durable=True)
         channel.queue_declare("jobs", durable=True)
         channel.basic_publish("", "jobs", THEIRS.encode(), pika.BasicProperties(delivery_mode=2, message_id="theirs"))
-    run_in(tmp_path, "rabbitmq", broker.url, options={"dead_letter": "jobs.dead"}, done={"file": "done.log"}, **drain)
+    run_in(tmp_path, "rabbitmq", broker.url, options={"dead_letter": "jobs.dead"}, done={"file": "done.log"}, drain=drain)
     assert still_runs(broker)
     assert queues(broker) == ["jobs", "jobs.dead"]
     with closing(pika.BlockingConnection(pika.URLParameters(broker.url))) as link:
@@ -146,7 +146,7 @@ def queues(broker: Broker) -> list[str]:
 
 
 @ENDS
-def test_a_beanstalkd_of_others_is_left_as_it_was(drain: dict[str, str], started: Started, tmp_path: Path) -> None:  # noqa: F811  the fixture
+def test_a_beanstalkd_of_others_is_left_as_it_was(drain: str, started: Started, tmp_path: Path) -> None:  # noqa: F811  the fixture
     greenstalk = pytest.importorskip("greenstalk")
     broker = started(BEANSTALKD)
     with closing(greenstalk.Client(("127.0.0.1", broker.port), use="jobs", watch="jobs")) as link:
@@ -155,7 +155,7 @@ def test_a_beanstalkd_of_others_is_left_as_it_was(drain: dict[str, str], started
         delayed = link.put('{"id": "delayed", "ms": 0}', delay=3600)
         ready = link.put(THEIRS)
         before = [stay(link, number) for number in (buried, delayed, ready)]
-        run_in(tmp_path, "beanstalkd", broker.url, options={"ttr": 5}, done={"file": "done.log"}, **drain)
+        run_in(tmp_path, "beanstalkd", broker.url, options={"ttr": 5}, done={"file": "done.log"}, drain=drain)
         assert still_runs(broker)
         assert [stay(link, number) for number in (buried, delayed, ready)] == before
         assert sorted(link.tubes()) == ["default", "jobs"]
@@ -170,7 +170,7 @@ def stay(link: Any, number: int) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("style", ["lock", "skip-locked"])
 @ENDS
-def test_a_postgres_of_others_is_left_as_it_was(drain: dict[str, str], style: str, started: Started, tmp_path: Path) -> None:  # noqa: F811  the fixture
+def test_a_postgres_of_others_is_left_as_it_was(drain: str, style: str, started: Started, tmp_path: Path) -> None:  # noqa: F811  the fixture
     psycopg = pytest.importorskip("psycopg")
     broker = started(POSTGRES)
     with psycopg.connect(broker.url, autocommit=True) as link:
@@ -179,7 +179,7 @@ def test_a_postgres_of_others_is_left_as_it_was(drain: dict[str, str], style: st
         link.execute("INSERT INTO jobs (body) VALUES (%s)", (THEIRS,))
         link.execute("INSERT INTO effects (job, worker) VALUES ('theirs', 'theirs')")
         before = whole(link)
-        run_in(tmp_path, "postgres", broker.url, style=style, done={"query": "SELECT job FROM effects"}, **drain)
+        run_in(tmp_path, "postgres", broker.url, style=style, done={"query": "SELECT job FROM effects"}, drain=drain)
         assert still_runs(broker)
         assert whole(link) == before
 
@@ -195,17 +195,17 @@ def whole(link: Any) -> dict[str, object]:
 
 
 @ENDS
-def test_a_file_of_sqlite_of_others_keeps_what_was_in_it(drain: dict[str, str], tmp_path: Path) -> None:
+def test_a_file_of_sqlite_of_others_keeps_what_was_in_it(drain: str, tmp_path: Path) -> None:
     path = tmp_path / "theirs.db"
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("CREATE TABLE jobs (id INTEGER PRIMARY KEY, what TEXT)")
         db.execute("INSERT INTO jobs (what) VALUES (?)", (THEIRS,))
         db.execute("CREATE TABLE effects (job TEXT NOT NULL, at REAL NOT NULL, worker TEXT NOT NULL)")
         db.execute("INSERT INTO effects VALUES ('theirs', 1, 'theirs')")
-    mark = run_in(tmp_path, "sqlite", f"sqlite:///{path}", strangers=True, done={"query": "SELECT job FROM effects"}, **drain)
+    mark = run_in(tmp_path, "sqlite", f"sqlite:///{path}", strangers=True, done={"query": "SELECT job FROM effects"}, drain=drain)
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1").fetchall() == [("effects",), ("jobs",)]
         assert db.execute("SELECT * FROM jobs").fetchall() == [(1, THEIRS)]
         assert db.execute("SELECT * FROM effects LIMIT 1").fetchall() == [("theirs", 1.0, "theirs")]
         ours = db.execute("SELECT DISTINCT job FROM effects WHERE job LIKE ?", (f"{mark}-%",)).fetchall()
-    assert len(ours) == (0 if drain else JOBS)  # the table is the app's own, and so are its rows
+    assert len(ours) == (JOBS if drain == "30s" else 0)  # the table is the app's own, and so are its rows
