@@ -93,7 +93,9 @@ def test_a_service_is_started_and_handed_over_by_its_variable(play: Callable[...
 @pytest.mark.slow
 @pytest.mark.live
 @pytest.mark.parametrize("signal", ["SIGTERM", "SIGKILL"])
-def test_a_service_that_was_stopped_comes_back_where_it_was_with_what_it_kept(play: Callable[..., Run], signal: str) -> None:
+def test_a_service_that_was_stopped_comes_back_where_it_was_with_what_it_kept(
+    play: Callable[..., Run], tmp_path: Path, signal: str
+) -> None:
     run = play(redis={})
     run.backing.start_all(run.engine)
     before = run.backing.environment()
@@ -110,6 +112,7 @@ def test_a_service_that_was_stopped_comes_back_where_it_was_with_what_it_kept(pl
     assert queue.look().ready == 1
     assert [phase for _, phase in run.phases()] == ["asked", "ready", "signalled", "exited", "asked", "ready"]
     assert run.last("signalled").detail == signal
+    assert sorted(path.name for path in tmp_path.glob("redis*.log")) == ["redis.2.log", "redis.log"], "the words of its first life are kept"
     assert not run.last("exited").detail, "it was asked to end"
     client.close()
 

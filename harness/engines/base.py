@@ -158,7 +158,10 @@ class EngineContext:
 
 def open_log(context: EngineContext, spec: ReplicaSpec) -> KeptLog:
     """The log of a replica that is about to be started; raises `MachineError` when the folder takes no file."""
-    path = context.logs / f"{spec.name}.log"
+    path, life = context.logs / f"{spec.name}.log", 1
+    while path.exists():  # a service that is started again keeps the words of its lives before
+        life += 1
+        path = context.logs / f"{spec.name}.{life}.log"
     try:
         return KeptLog(path, hear=partial(context.hear, spec.name))
     except OSError as error:

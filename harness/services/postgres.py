@@ -376,7 +376,7 @@ class _Rows:
         self.absent = ""
         fresh = list((found - self._before).elements())
         self._snapshot = snapshot
-        self._before = found
+        self._before |= found  # one that was lost and comes again is the same
         return fresh
 
     def remove(self) -> None:
