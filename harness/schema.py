@@ -241,7 +241,7 @@ jobs:
   service: rabbitmq
   form: quorum
   queue: mail                                # QUEUE says it to the workers, AMQP_URL where it is
-  count: 500                                 # all of them before the first step
+  count: 500                                 # one right after the other, while the steps begin
   body: '{"id": "{job}"}'
   done: {query: SELECT job FROM sent, service: db}
   log: {started: "sending {job}", finished: "sent {job}", settled: "acknowledged {job}", returned: "requeued {job}"}
