@@ -41,7 +41,6 @@ IN_CONTAINERS = ("quickstart", "redis-list", "rabbitmq-quorum", "delayed-job-sam
 ENOUGH = (
     "jobs-beanstalkd-buries-on-sigterm",
     "jobs-beanstalkd-releases-late",
-    "jobs-beanstalkd-ttr-too-short",
     "jobs-celery-early-ack",
     "jobs-delayed-job-killed",
     "jobs-delayed-job-outlives-grace",
@@ -68,6 +67,9 @@ ENOUGH = (
     "jobs-sqlite-pop-and-forget",
 )
 """Planted defects that run by default."""
+
+BY_CHANCE = {"ttr-too-short"}
+"""Defects that show only when the queue itself does as it should: beanstalkd 1.12 overlooks many ends of a time to run."""
 
 UNKNOWN = ("no-reconnect", "prefetch-batch")
 """Defects after which nobody can tell what becomes of the jobs: a worker is up, and may yet take them."""
@@ -170,7 +172,8 @@ def test_the_tables_of_this_file_name_scenarios_that_there_are() -> None:
     assert {*ENOUGH, *FAILS_ALL_THE_SAME} <= {path.stem for path in KNOWN_BAD}
     assert {*ON_PROCESSES, *IN_CONTAINERS} <= {path.stem for path in KNOWN_GOOD}
     assert {defect_of(path) for path in KNOWN_BAD} == CAUSES.keys()
-    assert {defect_of(path) for path in KNOWN_BAD if path.stem in ENOUGH} == CAUSES.keys(), "each defect runs by default on one queue"
+    by_default = {defect_of(path) for path in KNOWN_BAD if path.stem in ENOUGH}
+    assert by_default == CAUSES.keys() - BY_CHANCE, "each defect runs by default on one queue"
 
 
 def test_every_planted_defect_of_the_sample_workers_has_a_scenario() -> None:
