@@ -35,7 +35,7 @@ ON_PROCESSES = (
 )
 """Known-good suites that run by default: each queue, each way of working that differs much."""
 
-IN_CONTAINERS = ("quickstart", "redis-list", "rabbitmq-quorum", "delayed-job-same-name")
+IN_CONTAINERS = ("quickstart", "redis-list", "delayed-job-same-name")
 """Known-good suites that run in containers by default, the real Delayed Job on PostgreSQL among them."""
 
 ENOUGH = (
@@ -44,19 +44,13 @@ ENOUGH = (
     "jobs-celery-early-ack",
     "jobs-delayed-job-killed",
     "jobs-delayed-job-outlives-grace",
-    "jobs-postgres-double-effect",
-    "jobs-postgres-drops-on-sigterm",
-    "jobs-postgres-no-reconnect",
     "jobs-rabbitmq-dead-letters",
     "jobs-rabbitmq-delivery-limit",
     "jobs-rabbitmq-finishes-after-grace",
     "jobs-rabbitmq-prefetch-batch",
-    "jobs-redis-celery-killed",
     "jobs-redis-list-no-reconnect",
-    "jobs-redis-list-poison-kills",
     "jobs-redis-list-pop-and-forget",
     "jobs-redis-not-durable",
-    "jobs-redis-rq-killed",
     "jobs-redis-stream-keeps-lock",
     "jobs-sqlite-ack-before-effect",
     "jobs-sqlite-double-effect",
