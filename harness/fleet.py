@@ -53,7 +53,7 @@ from harness.load.tail import Demand
 from harness.moment import Moment
 from harness.probes import NotHealthyError, knock_watch, listener_watch, wait_healthy
 from harness.proctable import CpuTimes, disposition
-from harness.scenario import Scenario, Volume
+from harness.scenario import JOB_MOMENTS, Scenario, Volume
 from harness.stage import Given, Stage, Watch
 
 LOG_LINES: Final = 20
@@ -73,7 +73,6 @@ LET_GO_S: Final = 3.0
 OOM_NEWS_S: Final = 1.0
 """An exit for want of memory so long after the end of a squeeze is still its doing: the kernel takes a while to end a large process."""
 
-JOB_MOMENTS: Final = ("job-started", "job-finished")
 JOB_POLL_S: Final = 0.001
 
 PLAIN_WHENS: Final = ("any", "in-flight")

@@ -40,6 +40,9 @@ RETURNED: Final = "returned"
 SIGHTINGS: Final = (STARTED, FINISHED, SETTLED, RETURNED)
 """What a worker's log tells of a job: it began, its work was done, the queue was told so (acknowledged, deleted), it was given back."""
 
+NEVER: Final = 1 << 62
+"""The instant of what has not happened, where the least of several is asked for."""
+
 READY: Final = "ready"
 HELD: Final = "held"
 DELAYED: Final = "delayed"
@@ -116,6 +119,11 @@ class JobsClosed(Line, frozen=True, tag="jobs-closed"):
 
 
 JobLine: TypeAlias = JobSubmitted | JobAnswered | JobSeen | JobDone | JobTold | JobsClosed
+
+
+def naming(replica: str) -> re.Pattern[str]:
+    """Finds a replica's name in what a queue says of who holds a job: ``worker.1`` and not ``worker.11``."""
+    return re.compile(rf"(?<![\w.]){re.escape(replica)}(?![\w.])")
 
 
 def mark_of(run_id: str) -> str:
@@ -227,6 +235,39 @@ class JobLedger:
     def whole(self) -> bool:
         """It was closed in order, and every line that was written can be read."""
         return self.closed is not None and self.closed.lines == self.lines and not self.torn
+
+    def worked_until_ns(self, places: NDArray[np.int64], *, says_finished: bool) -> NDArray[np.int64]:
+        """When the work of these tries was over: done, given back, or its effect there; the largest number for not yet.
+
+        Being acknowledged before all that does not end it where a log ``says_finished``.
+        """
+        import numpy as np  # noqa: PLC0415  as in `harness.history`
+
+        tries = self.tries
+        first_ns, done_ns = tries.first_ns[places], self.done_ns[tries.row[places]]
+        settled_ns = np.where(tries.early[places] & says_finished, 0, tries.settled_ns[places])
+        ends = np.stack([tries.finished_ns[places], settled_ns, tries.returned_ns[places], np.where(done_ns >= first_ns, done_ns, 0)])
+        found: NDArray[np.int64] = np.where(ends > 0, ends, NEVER).min(axis=0)
+        return found
+
+    def in_hand(self, replica: str, at_ns: int, when: str = "in-flight", *, says_finished: bool) -> NDArray[np.int64]:
+        """Rows of jobs that the replica had in hand at that instant, by its log.
+
+        It had begun with them, and had neither finished them nor given them back, nor was their effect there; with ``when``
+        ``job-finished``: all that was, and the queue had not been told so.
+        """
+        import numpy as np  # noqa: PLC0415  as above
+
+        tries, mine = self.tries, self.tries.of(replica)
+        mine = mine[(tries.started_ns[mine] > 0) & (tries.started_ns[mine] <= at_ns)]
+        until_ns = self.worked_until_ns(mine, says_finished=says_finished)
+        if when == "job-finished":
+            over = np.maximum(tries.settled_ns[mine], tries.returned_ns[mine])
+            mine = mine[(until_ns <= at_ns) & ((over == 0) | (over > at_ns))]
+        else:
+            mine = mine[until_ns > at_ns]
+        rows: NDArray[np.int64] = np.unique(tries.row[mine])
+        return rows
 
     def rows(self, jobs: NDArray[np.int64]) -> NDArray[np.int64]:
         """The row of each of these numbers, all of which are in ``job``."""

@@ -59,7 +59,7 @@ from harness.history import (
     Zombies,
 )
 from harness.outcome import OWN_TROUBLE, Outcome, Reached
-from harness.scenario import Kill, Restart, Scenario, Step, nested
+from harness.scenario import JOB_MOMENTS, Kill, Restart, Scenario, Step, nested
 
 E = TypeVar("E")
 
@@ -91,9 +91,6 @@ SAME_MOMENT_S: Final = 0.05
 
 AFTER_S: Final = 1.0
 """What is dropped within this time after a replica was given back what it lacked is still the doing of that."""
-
-JOB_MOMENTS: Final = ("job-started", "job-finished")
-"""Moments of jobs in the hands of a worker."""
 
 STEP_OF: Final = {"pause": "pause", "network": "cut_network", "memory": "squeeze_memory"}
 """The step that takes away what an event calls so."""
@@ -869,17 +866,8 @@ class Facts:
         """How many jobs the victim's log says that it had in hand at the signal; as the harness saw it where the log says nothing."""
         if not self._hears("started"):
             return max(0, signal.in_flight)
-        tries, at_ns = self.history.jobs.tries, signal.at_ns
-        rows = tries.of(signal.replica)
-        mine = _by(tries.started_ns[rows], at_ns)
-        told = tries.settled_ns if signal.when == "job-finished" or not self._hears("finished") else tries.finished_ns
-        over = _by(told[rows], at_ns) | _by(tries.returned_ns[rows], at_ns)
-        if signal.when == "job-finished":
-            mine &= _by(tries.finished_ns[rows], at_ns)
-        else:  # a try of which no more was said, and whose job had its effect
-            done_ns = self.history.jobs.done_ns[tries.row[rows]]
-            over |= _by(done_ns, at_ns) & (done_ns >= tries.first_ns[rows])
-        return int(np.count_nonzero(mine & ~over))
+        jobs = self.history.jobs.in_hand(signal.replica, signal.at_ns, signal.when, says_finished=self._hears("finished"))
+        return len(jobs)
 
     def _hears(self, what: str) -> bool:
         """The scenario says how a worker's log tells this of a job."""
@@ -1024,9 +1012,3 @@ def _outages(invoke_ns: Rows, done_ns: Rows, answered: Mask, dropped: Mask) -> t
     begin = np.maximum(begin, bounds[gaps])
     end = np.where(gaps < len(answers), bounds[gaps + 1], end)
     return tuple((int(low), int(high)) for low, high in zip(begin, end, strict=True))
-
-
-def _by(instants: Rows, at_ns: int) -> Mask:
-    """Which of these things had happened at that instant."""
-    happened: Mask = (instants > 0) & (instants <= at_ns)
-    return happened

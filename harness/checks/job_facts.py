@@ -14,21 +14,32 @@ Instants of workers' logs are those at which a line was read, some milliseconds 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
 
-from harness.checks.facts import JOB_MOMENTS, Facts, Fault, Harm, Life, Mask, Rows
+from harness.checks.facts import Facts, Fault, Harm, Life, Mask, Rows
 from harness.clock import NS_PER_S
 from harness.history import Drained, QueueSeen, ServicePhase
-from harness.job_history import ACKNOWLEDGED, ANSWERS, DELAYED, HELD, SET_ASIDE, STATES, JobLedger, JobTold, job_text, mark_of
-from harness.scenario import Jobs
+from harness.job_history import (
+    ACKNOWLEDGED,
+    ANSWERS,
+    DELAYED,
+    HELD,
+    NEVER,
+    SET_ASIDE,
+    STATES,
+    JobLedger,
+    JobTold,
+    job_text,
+    mark_of,
+    naming,
+)
+from harness.scenario import JOB_MOMENTS, Jobs
 
 _TROUBLE: Final = ("signalled", "exited", "cut", "away")
-_NEVER: Final = np.iinfo(np.int64).max
 
 NO_HARM: Final = -1
 BY_ITSELF: Final = -2
@@ -209,7 +220,7 @@ class JobFacts:
     @cached_property
     def told(self) -> dict[int, JobTold]:
         """What the queue said of jobs when it was asked for what is left, by the row."""
-        began_ns = self.drained.began_ns if self.drained else _NEVER
+        began_ns = self.drained.began_ns if self.drained else NEVER
         told = [line for line in self.ledger.told if line.at_ns >= began_ns]
         rows = self.ledger.rows(np.fromiter((line.job for line in told), dtype=np.int64, count=len(told))).tolist()
         return dict(zip(rows, told, strict=True))
@@ -247,7 +258,7 @@ class JobFacts:
             begun = mine[is_last[mine] & (tries.started_ns[mine] > 0) & (tries.finished_ns[mine] == 0) & (tries.returned_ns[mine] == 0)]
             mask[tries.row[begun if self._works_on_several(mine) else begun[np.isin(begun, mine[-1:])]]] = True
             worked = worked or len(begun) > 0
-        named = [re.compile(rf"(?<![\w.]){re.escape(replica)}(?![\w.])") for replica in up]
+        named = [naming(replica) for replica in up]
         mask[[row for row, line in self.told.items() if line.by and any(name.search(line.by) for name in named)]] = True
         says = self.jobs is not None and self.jobs.log.started is not None
         if up and (worked or not says):  # what nobody has spoken of may have been taken ahead by one of them
@@ -256,7 +267,7 @@ class JobFacts:
                 for life in self.facts.lives.values()
                 if life.process == self.facts.scenario.job_process and life.replica not in up
             ]
-            gone = [re.compile(rf"(?<![\w.]){re.escape(replica)}(?![\w.])") for replica in dead]
+            gone = [naming(replica) for replica in dead]
             silent = [row for row, line in self.told.items() if line.state == HELD and self.last_try[row] < 0]
             mask[[row for row in silent if not any(name.search(self.told[row].by) for name in gone)]] = True
         return mask
@@ -305,37 +316,23 @@ class JobFacts:
 
     @cached_property
     def _worked_until_ns(self) -> Rows:
-        """When each try's work was over: done, given back, or its effect there. Being acknowledged before all that does not end it."""
-        tries, done_ns = self.ledger.tries, self.ledger.done_ns[self.ledger.tries.row]
-        says_finished = self.jobs is not None and self.jobs.log.finished is not None
-        settled_ns = np.where(tries.early & says_finished, 0, tries.settled_ns)
-        done_ns = np.where(done_ns >= tries.first_ns, done_ns, 0)
-        ends = np.stack([tries.finished_ns, settled_ns, tries.returned_ns, done_ns])
-        found: Rows = np.where(ends > 0, ends, _NEVER).min(axis=0)
-        return found
+        """When each try's work was over, `NEVER` for not yet."""
+        return self.ledger.worked_until_ns(np.arange(len(self.ledger.tries)), says_finished=self._says_finished)
+
+    @property
+    def _says_finished(self) -> bool:
+        return self.jobs is not None and self.jobs.log.finished is not None
 
     def in_hand(self, replica: str, at_ns: int, when: str = "in-flight") -> Rows:
-        """Rows of jobs that the replica had in hand at that instant, by its log.
-
-        It had begun with them, and had neither finished them nor given them back, nor was their effect there; with ``when``
-        ``job-finished``: all that was, and the queue had not been told so.
-        """
-        tries, mine = self.ledger.tries, self.tries_of(replica)
-        mine = mine[(tries.started_ns[mine] > 0) & (tries.started_ns[mine] <= at_ns)]
-        if when == "job-finished":
-            over = np.maximum(tries.settled_ns[mine], tries.returned_ns[mine])
-            mine = mine[(self._worked_until_ns[mine] <= at_ns) & ((over == 0) | (over > at_ns))]
-        else:
-            mine = mine[self._worked_until_ns[mine] > at_ns]
-        rows: Rows = np.unique(tries.row[mine])
-        return rows
+        """Rows of jobs that the replica had in hand at that instant; see `harness.job_history.JobLedger.in_hand`."""
+        return self.ledger.in_hand(replica, at_ns, when, says_finished=self._says_finished)
 
     def had_in_hand(self, harm: Harm) -> int:
         """How many jobs its victim had in hand when a harm came, as its step demands; as the harness saw it where no log tells it."""
         when = getattr(harm.order, "when", "")
         if self.jobs is not None and self.jobs.log.started is None:
             return max(0, harm.order.in_flight) if when in JOB_MOMENTS else 0
-        return len(self.in_hand(harm.victim.replica, harm.order.at_ns, when if when == "job-finished" else "in-flight"))
+        return len(self.in_hand(harm.victim.replica, harm.order.at_ns, when))
 
     @cached_property
     def harm_of_try(self) -> Rows:
@@ -348,7 +345,7 @@ class JobFacts:
         found = np.full(len(tries), NO_HARM)
         over_ns = np.maximum(self._worked_until_ns, tries.settled_ns)
         if self.jobs is not None and self.jobs.log.settled is not None:
-            over_ns[(tries.finished_ns > 0) & (tries.settled_ns == 0) & (tries.returned_ns == 0)] = _NEVER
+            over_ns[(tries.finished_ns > 0) & (tries.settled_ns == 0) & (tries.returned_ns == 0)] = NEVER
         for replica in tries.replicas:
             mine = self.tries_of(replica)
             ends = self._ends_of(self.facts.life(replica))

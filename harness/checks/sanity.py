@@ -13,12 +13,12 @@ from typing import Final
 
 import numpy as np
 
-from harness.checks.facts import AFTERMATH_NS, JOB_MOMENTS, SAME_MOMENT_S, STEP_OF, Disturbance, Facts, Fault, Harm, is_timeout
+from harness.checks.facts import AFTERMATH_NS, SAME_MOMENT_S, STEP_OF, Disturbance, Facts, Fault, Harm, is_timeout
 from harness.checks.wording import count, grouped, listed, percent, some, span, tally
 from harness.clock import NS_PER_S
 from harness.history import History, LoadBegan, LoadEnded, Repeated, RunEnded, ServicePhase, StepBegan, StepEnded
 from harness.job_history import ACKNOWLEDGED, ANSWERS
-from harness.scenario import Step, nested
+from harness.scenario import JOB_MOMENTS, Step, nested
 from harness.verdict import Finding, Verdict
 
 CHECK: Final = "sanity"

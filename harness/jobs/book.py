@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -50,7 +50,7 @@ class _Span:
     over_ns: int = 0
 
     def was(self, when: str, at_ns: int) -> bool:
-        """It was as ``when`` says at that instant."""
+        """It was finished and not settled at that instant, with ``job-finished``; in hand, with anything else."""
         if when == "job-finished":
             return 0 < self.finished_ns <= at_ns and not 0 < (self.settled_ns or self.over_ns) <= at_ns
         return self.started_ns <= at_ns and not 0 < (self.finished_ns or self.over_ns) <= at_ns
@@ -61,7 +61,7 @@ class _Hands:
     """What a replica has in hand, and what it had."""
 
     held: dict[int, _Span] = field(default_factory=dict)
-    past: list[_Span] = field(default_factory=list)
+    past: deque[_Span] = field(default_factory=lambda: deque(maxlen=_SPANS))
 
 
 class JobBook:
@@ -84,8 +84,7 @@ class JobBook:
         self._hands: dict[str, _Hands] = defaultdict(_Hands)
         self._holders: dict[int, str] = {}
         self._gone: set[str] = set()
-        self._durations: list[int] = []
-        self._strange = 0
+        self._durations: deque[int] = deque(maxlen=_DURATIONS)
         self.foreign = 0
 
     @property
@@ -125,7 +124,7 @@ class JobBook:
         """More is said of a job that is in hand; it is over when all has been told of it that the log tells."""
         if what == FINISHED:
             span.finished_ns = at_ns
-            self._durations = [*self._durations[-_DURATIONS:], at_ns - span.started_ns]
+            self._durations.append(at_ns - span.started_ns)
         if what == SETTLED:
             span.settled_ns = at_ns
         told = {name for name, when_ns in ((FINISHED, span.finished_ns), (SETTLED, span.settled_ns)) if when_ns}
@@ -143,7 +142,6 @@ class JobBook:
                 if span is not None and not span.finished_ns and FINISHED not in self._tells:
                     span.finished_ns = at_ns
             else:
-                self._strange += 1
                 count = 1
                 number = -1 - number
         self._write(JobDone(job=number, at_ns=at_ns, since_ns=since_ns, effects=count))
@@ -220,7 +218,7 @@ class JobBook:
     def _end(self, hands: _Hands, span: _Span, at_ns: int) -> None:
         span.over_ns = at_ns
         hands.held.pop(span.job, None)
-        hands.past = [*hands.past[-_SPANS:], span]
+        hands.past.append(span)
 
     def _write(self, line: JobLine) -> None:
         with self._writing:

@@ -10,7 +10,6 @@ it out once all workers are gone.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -21,7 +20,7 @@ from typing import Final
 from harness.clock import NS_PER_S, Clock
 from harness.errors import MachineError
 from harness.history import Drained, Event, QueueSeen
-from harness.job_history import HELD, SIGHTINGS, JobLine, JobTold, job_pattern
+from harness.job_history import HELD, SIGHTINGS, JobLine, JobTold, job_pattern, naming
 from harness.jobs.book import JobBook
 from harness.jobs.listen import Listener
 from harness.jobs.places import AppEffects, FileEffects
@@ -173,16 +172,14 @@ class JobCourse:
     def in_hand(self, replica: str, when: str, share: float = 0.0) -> int:
         """How many jobs the replica has in hand as ``when`` says, worked on for at least ``share`` of what jobs usually take."""
         if self._listener.hears:
-            return self._book.in_hand(replica, _moment(when), older_ns=round(share * self._book.usual_ns()))
+            return self._book.in_hand(replica, when, older_ns=round(share * self._book.usual_ns()))
         return self._held_by(replica)
 
     def had(self, replica: str, when: str, at_ns: int) -> bool:
         """Whether it was as ``when`` says at that instant, as far as its log has told by now; true where the log tells nothing."""
         if not self._listener.hears:
             return True
-        if when == "idle":
-            return not self._book.had(replica, "in-flight", at_ns)
-        return self._book.had(replica, _moment(when), at_ns)
+        return self._book.had(replica, when, at_ns) == (when != "idle")
 
     def look(self, why: str, replica: str) -> None:
         """Write down what the queue holds right now, because of a fault on ``replica``."""
@@ -329,7 +326,7 @@ class JobCourse:
             if told is None:
                 return max(0, self._looker.look().held) if alone else 0
             held = [each for each in told if each.state == HELD]
-            named = re.compile(rf"(?<![\w.]){re.escape(replica)}(?![\w.])")
+            named = naming(replica)
             if any(each.by for each in held):
                 return sum(bool(named.search(each.by)) for each in held)
             return len(held) if alone else 0
@@ -449,10 +446,6 @@ class JobCourse:
         client = self._client(service)
         self._clients.append(client)
         return client
-
-
-def _moment(when: str) -> str:
-    return "in-flight" if when == "job-started" else when
 
 
 def _line(number: int, told: Told, now_ns: int) -> JobTold:

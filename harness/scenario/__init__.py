@@ -28,12 +28,14 @@ from harness.scenario.options import (
     Terminate,
     TerminateAtStart,
 )
+from harness.scenario.queues import JOB_MOMENTS
 from harness.scenario.services import Service
 from harness.scenario.steps import STEP_KINDS, Aimed, Chaos, Disturb, OfOneProcess, OfService, Options, Step, Stop, Together, nested
 from harness.scenario.target import Healthcheck, ProcessType, Tls, WorkingDir
 from harness.scenario.whole import Scenario
 
 __all__ = [
+    "JOB_MOMENTS",
     "STEP_KINDS",
     "Aimed",
     "Build",
