@@ -824,7 +824,9 @@ class Facts:
             over_ns=over_ns,
             end_ns=end_ns,
             oom_ns=oom_ns,
-            busy=len(self._unanswered(rows, taken.at_ns, taken.until_ns)) + begun,
+            busy=self._jobs_in_hand(taken)
+            if self._only_works(taken.replica)
+            else len(self._unanswered(rows, taken.at_ns, taken.until_ns)) + begun,
             unproven=int(np.count_nonzero((done > taken.at_ns) & (done <= end_ns))),
         )
 
@@ -857,17 +859,20 @@ class Facts:
             drained_ns=int(attempts.done_ns[answered].max()) if len(answered) else 0,
         )
 
+    def _only_works(self, replica: str) -> bool:
+        """It works on jobs and takes no load, so that a job in its hands is all that can be under way on it."""
+        return self.life(replica).process == self.scenario.job_process != self.scenario.load_process
+
     def _is_about_jobs(self, signal: Signalled) -> bool:
         """The step demands a job in the victim's hands, or none."""
-        works = self.life(signal.replica).process == self.scenario.job_process
-        return signal.when in JOB_MOMENTS or (works and signal.when == "idle" and self.scenario.load_process != self.scenario.job_process)
+        return signal.when in JOB_MOMENTS or (signal.when == "idle" and self._only_works(signal.replica))
 
-    def _jobs_in_hand(self, signal: Signalled) -> int:
-        """How many jobs the victim's log says that it had in hand at the signal; as the harness saw it where the log says nothing."""
+    def _jobs_in_hand(self, order: Signalled | Disturbed) -> int:
+        """How many jobs the victim's log says that it had in hand then; as the harness saw it where the log says nothing."""
         if not self._hears("started"):
-            return max(0, signal.in_flight)
-        jobs = self.history.jobs.in_hand(signal.replica, signal.at_ns, signal.when, says_finished=self._hears("finished"))
-        return len(jobs)
+            return max(0, order.in_flight)
+        when = order.when if isinstance(order, Signalled) else ""
+        return len(self.history.jobs.in_hand(order.replica, order.at_ns, when, says_finished=self._hears("finished")))
 
     def _hears(self, what: str) -> bool:
         """The scenario says how a worker's log tells this of a job."""
