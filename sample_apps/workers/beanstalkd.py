@@ -18,9 +18,7 @@ A worker that only closes its connection, or dies, keeps nothing from others, so
 
 from __future__ import annotations
 
-import fcntl
 import math
-import os
 import socket
 import time
 from contextlib import contextmanager, suppress
@@ -30,6 +28,7 @@ from urllib.parse import urlsplit
 
 import greenstalk
 
+from sample_apps.workers.file_effects import FileEffects
 from sample_apps.workers.loop import Job, LostError, main, read_job, say
 from sample_apps.workers.settings import DEFECTS
 
@@ -64,7 +63,7 @@ class BeanstalkdSource:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._effects = Effects(settings.done)
+        self._effects = FileEffects(settings.done)
         url = urlsplit(settings.url)
         with _told():
             connection = socket.create_connection((url.hostname or "127.0.0.1", url.port or _PORT), timeout=_ANSWER_S)
@@ -133,38 +132,6 @@ class BeanstalkdSource:
         """Close the connection."""
         with suppress(OSError):
             self._client.close()
-
-
-class Effects:
-    """A file with a line for each effect; a line is appended by one ``write(2)``."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._read = 0
-        self._seen: set[str] = set()
-
-    def add(self, job: str) -> None:
-        """Append a line."""
-        with self._file() as file:
-            os.write(file, f"{job}\n".encode())
-
-    def add_once(self, job: str) -> None:
-        """Append a line if there is none; nobody else comes in between."""
-        with self._file() as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
-            size = os.fstat(file).st_size
-            self._seen.update(os.pread(file, size - self._read, self._read).decode().splitlines())
-            self._read = size
-            if job not in self._seen:
-                os.write(file, f"{job}\n".encode())
-
-    @contextmanager
-    def _file(self) -> Iterator[int]:
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-        try:
-            yield file
-        finally:
-            os.close(file)
 
 
 def _reserved(job: Job) -> _Reserved:

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from harness.services.beanstalkd import BEANSTALKD
-from sample_apps.workers.beanstalkd import KNOWN, BeanstalkdSource, Effects
+from sample_apps.workers.beanstalkd import KNOWN, BeanstalkdSource
+from sample_apps.workers.file_effects import FileEffects
 from sample_apps.workers.loop import LostError
 from sample_apps.workers.settings import DEFECTS, Settings
 from tests.services.brokers import Broker, needed
@@ -233,7 +234,7 @@ def test_a_beanstalkd_that_is_not_there_is_waited_for(broker: Broker, tube: Tube
 
 
 def test_two_that_share_the_file_write_an_effect_once(tmp_path: Path) -> None:
-    one, other = (Effects(str(tmp_path / "done.log")) for _ in range(2))
+    one, other = (FileEffects(str(tmp_path / "done.log")) for _ in range(2))
     for job in ("m-0", "m-1", "m-0"):
         one.add_once(job)
         other.add_once(job)
