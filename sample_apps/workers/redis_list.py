@@ -16,18 +16,6 @@ from sample_apps.workers.redis_link import Pace, RedisLink
 if TYPE_CHECKING:
     from sample_apps.workers.settings import Settings
 
-_DEFECTS: Final = (
-    "early-ack",
-    "pop-and-forget",
-    "drops-on-sigterm",
-    "finishes-after-grace",
-    "keeps-lock",
-    "double-effect",
-    "ack-before-effect",
-    "poison-kills",
-    "no-reconnect",
-)
-
 _GIVE_BACK: Final = """
 if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 1 then redis.call('RPUSH', KEYS[2], ARGV[1]) end
 """
@@ -113,4 +101,4 @@ class RedisListSource(RedisLink):
 
 
 if __name__ == "__main__":
-    raise SystemExit(main("sample_apps.workers.redis_list", "REDIS_URL", RedisListSource, _DEFECTS))
+    raise SystemExit(main("sample_apps.workers.redis_list", "REDIS_URL", RedisListSource))

@@ -22,18 +22,6 @@ if TYPE_CHECKING:
 GROUP: Final = "workers"
 _FIELD: Final = "body"
 
-_DEFECTS: Final = (
-    "early-ack",
-    "pop-and-forget",
-    "drops-on-sigterm",
-    "finishes-after-grace",
-    "keeps-lock",
-    "double-effect",
-    "ack-before-effect",
-    "poison-kills",
-    "no-reconnect",
-)
-
 
 class RedisStreamSource(RedisLink):
     """A consumer of the group."""
@@ -115,4 +103,4 @@ def _job(entries: list[tuple[str, dict[str, str]]]) -> Job | None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main("sample_apps.workers.redis_stream", "REDIS_URL", RedisStreamSource, _DEFECTS))
+    raise SystemExit(main("sample_apps.workers.redis_stream", "REDIS_URL", RedisStreamSource))
