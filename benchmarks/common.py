@@ -1,28 +1,45 @@
-"""What the benchmarks share: rows of the one table, whole runs of a scenario as a user starts them, quantiles, and what the machine is."""
+"""What the benchmarks share: rows of the one table, whole runs of a scenario as a user starts them, judging of large histories, the machine."""
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
+import msgspec
 import psutil
 
 from harness.clock import NS_PER_S
 from harness.dockerd import connect
 from harness.errors import JetableError
-from harness.history import Event, Exited, History, PhaseReached, Signalled, Spawned, StepBegan, StepEnded, read
+from harness.history import (
+    EVENTS_FILE,
+    FORMAT,
+    Event,
+    Exited,
+    Header,
+    History,
+    PhaseReached,
+    Signalled,
+    Spawned,
+    StepBegan,
+    StepEnded,
+    read,
+)
 from harness.run import judge_folder
+from harness.scenario import Scenario
 from harness.verdict import Verdict
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -114,6 +131,84 @@ def step_spans(events: Sequence[Event]) -> dict[int, tuple[str, int, int]]:
     """For each step its key, its begin and its end."""
     ends = {event.step: event.at_ns for event in events if isinstance(event, StepEnded)}
     return {event.step: (event.name, event.at_ns, ends[event.step]) for event in events if isinstance(event, StepBegan)}
+
+
+# --- histories that are written and judged ----------------------------------------------------------------------------------
+
+ZERO_NS: Final = 5_000_000_000_000
+LEAST_S: Final = 0.01
+"""What is quicker says nothing of how it grows."""
+
+Judged: TypeAlias = dict[int, list[dict[str, float]]]
+"""What each judging told of a history, by the history's size."""
+
+
+def instant(seconds: float) -> int:
+    """Nanoseconds of the clock so long after the first request or job."""
+    return ZERO_NS + round(seconds * 1e9)
+
+
+def write_events(history: Path, scenario: Mapping[str, object], events: Iterable[Event]) -> None:
+    """Write ``events`` in order of time, with the header of a run of ``scenario`` that began a second before the zero."""
+    header = Header(
+        format=FORMAT,
+        run_id="benchmark-000000",
+        harness="0",
+        engine="fake",
+        seed=1,
+        scenario=Scenario.model_validate(scenario).model_dump_json(),
+        scenario_path="benchmark.yaml",
+        started_ns=instant(-1),
+        wall_start="",
+    )
+    encoder = msgspec.json.Encoder()
+    lines = [header, *sorted(events, key=lambda event: event.at_ns)]
+    (history / EVENTS_FILE).write_bytes(b"".join(encoder.encode(line) + b"\n" for line in lines))
+
+
+def judged(benchmark: str, write: Callable[[Path, int], Mapping[str, int]], sizes: Sequence[int], rounds: int = 1) -> Judged:
+    """What ``benchmark --judge FOLDER`` prints of a history of each size, each time in a process of its own.
+
+    ``write`` writes a history into a folder, and tells what the checks must find there.
+
+    Raises:
+        SystemExit: They found another number.
+    """
+    found: Judged = {}
+    for size in sorted(sizes):
+        with tempfile.TemporaryDirectory(prefix="benchmark-of-jetable-") as folder:
+            planted = write(Path(folder), size)
+            for _ in range(rounds):
+                done = subprocess.run([sys.executable, benchmark, "--judge", folder], check=True, capture_output=True, text=True)
+                told = json.loads(done.stdout)
+                found.setdefault(size, []).append(told)
+                if {word: told[word] for word in planted} != planted:
+                    raise SystemExit(f"in a history of {size} {planted} were planted, and the checks found {told}")
+    return found
+
+
+def exponent(found: Judged, name: str) -> float | None:
+    """How ``name`` grows with the size: as its power; None where it is too quick to tell."""
+    few, many = min(found), max(found)
+    low, high = (min(each[name] for each in found[size]) for size in (few, many))
+    return math.log(high / low) / math.log(many / few) if many > few and low >= LEAST_S else None
+
+
+def print_judged(found: Judged, things: str, names: Sequence[str], others: str, row: Callable[[Mapping[str, float]], str]) -> None:
+    """Print the seconds of ``names`` for each size, the columns of ``others``, which ``row`` fills, and how the seconds grow."""
+    print(f"{f'{things}, s':>12}" + "".join(f"{name:>9}" for name in names) + others)
+    for size, (told, *_) in found.items():
+        print(f"{size:12}" + "".join(f"{told[name]:9.3f}" for name in names) + row(told))
+    powers = [exponent(found, name) for name in names]
+    print(f"{'growth':>12}" + "".join(f"{'' if power is None else f'{power:.2f}':>9}" for power in powers))
+
+
+def highest_memory() -> int:
+    """The highest memory of this process so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

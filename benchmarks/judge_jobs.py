@@ -12,11 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import resource
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,19 +20,15 @@ from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import msgspec
 import numpy as np
 
-from benchmarks.common import Figure, machine
+from benchmarks.common import Figure, exponent, highest_memory, instant, judged, machine, print_judged, write_events
 from harness.checks import CHECKS
 from harness.checks.summary import summarise
 from harness.history import (
-    EVENTS_FILE,
-    FORMAT,
     Drained,
     Event,
     Exited,
-    Header,
     PhaseReached,
     RunEnded,
     Signalled,
@@ -46,7 +38,6 @@ from harness.history import (
     read,
 )
 from harness.job_history import JOBS_FILE
-from harness.scenario import Scenario
 
 RATE_PER_S: Final = 2000
 WORKERS: Final = 3
@@ -54,16 +45,8 @@ KILL_EVERY_S: Final = 5.0
 BACK_AFTER_S: Final = 0.3
 WORK_S: Final = 0.02
 AGAIN_S: Final = 1.0
-ZERO_NS: Final = 5_000_000_000_000
-LEAST_S: Final = 0.01
-"""What is quicker says nothing of how it grows."""
 
 FATES: Final = ("redelivered", "duplicated", "lost")
-
-
-def instant(seconds: float) -> int:
-    """Nanoseconds of the clock so long after the first job."""
-    return ZERO_NS + round(seconds * 1e9)
 
 
 def write(folder: Path, jobs: int) -> dict[str, int]:
@@ -73,39 +56,24 @@ def write(folder: Path, jobs: int) -> dict[str, int]:
     history = folder / "history"
     history.mkdir(parents=True)
     planted = _write_jobs(history / JOBS_FILE, jobs, kills)
-    encoder = msgspec.json.Encoder()
-    lines = [_header(len(kills)), *sorted(_events(length_s, kills), key=lambda event: event.at_ns)]
-    (history / EVENTS_FILE).write_bytes(b"".join(encoder.encode(line) + b"\n" for line in lines))
+    write_events(history, _scenario(len(kills)), _events(length_s, kills))
     return planted
 
 
-def _header(kills: int) -> Header:
-    scenario = Scenario.model_validate(
-        {
-            "jetable": 1,
-            "name": "a million jobs",
-            "target": {"worker": {"command": ["app"], "replicas": WORKERS}},
-            "services": {"redis": {}},
-            "jobs": {
-                "rate": f"{RATE_PER_S}/s",
-                "done": {"key": "done"},
-                "log": {"started": "job {job} started", "finished": "job {job} finished"},
-                "idempotent": True,
-            },
-            "steps": [{"kill": "oldest"}] * kills or [{"steady": "1s"}],
-        }
-    )
-    return Header(
-        format=FORMAT,
-        run_id="benchmark-000000",
-        harness="0",
-        engine="fake",
-        seed=1,
-        scenario=scenario.model_dump_json(),
-        scenario_path="benchmark.yaml",
-        started_ns=instant(-1),
-        wall_start="",
-    )
+def _scenario(kills: int) -> dict[str, object]:
+    return {
+        "jetable": 1,
+        "name": "a million jobs",
+        "target": {"worker": {"command": ["app"], "replicas": WORKERS}},
+        "services": {"redis": {}},
+        "jobs": {
+            "rate": f"{RATE_PER_S}/s",
+            "done": {"key": "done"},
+            "log": {"started": "job {job} started", "finished": "job {job} finished"},
+            "idempotent": True,
+        },
+        "steps": [{"kill": "oldest"}] * kills or [{"steady": "1s"}],
+    }
 
 
 def _events(length_s: float, kills: Sequence[float]) -> Iterator[Event]:
@@ -195,43 +163,21 @@ def judge(folder: Path) -> dict[str, float]:
     """Seconds of CPU of reading and of judging, what was found, and this process's highest memory in bytes after each."""
     begin = time.process_time()
     history = read(folder)
-    took = {"read": time.process_time() - begin, "memory_read": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10}
+    took = {"read": time.process_time() - begin, "memory_read": highest_memory()}
     begin = time.process_time()
     for check in CHECKS.values():
         check(history)
     told = summarise(history).jobs
     took["judge"] = time.process_time() - begin
-    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10) - took["memory_read"]
+    memory = highest_memory() - took["memory_read"]
     if told is None or told.lost is None:
         raise SystemExit("nothing was known of the jobs")
     return {**took, "memory": memory, "lost": told.lost, "duplicated": told.duplicated, "redelivered": told.redelivered}
 
 
-def measured(sizes: Sequence[int], rounds: int = 1) -> dict[int, list[dict[str, float]]]:
-    """What `judge` says of each size, each time in a process of its own."""
-    found: dict[int, list[dict[str, float]]] = {}
-    for jobs in sorted(sizes):
-        with tempfile.TemporaryDirectory(prefix="benchmark-of-jetable-") as folder:
-            planted = write(Path(folder), jobs)
-            for _ in range(rounds):
-                done = subprocess.run([sys.executable, __file__, "--judge", folder], check=True, capture_output=True, text=True)
-                told = json.loads(done.stdout)
-                found.setdefault(jobs, []).append(told)
-                if {word: told[word] for word in planted} != planted:
-                    raise SystemExit(f"of {jobs} jobs {planted} were planted, and the checks found {told}")
-    return found
-
-
-def exponent(found: dict[int, list[dict[str, float]]], name: str) -> float | None:
-    """How ``name`` grows with the number of jobs: as its power; None where it is too quick to tell."""
-    few, many = min(found), max(found)
-    low, high = (min(each[name] for each in found[jobs]) for jobs in (few, many))
-    return math.log(high / low) / math.log(many / few) if many > few and low >= LEAST_S else None
-
-
 def figures() -> list[Figure]:
     """Judging a million: its time and its memory on top of the reading, and how its time grows."""
-    found = measured((100_000, 1_000_000), rounds=2)
+    found = judged(__file__, write, (100_000, 1_000_000), rounds=2)
     million, power = found[1_000_000], exponent(found, "judge")
     rows = [
         ("1 000 000 jobs judged by every check, s of CPU", "≤ 2", [each["judge"] for each in million], 2),
@@ -255,16 +201,13 @@ def main() -> None:
         print(json.dumps(judge(options.judge)))
         return
     print(machine(), flush=True)
-    found = measured(options.jobs)
-    names = ("read", "judge")
-    print(
-        f"{'jobs, s':>12}" + "".join(f"{name:>9}" for name in names) + "".join(f"{name:>13}" for name in ("MiB read", "MiB judged", "lost"))
+    print_judged(
+        judged(__file__, write, options.jobs),
+        "jobs",
+        ("read", "judge"),
+        f"{'MiB read':>13}{'MiB judged':>13}{'lost':>13}",
+        lambda told: f"{told['memory_read'] / 2**20:13.0f}{told['memory'] / 2**20:13.0f}{told['lost']:13.0f}",
     )
-    for jobs, (told, *_) in found.items():
-        memory = (told["memory_read"] / 2**20, told["memory"] / 2**20)
-        print(f"{jobs:12}" + "".join(f"{told[name]:9.3f}" for name in names) + "".join(f"{each:13.0f}" for each in (*memory, told["lost"])))
-    powers = [exponent(found, name) for name in names]
-    print(f"{'growth':>12}" + "".join(f"{'' if power is None else f'{power:.2f}':>9}" for power in powers))
 
 
 if __name__ == "__main__":

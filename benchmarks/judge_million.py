@@ -12,11 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import resource
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,21 +21,17 @@ from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import msgspec
 import numpy as np
 
-from benchmarks.common import Figure, machine
+from benchmarks.common import ZERO_NS, Figure, exponent, highest_memory, instant, judged, machine, print_judged, write_events
 from harness.checks import CHECKS
 from harness.checks.summary import summarise
 from harness.history import (
-    EVENTS_FILE,
-    FORMAT,
     OPS_FILE,
     Control,
     Event,
     Exited,
     Generator,
-    Header,
     LoadBegan,
     LoadEnded,
     PhaseReached,
@@ -51,7 +43,6 @@ from harness.history import (
     StepEnded,
     read,
 )
-from harness.scenario import Scenario
 
 RATE_PER_S: Final = 2000
 USERS: Final = 50
@@ -64,16 +55,8 @@ GONE_AFTER_S: Final = 0.12
 """From SIGTERM to the exit."""
 
 LONGEST_ANSWER_S: Final = 0.1
-ZERO_NS: Final = 5_000_000_000_000
 CONTROL_S: Final = 0.1
 GENERATOR_S: Final = 0.25
-LEAST_S: Final = 0.01
-"""What is quicker says nothing of how it grows."""
-
-
-def instant(seconds: float) -> int:
-    """Nanoseconds of the clock so long after the beginning of the load."""
-    return ZERO_NS + round(seconds * 1e9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,41 +92,26 @@ def stops_in(length_s: float) -> list[Stop]:
     return [Stop(number=number, at_s=(number + 0.5) * STOP_EVERY_S) for number in range(int(length_s / STOP_EVERY_S))]
 
 
-def write(folder: Path, ops: int) -> int:
+def write(folder: Path, ops: int) -> dict[str, int]:
     """Write a history of so many requests, and say how many of them were dropped."""
     length_s = ops / RATE_PER_S
     stops = stops_in(length_s)
     history = folder / "history"
     history.mkdir(parents=True)
     dropped = _write_ops(history / OPS_FILE, ops, stops)
-    encoder = msgspec.json.Encoder()
-    lines = [_header(stops), *sorted(_events(length_s, ops, stops), key=lambda event: event.at_ns)]
-    (history / EVENTS_FILE).write_bytes(b"".join(encoder.encode(line) + b"\n" for line in lines))
-    return dropped
+    write_events(history, _scenario(stops), _events(length_s, ops, stops))
+    return {"dropped": dropped}
 
 
-def _header(stops: Sequence[Stop]) -> Header:
+def _scenario(stops: Sequence[Stop]) -> dict[str, object]:
     steps: list[object] = [{"kill" if stop.kills else "terminate": "oldest"} for stop in stops]
-    scenario = Scenario.model_validate(
-        {
-            "jetable": 1,
-            "name": "a million requests",
-            "target": {"web": {"command": ["app"], "replicas": REPLICAS}},
-            "load": {"rate": f"{RATE_PER_S}/s", "users": USERS, "requests": ["GET /items/{id}", {"POST /items": {"name": "x"}}]},
-            "steps": steps or [{"steady": "1s"}],
-        }
-    )
-    return Header(
-        format=FORMAT,
-        run_id="benchmark",
-        harness="0",
-        engine="fake",
-        seed=1,
-        scenario=scenario.model_dump_json(),
-        scenario_path="benchmark.yaml",
-        started_ns=instant(-1),
-        wall_start="",
-    )
+    return {
+        "jetable": 1,
+        "name": "a million requests",
+        "target": {"web": {"command": ["app"], "replicas": REPLICAS}},
+        "load": {"rate": f"{RATE_PER_S}/s", "users": USERS, "requests": ["GET /items/{id}", {"POST /items": {"name": "x"}}]},
+        "steps": steps or [{"steady": "1s"}],
+    }
 
 
 def _events(length_s: float, ops: int, stops: Sequence[Stop]) -> Iterator[Event]:
@@ -258,34 +226,12 @@ def judge(folder: Path) -> dict[str, float]:
     begin = time.process_time()
     summary = summarise(history)
     took["summary"] = time.process_time() - begin
-    return {**took, "dropped": summary.dropped, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10}
-
-
-def measured(sizes: Sequence[int], rounds: int = 1) -> dict[int, list[dict[str, float]]]:
-    """What `judge` says of each size, each time in a process of its own."""
-    found: dict[int, list[dict[str, float]]] = {}
-    for ops in sorted(sizes):
-        with tempfile.TemporaryDirectory(prefix="benchmark-of-jetable-") as folder:
-            dropped = write(Path(folder), ops)
-            for _ in range(rounds):
-                done = subprocess.run([sys.executable, __file__, "--judge", folder], check=True, capture_output=True, text=True)
-                found.setdefault(ops, []).append(json.loads(done.stdout))
-                told = found[ops][-1]["dropped"]
-                if told != dropped:
-                    raise SystemExit(f"{dropped} of {ops} requests were dropped, and the checks found {told:.0f}")
-    return found
-
-
-def exponent(found: dict[int, list[dict[str, float]]], name: str) -> float | None:
-    """How ``name`` grows with the number of requests: as its power; None where it is too quick to tell."""
-    few, many = min(found), max(found)
-    low, high = (min(each[name] for each in found[ops]) for ops in (few, many))
-    return math.log(high / low) / math.log(many / few) if many > few and low >= LEAST_S else None
+    return {**took, "dropped": summary.dropped, "memory": highest_memory()}
 
 
 def figures() -> list[Figure]:
     """The slowest check, reading, memory, and the steepest growth, at a million."""
-    found = measured((100_000, 1_000_000), rounds=2)
+    found = judged(__file__, write, (100_000, 1_000_000), rounds=2)
     million = found[1_000_000]
     slowest = max(CHECKS, key=lambda name: max(each[name] for each in million))
     powers = {name: power for name in ("read", *CHECKS, "summary") if (power := exponent(found, name)) is not None}
@@ -320,13 +266,13 @@ def main() -> None:
         print(json.dumps(judge(options.judge)))
         return
     print(machine(), flush=True)
-    found = measured(options.ops)
-    names = ("read", *CHECKS, "summary")
-    print(f"{'requests, s':>12}" + "".join(f"{name:>9}" for name in names) + f"{'GiB':>7}{'dropped':>9}")
-    for ops, (told, *_) in found.items():
-        print(f"{ops:12}" + "".join(f"{told[name]:9.3f}" for name in names) + f"{told['memory'] / 2**30:7.2f}{told['dropped']:9.0f}")
-    powers = [exponent(found, name) for name in names]
-    print(f"{'growth':>12}" + "".join(f"{'' if power is None else f'{power:.2f}':>9}" for power in powers))
+    print_judged(
+        judged(__file__, write, options.ops),
+        "requests",
+        ("read", *CHECKS, "summary"),
+        f"{'GiB':>7}{'dropped':>9}",
+        lambda told: f"{told['memory'] / 2**30:7.2f}{told['dropped']:9.0f}",
+    )
 
 
 if __name__ == "__main__":
