@@ -1,4 +1,4 @@
-"""What the benchmarks share: rows of the one table, whole runs of a scenario as a user starts them, judging of large histories, the machine."""
+"""What the benchmarks share: rows of the one table, runs of a scenario as a user starts them, judging of large histories, the machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 import psutil
@@ -44,6 +44,8 @@ from harness.verdict import Verdict
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 ENGINES: Final = ("process", "docker")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +254,15 @@ class Figure:
 
 def _summary(values: Sequence[float]) -> tuple[float, float, float]:
     return statistics.median(values), min(values), max(values)
+
+
+def in_turns(contestants: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
+    """What each contestant returned in each round, one after the other, so that what slows the machine down slows them all."""
+    found: dict[str, list[T]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, measure in contestants.items():
+            found[name].append(measure())
+    return found
 
 
 def quantile(values: Sequence[float], share: float) -> float:

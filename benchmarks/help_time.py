@@ -11,12 +11,14 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.common import ROOT, Figure, machine, ms
+from benchmarks.common import ROOT, Figure, in_turns, machine, ms
 
 COMMANDS: Final = {
     "jetable --help": [sys.executable, "-m", "harness", "--help"],
@@ -26,13 +28,14 @@ COMMANDS: Final = {
 
 def measured(rounds: int) -> dict[str, list[int]]:
     """Nanoseconds of each start, by command; one more round than is counted warms the file cache up."""
-    took: dict[str, list[int]] = {name: [] for name in COMMANDS}
-    for _ in range(rounds + 1):
-        for name, command in COMMANDS.items():
-            begin_ns = time.monotonic_ns()
-            subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-            took[name].append(time.monotonic_ns() - begin_ns)
+    took = in_turns({name: partial(_took_ns, command) for name, command in COMMANDS.items()}, rounds + 1)
     return {name: values[1:] for name, values in took.items()}
+
+
+def _took_ns(command: Sequence[str]) -> int:
+    begin_ns = time.monotonic_ns()
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return time.monotonic_ns() - begin_ns
 
 
 def figures() -> list[Figure]:

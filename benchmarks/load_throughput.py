@@ -21,14 +21,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import psutil
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks.common import Figure  # noqa: E402  the line above finds it
-from harness.load.process import ProcessLoad  # noqa: E402  the line above finds it
-from harness.load.spec import LoadSpec, RequestSpec  # noqa: E402  as above
+from benchmarks.common import Figure, in_turns
+from harness.load.process import ProcessLoad
+from harness.load.spec import LoadSpec, RequestSpec
 
 BODY = b'{"id": "1", "name": "a small answer"}'
 ANSWER = b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
@@ -121,13 +120,9 @@ def fast_http_user(port: int, users: int, seconds: float) -> Figures:
 
 def measured(rounds: int, users: int, seconds: float) -> dict[str, list[Figures]]:
     """Both in turns, so often."""
-    contestants = {"jetable": jetable, "FastHttpUser": fast_http_user}
-    found: dict[str, list[Figures]] = {name: [] for name in contestants}
     with server() as port:
-        for _ in range(rounds):
-            for name, measure in contestants.items():
-                found[name].append(measure(port, users, seconds))
-    return found
+        contestants = {"jetable": lambda: jetable(port, users, seconds), "FastHttpUser": lambda: fast_http_user(port, users, seconds)}
+        return in_turns(contestants, rounds)
 
 
 def figures() -> list[Figure]:

@@ -20,14 +20,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.common import Figure  # noqa: E402  the line above finds it
-from harness.job_history import job_text  # noqa: E402  as above
-from harness.services.base import QueueSpec, ServiceError  # noqa: E402  as above
-from harness.services.rabbitmq import RABBITMQ  # noqa: E402  as above
-from harness.sockets import claim_port  # noqa: E402  as above
+from benchmarks.common import Figure, in_turns
+from harness.job_history import job_text
+from harness.services.base import QueueSpec, ServiceError
+from harness.services.rabbitmq import RABBITMQ
+from harness.sockets import claim_port
 
 READY_S: Final = 120.0
 STOP_S: Final = 20.0
@@ -117,12 +116,8 @@ def _each_s(seconds: float, put: Callable[[int], object]) -> float:
 
 def measured(rounds: int, seconds: float) -> dict[str, list[float]]:
     """Both in turns, so often."""
-    found: dict[str, list[float]] = {OURS: [], PEER: []}
     with broker() as url:
-        for _ in range(rounds):
-            found[OURS].append(ours(url, seconds))
-            found[PEER].append(peer(url, seconds))
-    return found
+        return in_turns({OURS: lambda: ours(url, seconds), PEER: lambda: peer(url, seconds)}, rounds)
 
 
 def figures() -> list[Figure]:
