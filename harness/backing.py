@@ -60,9 +60,14 @@ class _Life:
     ended: bool = False
 
 
+def launch_of(service: Service) -> Launch | None:
+    """How the run starts a service; None for one that runs already, or is no process."""
+    return KINDS[service.kind].launch(durable=service.durable) if service.url is None else None
+
+
 def service_spec(name: str, service: Service, folder: Path, *, again: Replica | None = None) -> ReplicaSpec | None:
     """What a service is started from; None for one that is not started by the run. At the address of ``again``, if given."""
-    launch = KINDS[service.kind].launch(durable=service.durable) if service.url is None else None
+    launch = launch_of(service)
     if launch is None:
         return None
     written: dict[str, object] = {
@@ -100,13 +105,12 @@ def check_services(scenario: Scenario, engine: EngineClass) -> None:
         if is_elsewhere(host):
             what = f"the service {name} is at {host}, which is not on this machine"
             raise UsageError(f"{what}; set {ALLOWED_HOSTS}={host} if jobs may be put there and connections cut")
-        if service.url is not None and engine.contained and (not host or is_here(host)):
+        if service.url is not None and engine.contained and is_here(host):
             where = f"{host} is the container itself" if host else "no file of this machine is in them"
             raise UsageError(f"the service {name} has a url, and in containers {where}; use --engine process, or leave the url out")
         with suppress(ServiceError):
             kind.open(service.url or kind.url("127.0.0.1", 1, Path("/"))).close()
-        spec = service_spec(name, service, Path.cwd())
-        launch = kind.launch(durable=True)
+        spec, launch = service_spec(name, service, Path.cwd()), launch_of(service)
         if spec is None or launch is None:
             continue
         try:
@@ -146,8 +150,7 @@ class Backing:
         self.shares = files or any(service.kind in EMBEDDED and service.url is None for service in scenario.services.values())
         self._lives: dict[str, _Life] = {}
         for name, service in scenario.services.items():
-            launch = KINDS[service.kind].launch(durable=service.durable) if service.url is None else None
-            self._lives[name] = _Life(name=name, service=service, folder=scratch / "services" / name, launch=launch)
+            self._lives[name] = _Life(name=name, service=service, folder=scratch / "services" / name, launch=launch_of(service))
 
     def specs(self) -> list[ReplicaSpec]:
         """What the engine has to get ready for."""
@@ -161,9 +164,11 @@ class Backing:
             MachineError: One can't be started, or does not get ready; the message ends with its last words.
         """
         self._engine = engine
-        self.shared.mkdir(mode=0o777, parents=True)
-        self.shared.chmod(0o777)
-        self.shared.parent.chmod(0o711)
+        if self.shares or any(life.launch is not None and life.launch.user for life in self._lives.values()):
+            self.shared.parent.chmod(0o711)  # others have to find their folder in it
+        if self.shares:
+            self.shared.mkdir(mode=0o777)
+            self.shared.chmod(0o777)
         for life in self._lives.values():
             if life.launch is not None:
                 self._make_folder(life)
