@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from sample_apps.workers.settings import Settings
 
 _POLL_S: Final = 0.02
-_FORGETFUL_LEASE_S: Final = 3600.0
 _ONE_AT_A_TIME: Final = 20451
 """An advisory lock: two who make the same table at once fail."""
 
@@ -74,11 +73,10 @@ class _Source:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        lease_s = _FORGETFUL_LEASE_S if settings.defect == "keeps-lock" else settings.lease_s
         self._names: dict[str, Composed | Identifier | Literal] = {
             "table": Identifier(settings.queue),
             "name": Literal(settings.name),
-            "lease": Literal(lease_s),
+            "lease": Literal(settings.own_lease_s),
         }
         self._names["free"] = _FREE.format(**self._names)
         self._connection = self._connect()

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S: Final = 5.0
 
-_FORGETFUL_LEASE_S: Final = 3600.0
-"""The lease of a worker that keeps its lock."""
-
 _ONCE: Final = """
 if redis.call('SADD', KEYS[1], ARGV[1]) == 1 then redis.call('RPUSH', KEYS[2], ARGV[1]) end
 """
@@ -52,7 +49,6 @@ class RedisLink:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._lease_s = _FORGETFUL_LEASE_S if settings.defect == "keeps-lock" else settings.lease_s
         self._lost = ""
         self._redis = redis.Redis.from_url(
             settings.url,

@@ -34,7 +34,7 @@ class RedisListSource(RedisLink):
         super().__init__(settings)
         self._queue = settings.queue
         self._own = self._processing(settings.name)
-        self._beats = Pace(self._lease_s / 4)
+        self._beats = Pace(settings.own_lease_s / 4)
         self._reaps = Pace(settings.lease_s / 4)
         self._beat()
         with self.told():
@@ -89,7 +89,7 @@ class RedisListSource(RedisLink):
     def _beat(self) -> None:
         if self._beats.due():
             with self.told():
-                self._redis.set(self._alive(self._settings.name), "", px=round(self._lease_s * 1000))
+                self._redis.set(self._alive(self._settings.name), "", px=round(self._settings.own_lease_s * 1000))
 
     def _reap(self) -> None:
         if not self._reaps.due():

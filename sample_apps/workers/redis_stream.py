@@ -29,9 +29,9 @@ class RedisStreamSource(RedisLink):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._stream = settings.queue
-        self._lease_ms = round(self._lease_s * 1000)
-        self._keeps = Pace(self._lease_s / 4)
-        self._claims = Pace(min(0.5, self._lease_s / 4))
+        self._lease_ms = round(settings.own_lease_s * 1000)
+        self._keeps = Pace(settings.own_lease_s / 4)
+        self._claims = Pace(min(0.5, settings.own_lease_s / 4))
         self._recalls = True
         with self.told():
             try:

@@ -34,6 +34,8 @@ DEFECTS: Final[dict[str, str]] = {
 }
 """Every planted defect and what it does; each worker knows those that its queue can have."""
 
+_FORGETFUL_LEASE_S: Final = 3600.0
+
 
 class SettingsError(ValueError):
     """One sentence that names the environment variable which is wrong."""
@@ -62,6 +64,11 @@ class Settings:
     lease_s: float = 30.0
     gap_s: float = 0.3
     defect: str | None = None
+
+    @property
+    def own_lease_s(self) -> float:
+        """Seconds for which this worker itself takes a job: `lease_s`, or an hour where it keeps its lock."""
+        return _FORGETFUL_LEASE_S if self.defect == "keeps-lock" else self.lease_s
 
 
 def read_settings(environment: Mapping[str, str], variable: str, defects: Collection[str] = tuple(DEFECTS)) -> Settings:

@@ -51,8 +51,6 @@ _POP: Final = """
 DELETE FROM {table} WHERE id = (SELECT id FROM {table} WHERE failed_at IS NULL AND run_at <= :now ORDER BY id LIMIT 1) RETURNING id, body
 """
 
-_LEASE_OF_THE_FORGETFUL_S: Final = 3600.0
-
 
 class SqliteSource:
     """A connection to the file."""
@@ -60,7 +58,6 @@ class SqliteSource:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._table = '"' + settings.queue.replace('"', '""') + '"'
-        self._lease_s = _LEASE_OF_THE_FORGETFUL_S if settings.defect == "keeps-lock" else settings.lease_s
         path = unquote(urlsplit(settings.url).path)[1:]
         with _told():
             self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
@@ -72,7 +69,7 @@ class SqliteSource:
         sql = (_POP if self._settings.defect == "pop-and-forget" else _TAKE).format(table=self._table)
         end_s = time.monotonic() + wait_s
         while True:
-            values = {"name": self._settings.name, "now": time.time(), "lease": self._lease_s}
+            values = {"name": self._settings.name, "now": time.time(), "lease": self._settings.own_lease_s}
             with _told(), closing(self._db.execute(sql, values)) as cursor:
                 rows = cursor.fetchall()  # to the end, or else the statement is not committed
             if rows:
