@@ -11,12 +11,13 @@ knows, or that the question has no answer now. The service being away is an ever
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
-from harness.errors import JetableError
+from harness.errors import JetableError, UsageError
 
 TIMEOUT_S: Final = 5.0
 """No call of a client takes longer."""
@@ -28,6 +29,19 @@ class ServiceError(JetableError):
 
 class PutRefusedError(ServiceError):
     """The service said no, or was never reached: the job is surely not in the queue."""
+
+
+@contextmanager
+def from_extra(extra: str, what: str) -> Iterator[None]:
+    """Around the import of a package that an extra of Jetable brings; ``what`` says who needs which.
+
+    Raises:
+        UsageError: It is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise UsageError(f"{what}: pip install 'jetable[{extra}]'") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

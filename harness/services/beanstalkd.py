@@ -28,9 +28,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
 
-from harness.errors import KeyOfScenarioError, UsageError
+from harness.errors import KeyOfScenarioError
 from harness.job_history import DELAYED, HELD, READY, SET_ASIDE
-from harness.services.base import TIMEOUT_S, Client, DoneSpec, Effects, Launch, Look, PutRefusedError, Queue, QueueSpec, ServiceError, Told
+from harness.services.base import (
+    TIMEOUT_S,
+    Client,
+    DoneSpec,
+    Effects,
+    Launch,
+    Look,
+    PutRefusedError,
+    Queue,
+    QueueSpec,
+    ServiceError,
+    Told,
+    from_extra,
+)
 from harness.words import all_of, did_you_mean, quoted
 
 if TYPE_CHECKING:
@@ -118,10 +131,8 @@ class _Beanstalkd:
 
     def open(self, url: str) -> Client:
         """A client of the beanstalkd at ``url``."""
-        try:
+        with from_extra("beanstalkd", "beanstalkd needs the Python package greenstalk"):
             import greenstalk  # noqa: F401, PLC0415  only scenarios with this service need it
-        except ImportError as error:
-            raise UsageError("beanstalkd needs the Python package greenstalk: pip install 'jetable[beanstalkd]'") from error
         return _Client(url, self._spans)
 
 

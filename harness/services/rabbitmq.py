@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
-from harness.errors import KeyOfScenarioError, UsageError
+from harness.errors import KeyOfScenarioError
 from harness.job_history import READY, SET_ASIDE
-from harness.services.base import Client, DoneSpec, Effects, Launch, Look, PutRefusedError, Queue, QueueSpec, ServiceError, Told
+from harness.services.base import Client, DoneSpec, Effects, Launch, Look, PutRefusedError, Queue, QueueSpec, ServiceError, Told, from_extra
 from harness.services.celery import CONTENT_ENCODING, CONTENT_TYPE, PERSISTENT, TASK, celery_body, celery_headers, task_of
 from harness.services.rabbitmq_api import OWN_HOST, OWN_NODE, Management
 from harness.services.rabbitmq_wire import NeverReachedError, NotThereError, Wire, hush
@@ -163,10 +163,8 @@ class _RabbitMQ:
 
     def open(self, url: str) -> Client:
         """A client of the broker at ``url``."""
-        try:
+        with from_extra("rabbitmq", "RabbitMQ needs the Python package pika"):
             import pika  # noqa: F401, PLC0415  only scenarios with this service need it
-        except ImportError as error:
-            raise UsageError("RabbitMQ needs the Python package pika: pip install 'jetable[rabbitmq]'") from error
         hush()
         return _Client(url, self._dead_letters)
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from harness.errors import UsageError
-from harness.services.base import TIMEOUT_S, PutRefusedError, ServiceError
+from harness.services.base import TIMEOUT_S, PutRefusedError, ServiceError, from_extra
 
 if TYPE_CHECKING:
     import redis
@@ -39,10 +39,8 @@ class Link:
     """One connection, made when it is first needed, and again after it was lost. Each call may raise `ServiceError`."""
 
     def __init__(self, url: str, known: Known | None = None) -> None:
-        try:
+        with from_extra("redis", "a service of kind redis needs a package of Python"):
             from redis import exceptions  # noqa: PLC0415  only who uses it needs it
-        except ImportError as error:
-            raise UsageError("a service of kind redis needs a package of Python: pip install 'jetable[redis]'") from error
         self.url = url
         self.known = known or Known()
         self._errors = exceptions

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from harness.errors import KeyOfScenarioError, UsageError
+from harness.errors import KeyOfScenarioError
 from harness.job_history import DELAYED, HELD, READY, SET_ASIDE
-from harness.services.base import Look, QueueSpec, Told
+from harness.services.base import Look, QueueSpec, Told, from_extra
 from harness.services.redis_client import Link, library_client, number, texts
 from harness.services.redis_forms import Options
 
@@ -120,9 +120,7 @@ class RqQueue:
 
     def _open(self) -> Library:
         if self._library is None:
-            try:
+            with from_extra("rq", "the form rq needs a package of Python"):
                 from rq import Queue  # noqa: PLC0415  only who uses it needs it
-            except ImportError as error:
-                raise UsageError("the form rq needs a package of Python: pip install 'jetable[rq]'") from error
             self._library = Queue(self._name, connection=library_client(self._link.url, decode=False))
         return self._library
