@@ -21,7 +21,7 @@ from typing import Final
 from celery import Celery
 
 from sample_apps.workers.file_effects import FileEffects
-from sample_apps.workers.loop import SLICE_S, read_job, say
+from sample_apps.workers.loop import read_job, say
 from sample_apps.workers.settings import read_settings
 
 DEFECTS: Final = ("early-ack", "double-effect")
@@ -44,9 +44,7 @@ def work(body: str) -> None:
     """Do the work, then write the effect."""
     job = read_job(body)
     say(job, "started")
-    end_s = time.monotonic() + job.work_s
-    while (left_s := end_s - time.monotonic()) > 0:
-        time.sleep(min(SLICE_S, left_s))
+    time.sleep(job.work_s)
     if _settings.defect == "double-effect":
         _effects.add(job.id)
         say(job, "finished")

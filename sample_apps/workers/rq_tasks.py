@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 
-from sample_apps.workers.loop import SLICE_S, Job, read_job, say
+from sample_apps.workers.loop import Job, read_job, say
 from sample_apps.workers.redis_link import RedisLink
 from sample_apps.workers.settings import read_settings
 
@@ -21,9 +21,7 @@ def work(body: str) -> str:
     """Do the work, then write the effect; its id is the result."""
     job = read_job(body)
     say(job, "started")
-    end_s = time.monotonic() + job.work_s
-    while (left_s := end_s - time.monotonic()) > 0:
-        time.sleep(min(SLICE_S, left_s))
+    time.sleep(job.work_s)
     _write(job)
     say(job, "finished")
     return job.id
