@@ -19,7 +19,7 @@ from harness.checks.job_facts import JobFacts, jobs_of
 from harness.checks.job_stories import story
 from harness.checks.power import bound
 from harness.checks.requests import PURPOSES
-from harness.checks.wording import count, grouped, listed, only, percent, some, span, tally
+from harness.checks.wording import count, grouped, listed, none_did, only, some, span, tally
 from harness.clock import NS_PER_S
 from harness.history import History
 from harness.job_history import READY
@@ -266,7 +266,7 @@ def _strength(jobs: JobFacts) -> Iterator[Finding]:
             check=CHECK,
             name="no-job-lost",
             verdict=Verdict.PASS,
-            title=f"0 of {count(len(trials), thing)} lost a job: at most {percent(strength.upper)} do, at 95 %",
+            title=none_did(strength, thing, "lost a job"),
             count=len(trials),
             bound=strength,
         )

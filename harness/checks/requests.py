@@ -22,7 +22,7 @@ from harness.checks.facts import SAME_MOMENT_S, STOP_PURPOSES, Facts, Fault
 from harness.checks.metrics import dropped_knocks, stops_of
 from harness.checks.power import bound
 from harness.checks.refusals import refusals
-from harness.checks.wording import between, count, grouped, listed, offset, only, percent, some, span, tally
+from harness.checks.wording import between, count, grouped, listed, none_did, offset, only, some, span, tally
 from harness.clock import NS_PER_S
 from harness.history import CODE, OUTCOMES, History, Knocked
 from harness.outcome import Outcome
@@ -404,14 +404,13 @@ def _strength(facts: Facts, drops: DropBook) -> list[Finding]:
         strength = bound(0, len(trials))
         if hits or strength is None:
             continue
-        title = f"0 of {count(len(trials), thing)} dropped a request: at most {percent(strength.upper)} do, at 95 %"
         again = facts.outcomes[Outcome.RETRIED]
         findings.append(
             Finding(
                 check=CHECK,
                 name="no-request-dropped",
                 verdict=Verdict.PASS,
-                title=title,
+                title=none_did(strength, thing, "dropped a request"),
                 evidence=(f"thanks to the retries of {count(again, 'request')}",) if again else (),
                 count=len(trials),
                 bound=strength,

@@ -17,7 +17,7 @@ from harness.checks.facts import Facts, Fault
 from harness.checks.metrics import SAMPLERS
 from harness.checks.power import bound
 from harness.checks.subscriptions import COMPLETE, ENDED, EOF, Connection, Stream, cut_at_stop, held, met_stops, streams_of
-from harness.checks.wording import count, grouped, listed, offset, only, percent, some, span, tally
+from harness.checks.wording import count, grouped, listed, none_did, offset, only, some, span, tally
 from harness.history import History
 from harness.verdict import Finding, Verdict
 
@@ -133,7 +133,7 @@ def _resumed(stream: Stream) -> Finding:
     unproven = len(stream.again) - len(stream.proven)
     evidence += [f"{grouped(unproven)} of them brought no event, so they prove nothing"] if unproven else []
     if strength is not None:
-        evidence.append(f"0 of {count(len(harms), 'fault')} lost or repeated one: at most {percent(strength.upper)} do, at 95 %")
+        evidence.append(none_did(strength, "fault", "lost or repeated one"))
     return Finding(
         check=CHECK,
         name="streams-resumed",

@@ -23,7 +23,7 @@ from harness.checks.held import awaited
 from harness.checks.metrics import SAMPLERS, early_stops_of, lives_of, stops_of
 from harness.checks.power import bound
 from harness.checks.shells import Swallowed, main_of, swallowed
-from harness.checks.wording import count, listed, only, percent, some, span, tally
+from harness.checks.wording import count, listed, none_did, only, percent, some, span, tally
 from harness.clock import NS_PER_S
 from harness.history import History
 from harness.threshold import percentile
@@ -478,7 +478,7 @@ def _stops(facts: Facts) -> list[Finding]:
     strength = None if killed else bound(0, len(stops))
     evidence = [tally(statuses.most_common())]
     if strength:
-        evidence.append(f"0 of {count(len(stops), 'stop')} needed SIGKILL: at most {percent(strength.upper)} do, at 95 %")
+        evidence.append(none_did(strength, "stop", "needed SIGKILL"))
     statuses_told = Finding(
         check=CHECK, name="exit-statuses", verdict=Verdict.PASS, title=title, evidence=tuple(evidence), count=len(stops), bound=strength
     )
@@ -491,5 +491,5 @@ def _no_survivors(stops: Sequence[Fault]) -> list[Finding]:
     strength = bound(0, len(stops))
     if strength is None or any(fault.victim.survived for fault in stops):
         return []
-    title = f"0 of {count(len(stops), 'stop')} left a process behind: at most {percent(strength.upper)} do, at 95 %"
+    title = none_did(strength, "stop", "left a process behind")
     return [Finding(check=CHECK, name="no-survivors", verdict=Verdict.PASS, title=title, count=len(stops), bound=strength)]
