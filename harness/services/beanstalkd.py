@@ -377,7 +377,7 @@ class _Results:
         end_s = time.monotonic() + TIMEOUT_S
         while len(texts) < _MOST_AT_ONCE and time.monotonic() < end_s:
             try:
-                job = self._client.call(lambda link: link.reserve(0), self._tube)
+                job = self._client.reserve(self._tube)
             except ServiceError:
                 if texts:
                     break  # the next call will say so, and these are not lost
