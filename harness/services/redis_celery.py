@@ -14,7 +14,7 @@ from typing import Final
 from harness.job_history import HELD, READY
 from harness.services.base import Look, QueueSpec, Told
 from harness.services.celery import TASK, celery_in_redis, task_of
-from harness.services.redis_client import Link, items, number, pairs, texts
+from harness.services.redis_client import Answer, Link, items, number, pairs, texts
 from harness.services.redis_forms import Options
 
 _UNACKED: Final = "unacked"
@@ -64,10 +64,8 @@ class CeleryQueue:
         found = []
         for tag, message in self._ours(unacked):
             until_s = max(0.0, taken_s[tag] + self._timeout_s - now_s) if tag in taken_s else None
-            found.append(Told(text=message, state=HELD, until_s=until_s, redelivered='"redelivered": true' in message))
-        found += [
-            Told(text=message, state=READY, redelivered='"redelivered": true' in message) for each in lists for message in texts(each)
-        ]
+            found.append(_told(message, HELD, until_s))
+        found += [_told(message, READY) for each in lists for message in texts(each)]
         return found[:limit]
 
     def take_rest(self, limit: int) -> Sequence[Told]:
@@ -81,9 +79,13 @@ class CeleryQueue:
             self._link.together(("HDEL", _UNACKED, *tags), ("ZREM", _UNACKED_SINCE, *tags))
         self._link.do("UNLINK", *self._lists, f"_kombu.binding.{self._name}")
 
-    def _ours(self, unacked: object) -> Iterator[tuple[str, str]]:
+    def _ours(self, unacked: Answer) -> Iterator[tuple[str, str]]:
         """The tags and messages that went through this queue."""
-        for tag, value in pairs(unacked if isinstance(unacked, list) else None).items():
+        for tag, value in pairs(unacked).items():
             message, _, routing_key = json.loads(str(value))
             if routing_key == self._name:
                 yield tag, json.dumps(message)
+
+
+def _told(message: str, state: str, until_s: float | None = None) -> Told:
+    return Told(text=message, state=state, until_s=until_s, redelivered='"redelivered": true' in message)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from harness.errors import KeyOfScenarioError
 from harness.job_history import DELAYED, HELD, READY, SET_ASIDE
 from harness.services.base import Look, QueueSpec, Told, from_extra
-from harness.services.redis_client import Link, library_client, number, texts
+from harness.services.redis_client import Link, items, library_client, number, pairs, texts
 from harness.services.redis_forms import Options
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class RqQueue:
         options = Options(spec, "task", "timeout", "retry")
         self._link = link
         self._name = spec.name
+        self._ready = f"rq:queue:{spec.name}"
+        self._coming = f"{self._ready}:intermediate"
         self._task = options.text("task")
         if not self._task:
             raise KeyOfScenarioError(("jobs", "options"), "must say which function the workers of RQ call: task: module.function")
@@ -61,8 +63,8 @@ class RqQueue:
         ready, coming, *registered = (
             number(count)
             for count in self._link.together(
-                ("LLEN", f"rq:queue:{self._name}"),
-                ("LLEN", f"rq:queue:{self._name}:intermediate"),
+                ("LLEN", self._ready),
+                ("LLEN", self._coming),
                 *(("ZCARD", self._key(registry)) for registry in _REGISTRIES),
             )
         )
@@ -73,17 +75,15 @@ class RqQueue:
 
     def told(self, limit: int) -> Sequence[Told]:
         """What is held first, with the worker, and when RQ takes it for abandoned."""
-        now = self._link.do("TIME")
-        now_s = number(now[0]) if isinstance(now, list) else 0
+        now_s = number(items(self._link.do("TIME"))[0])
         found: dict[str, Told] = {}
         for registry, state in _REGISTRIES.items():
-            rows = texts(self._link.do("ZRANGE", self._key(registry), 0, limit - 1, "WITHSCORES"))
-            for entry, score in zip(rows[::2], rows[1::2], strict=True):
+            for entry, score in pairs(self._link.do("ZRANGE", self._key(registry), 0, limit - 1, "WITHSCORES")).items():
                 job = entry.partition(":")[0]
-                until_s = max(0.0, float(score) - now_s) if registry in ("wip", "scheduled") else None
+                until_s = max(0.0, float(str(score)) - now_s) if registry in ("wip", "scheduled") else None
                 found.setdefault(job, Told(text=job, state=state, by=self._worker(job) if state == HELD else "", until_s=until_s))
-        for name, state in (("intermediate", HELD), ("", READY)):
-            for job in texts(self._link.do("LRANGE", f"rq:queue:{self._name}{name and ':'}{name}", 0, limit - 1)):
+        for key, state in ((self._coming, HELD), (self._ready, READY)):
+            for job in texts(self._link.do("LRANGE", key, 0, limit - 1)):
                 found.setdefault(job, Told(text=job, state=state))
         return list(found.values())[:limit]
 
@@ -93,14 +93,14 @@ class RqQueue:
 
     def remove(self) -> None:
         """Remove the queue, its registries, the jobs that they name, and the workers of it, which are the run's own."""
-        keys = [f"rq:queue:{self._name}", f"rq:queue:{self._name}:intermediate"]
+        keys = [self._ready, self._coming]
         registries = [self._key(registry) for registry in (*_REGISTRIES, *_ENDED)]
         jobs = {job for key in keys for job in texts(self._link.do("LRANGE", key, 0, -1))}
         entries = {entry for key in registries for entry in texts(self._link.do("ZRANGE", key, 0, -1))}
         jobs |= {entry.partition(":")[0] for entry in entries}
         self._link.do("UNLINK", *keys, *registries, *(f"rq:{what}:{job}" for job in jobs for what in ("job", "results", "executions")))
         self._link.do("UNLINK", f"rq:clean_registries:{self._name}", *(f"rq:execution:{entry}" for entry in entries))
-        self._link.do("SREM", "rq:queues", f"rq:queue:{self._name}")
+        self._link.do("SREM", "rq:queues", self._ready)
         self._remove_workers()
 
     def _remove_workers(self) -> None:
