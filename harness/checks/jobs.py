@@ -42,11 +42,11 @@ METRICS: Final = {
 """The metric that decides about each failure."""
 
 TITLES: Final = {
-    LOST: "{count} acknowledged and never done, and the queue does not have {them} any more",
-    STRANDED: "{count} acknowledged and not done, and the queue holds {them} for who is gone, or until later",
-    SET_ASIDE_JOBS: "{count} acknowledged and not done, and the queue has set {them} aside",
-    DUPLICATED: "{count} had their effect more than once",
-    NOT_DRAINED: "{count} acknowledged and not done when the wait for {them} ended",
+    LOST: "{jobs} {were} acknowledged and never done, and the queue does not have {them} any more",
+    STRANDED: "{jobs} {were} acknowledged and not done, and the queue holds {them} for who is gone, or until later",
+    SET_ASIDE_JOBS: "{jobs} {were} acknowledged and not done, and the queue has set {them} aside",
+    DUPLICATED: "{jobs} had {their} effect more than once",
+    NOT_DRAINED: "{jobs} {were} acknowledged and not done when the wait for {them} ended",
 }
 
 NO_DATA_CURE: Final = (
@@ -101,7 +101,7 @@ def _counted(jobs: JobFacts) -> Finding:
         check=CHECK,
         name="jobs-counted",
         verdict=Verdict.PASS,
-        title=f"{count(total, 'job')} submitted, {tally((word, number_of(mask)) for word, mask in parts)}".replace(" ,", ","),
+        title=f"{count(total, 'job')} submitted, {tally((word, number_of(mask)) for word, mask in parts)}",
         evidence=(times,) if times else (),
         count=total,
     )
@@ -115,15 +115,20 @@ def _unknown(jobs: JobFacts) -> Iterator[Finding]:
         doubts.append("no job was acknowledged" if np.any(jobs.submitted) else "no job was submitted")
     if not doubts:
         return
-    errors = Counter(jobs.ledger.errors[code] for code in jobs.ledger.error[jobs.submitted].tolist())
+    answers = [f"{grouped(times)} answered: {error}" for error, times in _errors(jobs, jobs.submitted) if error]
     yield Finding(
         check=CHECK,
         name="jobs-unknown",
         verdict=Verdict.UNKNOWN,
         title=f"nobody knows what became of the jobs: {listed(doubts)}",
-        evidence=some([f"{grouped(times)} answered: {error}" for error, times in errors.most_common() if error], most=5) if none else (),
+        evidence=some(answers, most=5) if none else (),
         cure=NONE_CURE if none and not jobs.doubts else NO_DATA_CURE,
     )
+
+
+def _errors(jobs: JobFacts, mask: Mask) -> list[tuple[str, int]]:
+    """What was said to submissions, and how often; no word where nothing was wrong, or nobody answered."""
+    return Counter(jobs.ledger.errors[code] for code in jobs.ledger.error[mask].tolist()).most_common()
 
 
 # --- what went wrong --------------------------------------------------------------------------------------------------------
@@ -131,8 +136,7 @@ def _unknown(jobs: JobFacts) -> Iterator[Finding]:
 
 def _by_cause(jobs: JobFacts, name: str, mask: Mask) -> list[Finding]:
     """One finding for each cure, as far as the evidence says one."""
-    rows = np.flatnonzero(mask)
-    return [_finding(jobs, name, each) for each in explained(jobs, name, rows)] if len(rows) else []
+    return [_finding(jobs, name, each) for each in explained(jobs, name, np.flatnonzero(mask))]
 
 
 def _finding(jobs: JobFacts, name: str, told: Explained) -> Finding:
@@ -144,9 +148,8 @@ def _finding(jobs: JobFacts, name: str, told: Explained) -> Finding:
     replicas = sorted({each.replica for each in last})
     where = [listed(replicas)] if replicas else []
     where += [f"after {count(len(harms), 'fault')}"] if harms else []
-    was = "job was" if total == 1 else "jobs were"
-    counted = f"{grouped(total)} {was}" if name != DUPLICATED else count(total, "job")
-    title = TITLES[name].format(count=counted, them="it" if total == 1 else "them").replace("1 job had their", "1 job had its")
+    were, them, their = ("was", "it", "its") if total == 1 else ("were", "them", "their")
+    title = TITLES[name].format(jobs=count(total, "job"), were=were, them=them, their=their)
     return Finding(
         check=CHECK,
         name=name,
@@ -190,7 +193,7 @@ def _unexpected(jobs: JobFacts) -> Iterator[Finding]:
             name=UNEXPECTED,
             verdict=Verdict.FAIL,
             title=f"{grouped(len(rows))} {were} never submitted, with the mark of this run",
-            evidence=some([story(jobs, jobs.job(row)) for row in rows[: MOST_STORIES + 1].tolist()], most=MOST_STORIES + 1),
+            evidence=tuple(story(jobs, jobs.job(row)) for row in rows[: MOST_STORIES + 1].tolist()),
             cure=UNEXPECTED_CURE,
             metric=METRICS[UNEXPECTED],
             count=len(rows),
@@ -234,13 +237,13 @@ def _uncertain(jobs: JobFacts) -> Iterator[Finding]:
     """Refused, or nobody knows, and not done: whoever submits has to do it again."""
     rows = np.flatnonzero(jobs.uncertain)
     if len(rows):
-        errors = Counter(jobs.ledger.errors[code] for code in jobs.ledger.error[rows].tolist())
+        errors = _errors(jobs, jobs.uncertain)
         yield Finding(
             check=CHECK,
             name="jobs-uncertain",
             verdict=Verdict.PASS,
             title=f"{count(len(rows), 'job')} not acknowledged and not done, so that nothing was promised",
-            evidence=some([f"{grouped(times)}: {error or 'no answer'}" for error, times in errors.most_common()], most=5),
+            evidence=some([f"{grouped(times)}: {error or 'no answer'}" for error, times in errors], most=5),
             count=len(rows),
         )
 
