@@ -10,7 +10,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from harness.services.base import Client, Kind, Launch, ServiceError
+from harness.sockets import PortClaim, claim_port
 
 READY_S = 90.0
 """So long at most until a service that was started does its work, on a machine with other things to do."""
@@ -28,11 +28,13 @@ STOP_S = 20.0
 """So long at most between the signal that asks a service to end and its end."""
 
 
+_CLAIMS: list[PortClaim] = []
+
+
 def free_port() -> int:
-    """A port of the loopback address that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, and that stays ours until this process ends: nobody else gets it while a service is away."""
+    _CLAIMS.append(claim_port())
+    return _CLAIMS[-1].port
 
 
 class Broker:
