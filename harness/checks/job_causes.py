@@ -68,6 +68,11 @@ class Fate:
         return scenario.services[scenario.job_service].kind, scenario.job_form
 
     @property
+    def options(self) -> Mapping[str, str | int | bool]:
+        """What the scenario says of the queue's form."""
+        return self.jobs.jobs.options if self.jobs.jobs else {}
+
+    @property
     def count(self) -> int:
         """How many jobs."""
         return len(self.rows)
@@ -127,22 +132,17 @@ def _alike(jobs: JobFacts, rows: Rows) -> list[Rows]:
 
 
 def _last(fate: Fate) -> Try:
-    """The last try, where `_tried` holds."""
+    """The last try, where there is one."""
     assert fate.job.last is not None  # noqa: S101  every row that needs it has asked
     return fate.job.last
-
-
-def _tried(fate: Fate) -> bool:
-    return fate.job.last is not None
 
 
 def _fault(fate: Fate) -> Fault | None:
     return fate.job.last.harm if fate.job.last else None
 
 
-def _orderly(fate: Fate) -> bool:
-    """It met a stop with a grace, and its worker ended by itself within that."""
-    fault = _fault(fate)
+def _in_order(fault: Fault | None) -> bool:
+    """A stop with a grace, within which the worker ended by itself."""
     return fault is not None and fault.kind in STOP_PURPOSES and fault.killed is None and fault.victim.exited is not None
 
 
@@ -177,10 +177,9 @@ def _effect_after(fate: Fate) -> bool:
 
 
 def _forgotten_list(fate: Fate) -> bool:
-    options = fate.jobs.jobs.options if fate.jobs.jobs else {}
     last = fate.job.last
     ended = last is not None and last.started_ns > 0 and (last.harm is not None or last.died)
-    return fate.form == ("redis", "list") and ended and not options.get("processing")
+    return fate.form == ("redis", "list") and ended and not fate.options.get("processing")
 
 
 def _held_none(fate: Fate) -> bool:
@@ -194,16 +193,12 @@ def _returned(fate: Fate) -> bool:
 
 def _at_delivery_limit(fate: Fate) -> bool:
     limit = _limit(fate)
-    return fate.form[1] == "quorum" and not _dead_letter(fate) and limit is not None and fate.job.starts > limit
-
-
-def _dead_letter(fate: Fate) -> bool:
-    return bool(fate.jobs.jobs and fate.jobs.jobs.options.get("dead_letter"))
+    return fate.form[1] == "quorum" and not fate.options.get("dead_letter") and limit is not None and fate.job.starts > limit
 
 
 def _limit(fate: Fate) -> int | None:
     """How often a message is delivered again before it is dropped; None for as often as need be."""
-    written = fate.jobs.jobs.options.get("delivery_limit") if fate.jobs.jobs else None
+    written = fate.options.get("delivery_limit")
     if written is not None:
         return int(written)
     told = fate.jobs.facts.events(ServicePhase)
@@ -260,8 +255,7 @@ def _holder(fate: Fate) -> Fault | None:
 
 
 def _left_locked(fate: Fate) -> bool:
-    fault = _holder(fate)
-    return _held(fate) and fault is not None and fault.kind in STOP_PURPOSES and fault.killed is None and fault.victim.exited is not None
+    return _held(fate) and _in_order(_holder(fate))
 
 
 def _locked_by_grace(fate: Fate) -> bool:
@@ -279,8 +273,8 @@ def _gone_with_it(fate: Fate) -> bool:
     return _held(fate) and ((fault is not None and fault.is_kill) or _killed(fate))
 
 
-def _with_lease(form: tuple[str, str]) -> Callable[[Fate], bool]:
-    return lambda fate: _leased(fate) and fate.form == form
+def _in_form(form: tuple[str, str], fits: Callable[[Fate], bool]) -> Callable[[Fate], bool]:
+    return lambda fate: fate.form == form and fits(fate)
 
 
 def _first_two(fate: Fate) -> tuple[Try, Try] | None:
@@ -304,10 +298,6 @@ def _overlap(fate: Fate) -> bool:
     ends = [at_ns for at_ns in (two[0].finished_ns, two[0].returned_ns) if at_ns]
     until_ns = min(ends) if ends else two[0].ended_ns
     return 0 < two[1].first_ns < until_ns and not 0 < two[0].ended_ns < two[1].first_ns
-
-
-def _overlap_in(form: tuple[str, str]) -> Callable[[Fate], bool]:
-    return lambda fate: _overlap(fate) and fate.form == form
 
 
 def _paused(fate: Fate) -> Disturbance | None:
@@ -519,7 +509,7 @@ OF_JOBS: Final[tuple[Cause[Fate], ...]] = (
     Cause(
         name=LOST,
         needs="the worker had begun with it, ended in order after a signal, and neither finished it nor gave it back",
-        fits=lambda fate: _orderly(fate) and _last(fate).started_ns > 0,
+        fits=lambda fate: _in_order(_fault(fate)) and _last(fate).started_ns > 0,
         cause=lambda fate: f"{_whom(fate)} ended on {_after(fate)} with the job in hand, and neither finished it nor gave it back.",
         cure="On SIGTERM take no more jobs, and finish the one in hand or give it back (nack with requeue, release, unlock).",
     ),
@@ -571,7 +561,7 @@ OF_JOBS: Final[tuple[Cause[Fate], ...]] = (
         Cause(
             name=STRANDED,
             needs=f"{form[0]} ({form[1]}): the worker for which it is held was killed or died, and the queue says until when it waits",
-            fits=_with_lease(form),
+            fits=_in_form(form, _leased),
             cause=lambda fate: (
                 f"The queue waits for a worker that is gone until {_until(fate)}, which is longer than the drain{_by_words(fate)}."
             ),
@@ -618,7 +608,7 @@ OF_JOBS: Final[tuple[Cause[Fate], ...]] = (
         Cause(
             name=DUPLICATED,
             needs=f"{form[0]} ({form[1]}): a second worker began with it while the first, to which nothing was done, still worked on it",
-            fits=_overlap_in(form),
+            fits=_in_form(form, _overlap),
             cause=lambda fate: (
                 f"{fate.job.tries[1].replica} began with the job while {fate.job.tries[0].replica} still worked on it, "
                 f"{span((fate.job.tries[1].first_ns - fate.job.tries[0].first_ns) / NS_PER_S)} after that had begun: its lease was over."
