@@ -21,7 +21,7 @@ from sample_apps.workers.beanstalkd import KNOWN, BeanstalkdSource
 from sample_apps.workers.file_effects import FileEffects
 from sample_apps.workers.loop import LostError
 from sample_apps.workers.settings import DEFECTS, Settings
-from tests.services.brokers import Broker, needed
+from tests.services.brokers import Broker, serving
 
 greenstalk = pytest.importorskip("greenstalk")
 
@@ -34,14 +34,8 @@ pytestmark = [pytest.mark.live, pytest.mark.slow]
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
     """A beanstalkd that keeps its jobs."""
-    launch = BEANSTALKD.launch(durable=True)
-    assert launch is not None
-    needed(launch)
-    one = Broker(BEANSTALKD, tmp_path)
-    one.prepare()
-    one.start()
-    yield one
-    one.remove()
+    with serving(BEANSTALKD, tmp_path) as one:
+        yield one
 
 
 class Tube:

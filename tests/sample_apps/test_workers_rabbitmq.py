@@ -20,7 +20,7 @@ from harness.services.rabbitmq import RABBITMQ
 from sample_apps.workers.file_effects import FileEffects
 from sample_apps.workers.loop import LostError
 from sample_apps.workers.settings import DEFECTS, Settings
-from tests.services.brokers import Broker, free_port, needed
+from tests.services.brokers import Broker, free_port, serving
 
 pytest.importorskip("pika")
 
@@ -36,13 +36,8 @@ live = [pytest.mark.live, pytest.mark.slow]
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """A RabbitMQ for all of them."""
-    launch = RABBITMQ.launch(durable=True)
-    assert launch is not None
-    needed(launch)
-    one = Broker(RABBITMQ, tmp_path_factory.mktemp("rabbitmq"))
-    one.start()
-    yield one
-    one.remove()
+    with serving(RABBITMQ, tmp_path_factory.mktemp("rabbitmq")) as one:
+        yield one
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -38,11 +39,12 @@ def free_port() -> int:
 
 
 class Broker:
-    """One service, which may be stopped, killed and started again on the same port and with what it has kept."""
+    """One service, which may be stopped, killed and started again on the same port and with what it has kept. Skips where there is none."""
 
-    def __init__(self, kind: Kind, folder: Path, *, durable: bool = True) -> None:
-        launch = kind.launch(durable=durable)
+    def __init__(self, kind: Kind, folder: Path) -> None:
+        launch = kind.launch(durable=True)
         assert launch is not None, f"{kind.name} is no process"
+        _skip_without(launch)
         self.kind = kind
         self.launch: Launch = launch
         self.port = free_port()
@@ -137,7 +139,19 @@ class Broker:
         return text.replace("{port}", str(self.port)).replace("{folder}", str(self.folder))
 
 
-def needed(launch: Launch) -> None:
+@contextmanager
+def serving(kind: Kind, folder: Path) -> Iterator[Broker]:
+    """A service that does its work, keeps what it is given, and ends with the block, whatever becomes of it."""
+    broker = Broker(kind, folder)
+    try:
+        broker.prepare()
+        broker.start()
+        yield broker
+    finally:
+        broker.remove()
+
+
+def _skip_without(launch: Launch) -> None:
     """Skip where a program of it is missing."""
     for program in (command[0] for command in (*launch.prepare, launch.argv)):
         if shutil.which(program) is None:

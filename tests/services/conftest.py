@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from harness.services.base import Kind
-from tests.services.brokers import Broker, needed
+from tests.services.brokers import Broker, serving
 
 
 @pytest.fixture(scope="module")
@@ -24,20 +26,12 @@ def started(tmp_path: Path) -> Iterator[Callable[[Kind], Broker]]:
 
 
 def _starter(folder: Path) -> Iterator[Callable[[Kind], Broker]]:
-    brokers: list[Broker] = []
+    numbers = itertools.count()
+    with ExitStack() as services:
 
-    def start(kind: Kind) -> Broker:
-        launch = kind.launch(durable=True)
-        assert launch is not None
-        needed(launch)
-        own = folder / str(len(brokers))
-        own.mkdir()
-        broker = Broker(kind, own)
-        brokers.append(broker)
-        broker.prepare()
-        broker.start()
-        return broker
+        def start(kind: Kind) -> Broker:
+            own = folder / str(next(numbers))
+            own.mkdir()
+            return services.enter_context(serving(kind, own))
 
-    yield start
-    for broker in brokers:
-        broker.remove()
+        yield start
