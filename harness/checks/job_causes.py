@@ -7,8 +7,10 @@ finding's name whose evidence is there speaks, and where none fits nothing is sa
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -241,9 +243,13 @@ def _held(fate: Fate) -> bool:
 def _same_holder(fate: Fate) -> int:
     """How many missing jobs that no log speaks of the queue holds for the same worker."""
     told = fate.job.told
-    if told is None or not told.by or fate.job.tries:
-        return 0
-    return sum(fate.jobs.starts[row] == 0 for row, line in fate.jobs.told.items() if (line.by, line.state) == (told.by, HELD))
+    return _held_unspoken(fate.jobs)[told.by] if told is not None and told.by and not fate.job.tries else 0
+
+
+@lru_cache(maxsize=1)
+def _held_unspoken(jobs: JobFacts) -> Counter[str]:
+    """How many jobs with which nobody is known to have begun the queue holds for each worker; counted once for all fates."""
+    return Counter(line.by for row, line in jobs.told.items() if line.state == HELD and not jobs.starts[row])
 
 
 def _holder(fate: Fate) -> Fault | None:
