@@ -22,7 +22,7 @@ from harness.outcome import Outcome
 from harness.report.console import STYLES, glyphs, prose_width
 from harness.report.model import FaultRow, JobRow, PhaseRow, RunReport, Summary
 from harness.report.text import clean, clean_lines, elapsed
-from harness.verdict import Finding, Verdict, worst
+from harness.verdict import Bound, Finding, Verdict, worst
 
 EVIDENCE_LINES: Final = 5
 """Lines on the screen for the evidence of one finding; its first piece is always shown whole."""
@@ -210,12 +210,16 @@ def _job_strength(row: FaultRow) -> Text | None:
     """What stops of workers with a job in hand did to it."""
     if not row.with_job or row.job_bound is None:
         return None
-    words = f"{row.lost} of {row.with_job} lost a job"
-    if row.lost:
-        words = f"{row.lost} of {row.with_job} lost, stranded or set aside a job"
+    did = "lost, stranded or set aside a job" if row.lost else "lost a job"
+    return _rate(row, f"{row.lost} of {row.with_job} {did}", row.lost, row.job_bound)
+
+
+def _rate(row: FaultRow, words: str, hits: int, strength: Bound) -> Text:
+    """``words`` say how many did it: a failure where any did, and else it is told how strong that is."""
+    if hits:
         return Text.assemble(f"{row.kind} {clean(row.process)}: ", (words, STYLES[Verdict.FAIL]))
-    strength = f", so at most {percent(row.job_bound.upper)} do ({percent(row.job_bound.confidence)} sure)"
-    return Text(f"{row.kind} {clean(row.process)}: {words}{strength}")
+    sure = f"so at most {percent(strength.upper)} do ({percent(strength.confidence)} sure)"
+    return Text(f"{row.kind} {clean(row.process)}: {words}, {sure}")
 
 
 def _strengths(row: FaultRow) -> list[Text]:
@@ -235,11 +239,7 @@ def _strength(row: FaultRow) -> Text:
             return Text(f"{row.kind} {clean(row.process)}: no answer near them is proven to be whole, so nothing is known")
         idle = f"{row.landed} of {row.count} landed, on idle replicas: what they do to a request in flight is not known"
         return Text(f"{row.kind} {clean(row.process)}: {idle}")
-    words = f"{row.dropped} of {row.bound.trials} dropped a request"
-    if row.dropped:
-        return Text.assemble(f"{row.kind} {clean(row.process)}: ", (words, STYLES[Verdict.FAIL]))
-    strength = f", so at most {percent(row.bound.upper)} do ({percent(row.bound.confidence)} sure)"
-    return Text(f"{row.kind} {clean(row.process)}: {words}{strength}")
+    return _rate(row, f"{row.dropped} of {row.bound.trials} dropped a request", row.dropped, row.bound)
 
 
 # --- findings ---------------------------------------------------------------------------------------------------------------
