@@ -297,8 +297,9 @@ def open_at_kill(stop: Stop) -> Rows:
 def jobs_in_hand(stop: Stop) -> int:
     """How many jobs the replica had in hand when SIGKILL came."""
     killed = stop.fault.killed
-    works = killed is not None and stop.facts.scenario.jobs is not None
-    return len(jobs_of(stop.facts).in_hand(stop.life.replica, killed.at_ns)) if works and killed else 0
+    if killed is None or stop.facts.scenario.jobs is None:
+        return 0
+    return len(jobs_of(stop.facts).in_hand(stop.life.replica, killed.at_ns))
 
 
 def still_answering(stop: Stop) -> bool:

@@ -8,7 +8,7 @@ from harness.checks.job_facts import Job, JobFacts, Try
 from harness.checks.wording import count, listed, long_span, offset, span
 from harness.clock import NS_PER_S
 from harness.history import QueueSeen
-from harness.job_history import ACKNOWLEDGED, DELAYED, HELD, READY, SET_ASIDE, JobTold
+from harness.job_history import ACKNOWLEDGED, DELAYED, HELD, READY, REFUSED, SET_ASIDE, JobTold
 
 _LAST_LINES = 3
 _LINE_CHARACTERS = 160
@@ -57,7 +57,7 @@ def _submitted(job: Job, began_ns: int) -> str:
         return f"{when}, never answered"
     after = span((job.answered_ns - job.submitted_ns) / NS_PER_S)
     why = f" ({job.error})" if job.error else ""
-    return f"{when}, {'answer ' if job.answer not in (ACKNOWLEDGED, 'refused') else ''}{job.answer} after {after}{why}"
+    return f"{when}, {'answer ' if job.answer not in (ACKNOWLEDGED, REFUSED) else ''}{job.answer} after {after}{why}"
 
 
 def _in_hand(each: Try, zero_ns: int) -> str:
