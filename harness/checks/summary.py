@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 
 from harness.checks.causes import explain
 from harness.checks.drops import Drops, book, saved_by_retry
-from harness.checks.facts import Facts, Fault, Mask
+from harness.checks.facts import Facts, Fault, Harm, Mask
 from harness.checks.job_facts import JobFacts, busy_at, jobs_of
 from harness.checks.metrics import SAMPLERS
 from harness.checks.power import bound
@@ -269,13 +271,13 @@ def _response_times(facts: Facts) -> tuple[float | None, float | None, float | N
 
 def _fault_rows(facts: Facts, hits: frozenset[int]) -> tuple[FaultRow, ...]:
     rows, retried = [], saved_by_retry(facts)
-    works, worker = (jobs_of(facts), facts.scenario.job_process) if facts.scenario.jobs is not None else (None, "")
     for kind, process in dict.fromkeys((fault.kind, fault.victim.process) for fault in facts.harms):
         mine = [fault for fault in facts.harms if (fault.kind, fault.victim.process) == (kind, process)]
         busy = [fault for fault in mine if fault.landed and busy_at(facts, fault)]
-        with_job = sum(fault.landed and works.had_in_hand(fault) > 0 for fault in mine) if works and process == worker else 0
-        lost = sum(fault.number in (works.hits or ()) for fault in mine) if works and process == worker else 0
+        works = process == facts.scenario.job_process
+        with_job, lost, job_bound = _work_lost(jobs_of(facts), mine) if works else (0, 0, None)
         dropped, saved = (sum(fault.number in those for fault in busy) for those in (hits, retried - hits))
+        unclaimed = (works and process != facts.scenario.load_process) or (saved and not dropped)
         rows.append(
             FaultRow(
                 kind=kind,
@@ -284,21 +286,25 @@ def _fault_rows(facts: Facts, hits: frozenset[int]) -> tuple[FaultRow, ...]:
                 landed=sum(fault.landed and not (isinstance(fault, Fault) and kind == "start" and fault.was_ready) for fault in mine),
                 busy=len(busy),
                 dropped=dropped,
-                bound=None
-                if (process != facts.scenario.load_process and process == worker) or (saved and not dropped)
-                else bound(dropped, sum(fault.tells or fault.number in hits for fault in busy)),
+                bound=None if unclaimed else bound(dropped, sum(fault.tells or fault.number in hits for fault in busy)),
                 saved=saved,
                 with_job=with_job,
                 lost=lost,
-                job_bound=_job_bound(works, lost, with_job) if works and with_job else None,
+                job_bound=job_bound,
             )
         )
     return tuple(rows)
 
 
-def _job_bound(jobs: JobFacts, lost: int, trials: int) -> Bound | None:
-    """Nothing is claimed where some may yet be done, or where it is not known which stop a job met."""
-    return bound(min(lost, trials), trials) if jobs.known and jobs.hits is not None and not np.any(jobs.left) else None
+def _work_lost(jobs: JobFacts, harms: Sequence[Harm]) -> tuple[int, int, Bound | None]:
+    """How many harms hit a replica with a job in hand, how many lost one, and the rate behind that.
+
+    No rate is claimed where some may yet be done, or where it is not known which stop a job met.
+    """
+    with_job = sum(harm.landed and jobs.had_in_hand(harm) > 0 for harm in harms)
+    lost = sum(harm.number in (jobs.hits or ()) for harm in harms)
+    known = jobs.known and jobs.hits is not None and not np.any(jobs.left)
+    return with_job, lost, bound(min(lost, with_job), with_job) if known else None
 
 
 def _drop_row(group: Drops) -> DropRow:
