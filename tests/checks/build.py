@@ -1332,10 +1332,15 @@ STORIES: dict[str, Callable[[], Story]] = {
 
 def main() -> None:
     """Write every story to `FOLDER`."""
-    FOLDER.mkdir(exist_ok=True)
+    write(FOLDER, STORIES)
+
+
+def write(folder: Path, stories: Mapping[str, Callable[[], Story]]) -> None:
+    """Write ``stories`` to a folder, each to a file of its name."""
+    folder.mkdir(exist_ok=True)
     encoder = msgspec.json.Encoder()
-    for name, tell in STORIES.items():
-        (FOLDER / f"{name}.jsonl").write_bytes(b"".join(encoder.encode(line) + b"\n" for line in tell().ordered()))
+    for name, tell in stories.items():
+        (folder / f"{name}.jsonl").write_bytes(b"".join(encoder.encode(line) + b"\n" for line in tell().ordered()))
 
 
 if __name__ == "__main__":

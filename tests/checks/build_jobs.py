@@ -525,10 +525,7 @@ STORIES: dict[str, Callable[[], JobStory]] = {
 
 def main() -> None:
     """Write every story to `FOLDER`."""
-    FOLDER.mkdir(exist_ok=True, parents=True)
-    encoder = msgspec.json.Encoder()
-    for name, tell in STORIES.items():
-        (FOLDER / f"{name}.jsonl").write_bytes(b"".join(encoder.encode(line) + b"\n" for line in tell().ordered()))
+    build.write(FOLDER, STORIES)
 
 
 if __name__ == "__main__":
