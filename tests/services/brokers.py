@@ -13,7 +13,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -27,6 +27,14 @@ READY_S = 90.0
 
 STOP_S = 20.0
 """So long at most between the signal that asks a service to end and its end."""
+
+
+def until(holds: Callable[[], object], what: str = "", *, within_s: float) -> None:
+    """Wait until something holds; fails with ``what`` when that takes too long."""
+    end_s = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < end_s, f"never: {what}"
+        time.sleep(0.01)
 
 
 _CLAIMS: list[PortClaim] = []

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.services.base import Kind
+from harness.services.postgres import POSTGRES
 from tests.services.brokers import Broker, serving
 
 
@@ -23,6 +24,22 @@ def started_for_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cal
 def started(tmp_path: Path) -> Iterator[Callable[[Kind], Broker]]:
     """Starts a service of a kind for this test alone, and returns it when it does its work."""
     yield from _starter(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def postgres(started_for_module: Callable[[Kind], Broker]) -> Iterator[Broker]:
+    """A PostgreSQL; stopped in order, since one that is killed leaves a segment of shared memory behind."""
+    broker = started_for_module(POSTGRES)
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def schema(postgres: Broker, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a schema for each test."""
+    mark = str(abs(hash(request.node.name)))
+    yield POSTGRES.own(postgres.url, mark)
+    POSTGRES.disown(postgres.url, mark)
 
 
 def _starter(folder: Path) -> Iterator[Callable[[Kind], Broker]]:

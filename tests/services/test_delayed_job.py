@@ -2,95 +2,51 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from harness.job_history import DELAYED, HELD
-from harness.services.base import Client, DoneSpec, Kind, QueueSpec
+from harness.services.base import QueueSpec
 from harness.services.postgres import POSTGRES
-from tests.services.brokers import Broker
+from tests.services.sql_place import BOUND_S, SqlPlace
 
-pytestmark = [pytest.mark.slow, pytest.mark.live]
+pytestmark = [pytest.mark.slow, pytest.mark.live, pytest.mark.usefixtures("gem")]
 
 RUBY = shutil.which("ruby") or ""
 APP = Path(__file__).parents[2] / "sample_apps" / "workers" / "delayed_job"
-BOUND_S = 60.0
 FOUR_HOURS_S = 4 * 3600
 HANDLER = "--- !ruby/struct:Work\nbody: '{body}'\n"
 
 
-class Place:
+class Place(SqlPlace):
     """The gem's table in a schema of its own, with workers that end with the test."""
 
-    def __init__(self, url: str, client: Client, folder: Path) -> None:
+    def __init__(self, url: str, folder: Path) -> None:
+        super().__init__(POSTGRES.open(url), QueueSpec(form="delayed_job", name="jobs", options={"handler": HANDLER}), folder)
         self._url = url
-        self._folder = folder
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self.client = client
-        self.queue = client.queue(QueueSpec(form="delayed_job", name="jobs", options={"handler": HANDLER}))
-        self._effects = client.effects(DoneSpec(kind="query", name="SELECT job FROM effects"))
-        self.queue.declare()
 
-    def put(self, job: str, ms: int) -> None:
-        self.queue.put(job, f'{{"id": "{job}", "ms": {ms}}}')
-
-    def worker(self, log: str, **environment: str) -> subprocess.Popen[bytes]:
-        with (self._folder / log).open("ab") as output:
-            process = subprocess.Popen(
-                [RUBY, "worker.rb"], cwd=APP, env={**os.environ, "DATABASE_URL": self._url, **environment}, stdout=output, stderr=output
-            )
-        self._processes.append(process)
-        return process
-
-    def said(self, log: str) -> list[str]:
-        return (self._folder / log).read_text().splitlines()
-
-    def says(self, log: str, line: str) -> None:
-        until(lambda: line in self.said(log), f"{log} says {line}")
-
-    def drained(self) -> list[str]:
-        until(lambda: self.queue.look().empty, "the queue is empty")
-        return sorted(self._effects.new())
-
-    def close(self) -> None:
-        for process in self._processes:
-            process.kill()
-            process.wait()
-        self.client.close()
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    end_s = time.monotonic() + BOUND_S
-    while not holds():
-        assert time.monotonic() < end_s, f"never: {what}"
-        time.sleep(0.02)
+    def worker(self, name: str, **environment: str) -> subprocess.Popen[bytes]:
+        return self.begin(name, [RUBY, "worker.rb"], APP, {"DATABASE_URL": self._url, **environment})
 
 
 @pytest.fixture(scope="module")
-def server(started_for_module: Callable[[Kind], Broker]) -> Iterator[Broker]:
+def gem() -> None:
+    """Skips where it is not installed."""
     needs = [RUBY, "-e", 'require "delayed_job_active_record"; require "pg"']
     if not RUBY or subprocess.run(needs, check=False, capture_output=True).returncode != 0:
         pytest.skip("Delayed Job is not installed; Debian has it in the packages ruby-delayed-job-active-record and ruby-pg")
-    broker = started_for_module(POSTGRES)
-    yield broker
-    broker.stop()
 
 
 @pytest.fixture
-def place(server: Broker, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    mark = str(abs(hash(request.node.name)))
-    url = POSTGRES.own(server.url, mark)
-    with closing(Place(url, POSTGRES.open(url), tmp_path)) as made:
+def place(schema: str, tmp_path: Path) -> Iterator[Place]:
+    with closing(Place(schema, tmp_path)) as made:
         yield made
-    POSTGRES.disown(server.url, mark)
 
 
 def test_on_sigterm_it_finishes_its_job_takes_no_other_and_leaves_nothing_locked(place: Place) -> None:

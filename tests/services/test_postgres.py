@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -17,7 +16,7 @@ from harness.services import KINDS, base, postgres_client
 from harness.services.base import Client, DoneSpec, Kind, Launch, PutRefusedError, Queue, QueueSpec, ServiceError
 from harness.services.postgres import POSTGRES
 from harness.services.postgres_client import AnsweredError, Link
-from tests.services.brokers import Broker, free_port
+from tests.services.brokers import Broker, free_port, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.live]
 
@@ -25,31 +24,16 @@ MARK = "2fecf0"
 CUT = r"terminating connection|closed"
 
 
-@pytest.fixture(scope="module")
-def broker(started_for_module: Callable[[Kind], Broker]) -> Iterator[Broker]:
-    made = started_for_module(POSTGRES)
-    yield made
-    made.stop()  # in order, since what is killed leaves a segment of shared memory behind
-
-
 @pytest.fixture
-def url(broker: Broker, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A schema for each test."""
-    mark = str(abs(hash(request.node.name)))
-    yield POSTGRES.own(broker.url, mark)
-    POSTGRES.disown(broker.url, mark)
-
-
-@pytest.fixture
-def client(url: str) -> Iterator[Client]:
-    with closing(POSTGRES.open(url)) as opened:
+def client(schema: str) -> Iterator[Client]:
+    with closing(POSTGRES.open(schema)) as opened:
         yield opened
 
 
 @pytest.fixture
-def app(url: str) -> Iterator[Link]:
+def app(schema: str) -> Iterator[Link]:
     """Another program's connection."""
-    with closing(Link(url)) as link:
+    with closing(Link(schema)) as link:
         link.do("SET application_name = 'worker.1'")
         yield link
 
@@ -81,16 +65,16 @@ def test_it_is_started_on_loopback_alone_by_who_is_not_root() -> None:
         ("?options=-cgeqo%3Doff&sslmode=disable", "options=-cgeqo%3Doff%20-csearch_path%3Djetable_2fecf0&sslmode=disable"),
     ],
 )
-def test_its_own_place_is_a_schema_in_which_everything_is_made(broker: Broker, given: str, options: str) -> None:
-    own = POSTGRES.own(broker.url + given, MARK)
-    assert own == f"{broker.url}?{options}"
+def test_its_own_place_is_a_schema_in_which_everything_is_made(postgres: Broker, given: str, options: str) -> None:
+    own = POSTGRES.own(postgres.url + given, MARK)
+    assert own == f"{postgres.url}?{options}"
     try:
         with closing(Link(own)) as link:
             link.do("CREATE TABLE things (id integer)")
             assert link.ask("SELECT schemaname FROM pg_tables WHERE tablename = 'things'") == [("jetable_2fecf0",)]
     finally:
-        POSTGRES.disown(broker.url, MARK)
-    with closing(Link(broker.url)) as link:
+        POSTGRES.disown(postgres.url, MARK)
+    with closing(Link(postgres.url)) as link:
         assert link.ask("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'jetable_2fecf0'") == [("0",)]
 
 
@@ -103,8 +87,8 @@ def test_it_tells_its_version_when_it_is_ready_and_why_when_it_is_not(client: Cl
     assert "hush" not in str(told.value)
 
 
-def test_a_login_that_is_refused_is_told(broker: Broker) -> None:
-    wrong = broker.url.replace("postgres@", "nobody@")
+def test_a_login_that_is_refused_is_told(postgres: Broker) -> None:
+    wrong = postgres.url.replace("postgres@", "nobody@")
     with closing(POSTGRES.open(wrong)) as client, pytest.raises(ServiceError, match='role "nobody" does not exist'):
         client.ready()
 
@@ -187,9 +171,9 @@ def test_a_connection_that_was_cut_before_the_commit_refuses_and_during_it_nobod
     assert queue.look().ready == 1
 
 
-def test_all_connections_but_our_own_are_cut(client: Client, app: Link, url: str) -> None:
+def test_all_connections_but_our_own_are_cut(client: Client, app: Link, schema: str) -> None:
     app.ask("SELECT 1")
-    with closing(POSTGRES.open(url)) as ours:
+    with closing(POSTGRES.open(schema)) as ours:
         ours.ready()
         assert client.cut_connections() == 1
         link = ours._link  # type: ignore[attr-defined]  # the same connection as before, and no new one
@@ -281,22 +265,22 @@ def test_effects_are_the_rows_that_came_since_and_none_before_there_is_a_table(c
         client.effects(DoneSpec(kind="query", name="SELECT jib FROM effects")).new()
 
 
-def test_a_server_that_is_frozen_is_given_up_and_asked_again_later(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_frozen_is_given_up_and_asked_again_later(postgres: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres_client, "TIMEOUT_S", 0.3)
     assert base.TIMEOUT_S < 10
-    with closing(POSTGRES.open(broker.url)) as client, closing(POSTGRES.open(broker.url)) as fresh:
+    with closing(POSTGRES.open(postgres.url)) as client, closing(POSTGRES.open(postgres.url)) as fresh:
         client.ready()
         link = client._link  # type: ignore[attr-defined]  # the process that serves it
         served_by = int(link.ask("SELECT pg_backend_pid()")[0][0])
-        assert broker.process is not None
+        assert postgres.process is not None
         os.kill(served_by, signal.SIGSTOP)
-        os.kill(broker.process.pid, signal.SIGSTOP)
+        os.kill(postgres.process.pid, signal.SIGSTOP)
         try:
             for frozen in (client, fresh):
                 with pytest.raises(ServiceError, match="no answer within"):
                     frozen.ready()
         finally:
-            os.kill(broker.process.pid, signal.SIGCONT)
+            os.kill(postgres.process.pid, signal.SIGCONT)
             os.kill(served_by, signal.SIGCONT)
         monkeypatch.setattr(postgres_client, "TIMEOUT_S", 10.0)
         assert client.ready() == fresh.ready()
@@ -312,8 +296,5 @@ def test_what_it_was_given_is_there_after_it_was_killed(started: Callable[[Kind]
         with pytest.raises(PutRefusedError):
             queue.put("m-3", "m-3")
         broker.start()
-        deadline = time.monotonic() + 30
-        while queue.look().ready != 3 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert queue.look().ready == 3
+        until(lambda: queue.look().ready == 3, "all of them are there", within_s=30)
     broker.stop()

@@ -2,108 +2,52 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from harness.job_history import HELD, READY
-from harness.services.base import Client, DoneSpec, Kind, QueueSpec
+from harness.services.base import QueueSpec
 from harness.services.postgres import POSTGRES
 from harness.services.sqlite import SQLITE
-from tests.services.brokers import Broker
+from tests.services.brokers import until
+from tests.services.sql_place import BOUND_S, SqlPlace
 
 pytestmark = [pytest.mark.slow, pytest.mark.live]
 
 ROOT = Path(__file__).parents[2]
-BOUND_S = 60.0
 WAYS = {"sqlite": ("sqlite", {}), "lock": ("postgres", {"STYLE": "lock"}), "skip-locked": ("postgres", {"STYLE": "skip-locked"})}
 HOUR_MS = 3_600_000
 
 
-class Place:
-    """A queue with workers, all of which end with the test."""
+class Place(SqlPlace):
+    """A queue with workers that take its jobs in one of the ways."""
 
-    def __init__(self, way: str, url: str, client: Client, folder: Path) -> None:
-        self.module, self._environment = WAYS[way]
+    def __init__(self, way: str, url: str, folder: Path) -> None:
+        self._module, self._environment = WAYS[way]
         self._url = url
-        self._folder = folder
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self.client = client
-        self.queue = client.queue(QueueSpec(form="table", name="jobs"))
-        self._effects = client.effects(DoneSpec(kind="query", name="SELECT job FROM effects"))
-        self.done: list[str] = []
-        self.queue.declare()
-
-    def put(self, job: str, ms: int = 0) -> None:
-        self.queue.put(job, json.dumps({"id": job, "ms": ms}))
+        super().__init__((SQLITE if way == "sqlite" else POSTGRES).open(url), QueueSpec(form="table", name="jobs"), folder)
 
     def worker(self, name: str, **environment: str) -> subprocess.Popen[bytes]:
         given = {"DATABASE_URL": self._url, "WORKER_NAME": name, "LEASE_S": "1", **self._environment, **environment}
-        with (self._folder / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", f"sample_apps.workers.{self.module}"], cwd=ROOT, env={**os.environ, **given}, stdout=log, stderr=log
-            )
-        self._processes.append(process)
-        return process
-
-    def says(self, name: str, line: str) -> None:
-        until(lambda: line in (self._folder / f"{name}.log").read_text().splitlines(), f"{name} says {line}")
+        return self.begin(name, [sys.executable, "-m", f"sample_apps.workers.{self._module}"], ROOT, given)
 
     def stopped(self, process: subprocess.Popen[bytes]) -> int:
         process.send_signal(signal.SIGTERM)
         return process.wait(timeout=BOUND_S)
 
-    def effects(self) -> list[str]:
-        self.done += self._effects.new()
-        return sorted(self.done)
-
-    def drained(self) -> list[str]:
-        until(lambda: self.queue.look().empty, "the queue is empty")
-        return self.effects()
-
-    def close(self) -> None:
-        for process in self._processes:
-            process.kill()
-            process.wait()
-        self.client.close()
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    end_s = time.monotonic() + BOUND_S
-    while not holds():
-        assert time.monotonic() < end_s, f"never: {what}"
-        time.sleep(0.02)
-
-
-@pytest.fixture(scope="module")
-def server(started_for_module: Callable[[Kind], Broker]) -> Iterator[Broker]:
-    broker = started_for_module(POSTGRES)
-    yield broker
-    broker.stop()  # in order, since what is killed leaves a segment of shared memory behind
-
 
 @pytest.fixture
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     way = request.param
-    if way == "sqlite":
-        url = SQLITE.url("", 0, tmp_path)
-        with closing(Place(way, url, SQLITE.open(url), tmp_path)) as made:
-            yield made
-        return
-    base = request.getfixturevalue("server").url
-    mark = str(abs(hash(request.node.name)))
-    url = POSTGRES.own(base, mark)
-    with closing(Place(way, url, POSTGRES.open(url), tmp_path)) as made:
+    url = SQLITE.url("", 0, tmp_path) if way == "sqlite" else request.getfixturevalue("schema")
+    with closing(Place(way, url, tmp_path)) as made:
         yield made
-    POSTGRES.disown(base, mark)
 
 
 every_way = pytest.mark.parametrize("place", WAYS, indirect=True)
@@ -236,7 +180,7 @@ def test_a_connection_that_was_cut_is_made_again_but_not_by_who_never_does(place
     place.worker("bad", DEFECT="no-reconnect")
     for name in ("good", "bad"):
         place.says(name, f"worker {name} takes jobs from jobs")
-    until(lambda: place.client.cut_connections() == 2, "both are connected")
+    until(lambda: place.client.cut_connections() == 2, "both are connected", within_s=BOUND_S)
     place.put("m-0")
     assert place.drained() == ["m-0"]
     place.says("good", "job m-0 settled")
