@@ -8,10 +8,10 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,12 +21,15 @@ from sample_apps.workers.beanstalkd import KNOWN, BeanstalkdSource
 from sample_apps.workers.file_effects import FileEffects
 from sample_apps.workers.loop import LostError
 from sample_apps.workers.settings import DEFECTS, Settings
+from tests.services import brokers
 from tests.services.brokers import Broker, serving
 
 greenstalk = pytest.importorskip("greenstalk")
 
 ROOT = Path(__file__).parents[2]
 BOUND_S = 30.0
+
+until = partial(brokers.until, within_s=BOUND_S)
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -105,13 +108,6 @@ def start(tube: Tube, tmp_path: Path) -> Iterator[Callable[..., Worker]]:
     for worker in workers:
         worker.process.kill()
         worker.process.wait(timeout=BOUND_S)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + BOUND_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 # --- as it should be --------------------------------------------------------------------------------------------------------

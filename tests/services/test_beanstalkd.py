@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from harness.job_history import DELAYED, HELD, READY, SET_ASIDE
 from harness.services import beanstalkd as module
 from harness.services.base import Client, DoneSpec, Kind, Look, PutRefusedError, Queue, QueueSpec, ServiceError, TellsAbsence, Told
 from harness.services.beanstalkd import BEANSTALKD
-from tests.services.brokers import Broker, free_port
+from tests.services.brokers import Broker, free_port, until
 
 greenstalk = pytest.importorskip("greenstalk")
 
@@ -55,13 +54,6 @@ def worker(shared: Broker, request: pytest.FixtureRequest) -> Iterator[greenstal
     one = greenstalk.Client(("127.0.0.1", shared.port), use=name_of(request), watch=name_of(request))
     yield one
     one.close()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + BOUND_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def is_ready(client: Client) -> bool:
@@ -147,7 +139,7 @@ def test_jobs_that_are_not_found_in_time_are_looked_at_and_given_back(
     rest = {each.text: each for each in tube.take_rest(100)}
     assert {text: each.state for text, each in rest.items()} == {"m-0": SET_ASIDE, **{f"m-{number}": READY for number in range(1, 5)}}
     assert rest["m-1"].deliveries == 1
-    until(lambda: tube.look() == Look(ready=4, held=0, set_aside=1))
+    until(lambda: tube.look() == Look(ready=4, held=0, set_aside=1), within_s=BOUND_S)
     worker.reserve(0)
     with pytest.raises(ServiceError, match="shows 4 of the 5 jobs"):
         tube.take_rest(100)
@@ -217,7 +209,7 @@ def test_a_result_whose_deletion_was_not_confirmed_is_not_told_twice(
         patch.setattr(client, "delete", lost)
         patch.setattr(module, "_MOST_AT_ONCE", 1)
         assert list(results.new()) == ["m-1"]
-    until(lambda: worker.stats_tube(name_of(request))["current-jobs-reserved"] == 0)
+    until(lambda: worker.stats_tube(name_of(request))["current-jobs-reserved"] == 0, within_s=BOUND_S)
     assert list(results.new()) == []
     assert worker.stats_tube(name_of(request))["current-jobs-ready"] == 0
 
@@ -260,7 +252,7 @@ def test_a_service_in_drain_mode_is_not_ready_and_refuses(started: Callable[[Kin
     queue.declare()
     assert broker.process is not None
     os.kill(broker.process.pid, signal.SIGUSR1)
-    until(lambda: not is_ready(client))
+    until(lambda: not is_ready(client), within_s=BOUND_S)
     with pytest.raises(ServiceError, match="drain mode"):
         client.ready()
     with pytest.raises(PutRefusedError, match="drain mode"):
