@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from harness.checks.wording import count, span
 from harness.clock import NS_PER_S
 from harness.history import QueueSeen, ServicePhase
 from harness.job_history import DELAYED, HELD
+
+T = TypeVar("T")
 
 LOST: Final = "lost-jobs"
 DUPLICATED: Final = "duplicated-jobs"
@@ -133,10 +135,14 @@ def _alike(jobs: JobFacts, rows: Rows) -> list[Rows]:
 # --- evidence ---------------------------------------------------------------------------------------------------------------
 
 
+def _shown(found: T | None) -> T:
+    """What the evidence of a row has shown to be there."""
+    assert found is not None  # noqa: S101  every row that needs it has asked
+    return found
+
+
 def _last(fate: Fate) -> Try:
-    """The last try, where there is one."""
-    assert fate.job.last is not None  # noqa: S101  every row that needs it has asked
-    return fate.job.last
+    return _shown(fate.job.last)
 
 
 def _fault(fate: Fate) -> Fault | None:
@@ -383,29 +389,25 @@ def _silent(fate: Fate) -> ServicePhase | None:
 
 
 def _whom(fate: Fate) -> str:
-    return fate.job.last.replica if fate.job.last else "a worker"
+    return _last(fate).replica
 
 
 def _after(fate: Fate) -> str:
-    """``SIGTERM``, or what else it was that ended its worker."""
-    fault = _holder(fate) if _held(fate) else _fault(fate)
-    return fault.signal.signal if fault else "its end"
+    """``SIGTERM``, or what other signal ended its worker."""
+    return _shown(_holder(fate) if _held(fate) else _fault(fate)).signal.signal
 
 
 def _held_words(fate: Fate) -> str:
-    return told_words(fate.jobs, fate.job.told) if fate.job.told else "held"
+    return told_words(fate.jobs, _shown(fate.job.told))
 
 
 def _until(fate: Fate) -> str:
-    return until_words(fate.jobs, fate.job.told) if fate.job.told else "a while"
+    return until_words(fate.jobs, _shown(fate.job.told))
 
 
 def _by_words(fate: Fate) -> str:
-    return f" (held by {fate.job.told.by})" if fate.job.told and fate.job.told.by else ""
-
-
-def _seen(look: QueueSeen | None) -> str:
-    return look_words(look) if look else "nothing to tell"
+    by = _shown(fate.job.told).by
+    return f" (held by {by})" if by else ""
 
 
 def _settled_words(fate: Fate) -> str:
@@ -421,26 +423,24 @@ def _end_of(one: Try) -> str:
 
 
 def _batch_words(fate: Fate) -> str:
-    found = _batch(fate)
-    if found is None:
-        return ""
-    fault, before, after = found
+    fault, before, after = _shown(_batch(fate))
     return (
         f"No worker had begun with it: {fault.victim.replica} had taken several at once, and they went with it. The queue had "
         f"{look_words(before)} before {fault.words}, and {look_words(after)} after it."
     )
 
 
-def _trouble_words(event: ServicePhase | None) -> str:
-    if event is None:
-        return "a service was away"
-    words = {"signalled": "was stopped", "exited": "ended", "cut": "closed its clients' connections", "away": "did not answer"}
-    return f"{event.service} {words.get(event.phase, event.phase)}"
+_TROUBLES: Final = {"signalled": "was stopped", "exited": "ended", "cut": "closed its clients' connections", "away": "did not answer"}
+
+
+def _trouble_words(found: ServicePhase | None) -> str:
+    event = _shown(found)
+    return f"{event.service} {_TROUBLES[event.phase]}"
 
 
 def _paused_words(fate: Fate) -> str:
-    found = _paused(fate)
-    return f"{found.words} lasted {span(found.lasted_s)}" if found else "it hung"
+    found = _shown(_paused(fate))
+    return f"{found.words} lasted {span(found.lasted_s)}"
 
 
 _IDEMPOTENT: Final = (
@@ -501,7 +501,8 @@ OF_JOBS: Final[tuple[Cause[Fate], ...]] = (
         needs="the look at the queue before the fault says that it held nothing, while the log says that the worker had the job in hand",
         fits=_held_none,
         cause=lambda fate: (
-            f"The queue had let go of the job while {_whom(fate)} still worked on it: before {_after(fate)} it had {_seen(_before(fate))}."
+            f"The queue had let go of the job while {_whom(fate)} still worked on it: before {_after(fate)} it had "
+            f"{look_words(_shown(_before(fate)))}."
         ),
         cure=_ACK_LATE,
     ),
