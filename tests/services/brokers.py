@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from harness.services.base import Client, Kind, Launch, ServiceError
@@ -106,11 +107,17 @@ class Broker:
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL for it and for all of its session that is still there."""
+        """SIGKILL for it, for all of its session that is still there, and for its children, as each of PostgreSQL's has a session."""
         if self.process is None:
             return
+        children: list[psutil.Process] = []
+        with suppress(psutil.NoSuchProcess):
+            children = psutil.Process(self.process.pid).children(recursive=True)
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
         self.process.wait(timeout=STOP_S)
         self.process = None
 
