@@ -6,7 +6,6 @@ finding's name whose evidence is there speaks, and where none fits nothing is sa
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from harness.checks.job_stories import look_words, told_words, until_words
 from harness.checks.wording import count, span
 from harness.clock import NS_PER_S
 from harness.history import QueueSeen, ServicePhase
-from harness.job_history import DELAYED, HELD
+from harness.job_history import DELAYED, HELD, naming
 
 T = TypeVar("T")
 
@@ -262,7 +261,7 @@ def _holder(fate: Fate) -> Fault | None:
     """The stop of the worker that holds it by the queue's word, or else of the one that had it last."""
     told = fate.job.told
     by = told.by if told else ""
-    named = [fault for fault in fate.jobs.facts.faults if by and re.search(rf"(?<![\w.]){re.escape(fault.victim.replica)}(?![\w.])", by)]
+    named = [fault for fault in fate.jobs.facts.faults if naming(fault.victim.replica).search(by)]
     return named[-1] if named else _fault(fate)
 
 

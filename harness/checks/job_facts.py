@@ -448,10 +448,9 @@ class JobFacts:
         return found
 
 
-def busy_at(facts: Facts, harm: Harm) -> int:
-    """How many requests its victim had in flight, and jobs in hand, when a harm came."""
-    works = facts.scenario.jobs is not None and harm.victim.process == facts.scenario.job_process
-    return harm.busy + (jobs_of(facts).had_in_hand(harm) if works else 0)
+def busy_at(facts: Facts, harm: Harm) -> bool:
+    """Whether its victim had a request in flight, or a job in hand, when a harm came."""
+    return harm.busy > 0 or (harm.victim.process == facts.scenario.job_process and jobs_of(facts).had_in_hand(harm) > 0)
 
 
 @lru_cache(maxsize=1)

@@ -320,7 +320,7 @@ def _faults(facts: Facts, process: str | None) -> list[float]:
 
 
 def _busy_faults(facts: Facts, process: str | None) -> list[float]:
-    busy = sum(harm.landed and busy_at(facts, harm) > 0 for harm in _harms_of(facts, process))
+    busy = sum(harm.landed and busy_at(facts, harm) for harm in _harms_of(facts, process))
     return [float(busy)] if lives_of(facts, process) else []
 
 

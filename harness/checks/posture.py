@@ -18,7 +18,7 @@ from harness.checks.facts import Facts, Fault, Life
 from harness.checks.metrics import SAMPLERS, contained_of, contained_stops_of, lives_of, roots_of, zombies_of
 from harness.checks.power import bound
 from harness.checks.shells import main_of, swallowed
-from harness.checks.wording import count, listed, only, percent, some, span
+from harness.checks.wording import count, listed, none_did, only, some, span
 from harness.checks.writes import written
 from harness.clock import NS_PER_S
 from harness.history import History
@@ -198,7 +198,7 @@ def _none_cut_off(facts: Facts) -> list[Finding]:
     strength = bound(0, len(stops))
     if strength is None or any(fault.victim.cut_off for fault in stops):
         return []
-    title = f"0 of {count(len(stops), 'stop')} cut a process off: at most {percent(strength.upper)} do, at 95 %"
+    title = none_did(strength, "stop", "cut a process off")
     return [Finding(check=CHECK, name="none-cut-off", verdict=Verdict.PASS, title=title, count=len(stops), bound=strength)]
 
 
