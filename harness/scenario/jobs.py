@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import ErrorDetails
 
-from harness.scenario.services import VariableName
+from harness.scenario.services import SomeText, VariableName
 from harness.scenario.values import PATH_CHARACTERS, PositiveDuration, no_nul
 from harness.strict_model import Complaint, Part
 from harness.units import Duration, Rate
@@ -81,12 +81,12 @@ class Done(Part):
         "nothing can be seen twice",
         examples=["done"],
     )
-    query: Annotated[str, Field(min_length=1), AfterValidator(no_nul)] | None = Field(
+    query: SomeText | None = Field(
         default=None,
         description="SQL: a query with a row for each effect, whose first column has the id in it",
         examples=["SELECT job FROM effects"],
     )
-    file: Annotated[str, Field(min_length=1), AfterValidator(no_nul)] | None = Field(
+    file: SomeText | None = Field(
         default=None,
         description="a file to which workers append, a line an effect, with the id in it; a relative path lies in the folder that all "
         "replicas of the run share",

@@ -66,6 +66,7 @@ def _variable(written: str) -> str:
 
 
 VariableName = Annotated[str, AfterValidator(_variable)]
+SomeText = Annotated[str, Field(min_length=1), AfterValidator(no_nul)]
 
 
 class Service(Part):
@@ -74,7 +75,7 @@ class Service(Part):
     kind: ServiceKind = Field(
         description="what it is", examples=["redis"], json_schema_extra={"default_words": "its name, where that is a kind"}
     )
-    url: Annotated[str, Field(min_length=1), AfterValidator(no_nul)] | None = Field(
+    url: SomeText | None = Field(
         default=None,
         description="one that runs already: it is never stopped, and what is in it is left alone; without it the run starts one of its "
         "own, with an empty folder, and removes it",
@@ -87,7 +88,7 @@ class Service(Part):
         examples=["BROKER_URL"],
         json_schema_extra={"default_words": ", ".join(f"{name} ({kind})" for kind, name in VARIABLES.items())},
     )
-    image: Annotated[str, Field(min_length=1), AfterValidator(no_nul)] | None = Field(
+    image: SomeText | None = Field(
         default=None,
         description="containers only: the image to start it from",
         examples=["redis:7"],
