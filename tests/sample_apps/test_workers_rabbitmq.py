@@ -20,7 +20,7 @@ from harness.services.rabbitmq import RABBITMQ
 from sample_apps.workers.file_effects import FileEffects
 from sample_apps.workers.loop import LostError
 from sample_apps.workers.settings import DEFECTS, Settings
-from tests.services.brokers import Broker, free_port, serving
+from tests.services.brokers import Broker, free_port, serving, until
 
 pytest.importorskip("pika")
 
@@ -106,9 +106,7 @@ def put(queue: Queue, job: str, ms: int = 0) -> None:
 
 
 def await_empty(queue: Queue) -> None:
-    deadline = time.monotonic() + BOUND_S
-    while not queue.look().empty:
-        assert time.monotonic() < deadline, queue.look()
+    until(lambda: queue.look().empty, "the queue is empty", within_s=BOUND_S)
 
 
 def test_an_effect_is_written_once_or_as_often_as_asked(tmp_path: Path) -> None:
@@ -176,9 +174,7 @@ class TestOnABroker:
         queue = queue_of(client, "cut")
         worker = start("cut")
         worker.says("takes jobs")
-        deadline = time.monotonic() + BOUND_S
-        while client.cut_connections() == 0:
-            assert time.monotonic() < deadline
+        until(lambda: client.cut_connections() > 0, "it is connected", within_s=BOUND_S)
         worker.says("connection lost: .*Closed via management plugin")
         put(queue, "m-0")
         worker.says("m-0 settled")
@@ -189,9 +185,7 @@ class TestOnABroker:
             put(queue, f"m-{number}", ms=30_000)
         worker = start("batch", DEFECT="prefetch-batch")
         worker.says("m-0 started")
-        deadline = time.monotonic() + BOUND_S
-        while queue.look().held != 5:
-            assert time.monotonic() < deadline
+        until(lambda: queue.look().held == 5, "it holds all", within_s=BOUND_S)
         worker.end(signal.SIGKILL)
 
     def test_one_with_automatic_acknowledgements_takes_all_with_it(self, client: Client, start: Callable[..., Worker]) -> None:
