@@ -1,0 +1,132 @@
+"""What a monitor says: a verdict, the violations that prove a failure, and what it could not decide.
+
+A *violation* names the few operations that can't all be right, in any order of effects, and why: a chain of *becauses*, each one a fact
+about two of them that anyone can check against the history. `harness.monitors.words` says it in sentences, and `harness.monitors.witness`
+makes it smallest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final, TypeAlias
+
+from harness.monitors.calls import Calls
+from harness.verdict import Verdict
+
+
+class Why(Enum):
+    """One fact; ``{a}`` and ``{b}`` are operations, ``{gap}`` the time between them, ``{n}`` and ``{m}`` the numbers of the because.
+
+    A monitor that needs another fact adds a member; the sentence is the member's value.
+    """
+
+    BEFORE = "{a} had ended {gap} before {b} began"
+    SAW = "{a} answered {value}, which {b} had written"
+    SAW_INITIAL = "{a} answered that there is nothing yet"
+    NOBODY_WROTE = "{a} answered {value}, which nobody ever wrote"
+    REFUSED_WROTE = "{a} answered {value}, which only {b} wanted to write, and that had been refused"
+    REPLACED = "{a} replaced {value}, which {b} had written"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Because:
+    """A fact about the rows ``a`` and ``b`` (-1: only ``a``); ``value`` is the code of a value, ``n`` and ``m`` are numbers, where it
+    speaks of one.
+    """
+
+    why: Why
+    a: int
+    b: int = -1
+    value: int | None = None
+    n: int = 0
+    m: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """Operations that can't all be right.
+
+    Attributes:
+        kind: What is wrong, in kebab-case; a key of `KINDS`.
+        rows: The operations that prove it, each once.
+        because: Why, in the order of the proof.
+        size_ns: How bad it is, where time says so (staleness); 0 elsewhere. The worst of a kind is shown first.
+    """
+
+    kind: str
+    rows: tuple[int, ...]
+    because: tuple[Because, ...] = ()
+    size_ns: int = 0
+
+
+KINDS: Final[dict[str, str]] = {
+    "phantom-read": "a value was read that nobody ever wrote",
+    "aborted-read": "a value was read whose write had been refused",
+    "future-read": "a value was read before its write began",
+    "stale-read": "a value was read that had been overwritten before the read began",
+    "lost-update": "two compare-and-sets replaced the same value",
+    "not-linearizable": "no order of the operations explains all answers",
+}
+"""Each kind of violation and what it means, in half a sentence. Each monitor adds its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What one monitor says of one history.
+
+    Attributes:
+        model: The monitor's name.
+        verdict: FAIL with a violation; UNKNOWN when something was not decided or nothing was there to judge; else PASS.
+        violations: For each kind its worst examples, at most `MOST` each, worst first.
+        counts: How many violations of each kind were seen.
+        undecided: Why something was not decided, a sentence each.
+        operations: How many operations were judged: all but those that provably had no effect.
+        reads: How many of them told what is there.
+    """
+
+    model: str
+    verdict: Verdict
+    violations: tuple[Violation, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+    undecided: tuple[str, ...] = ()
+    operations: int = 0
+    reads: int = 0
+
+
+MOST: Final = 3
+"""Examples of a kind of violation that are kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """How much a search may do: ``steps`` are configurations looked at, for each key; ``over`` is asked now and then whether to give up."""
+
+    steps: int = 2_000_000
+    over: Callable[[], bool] = lambda: False
+
+
+Monitor: TypeAlias = Callable[[Calls, Budget], Judged]
+
+
+def judged(
+    model: str, *, violations: list[Violation], undecided: list[str], operations: int, reads: int, counts: Mapping[str, int] | None = None
+) -> Judged:
+    """The judgement that follows: the violations sorted and cut, and the verdict. ``counts`` where not all violations were listed."""
+    seen: dict[str, list[Violation]] = {}
+    for violation in sorted(violations, key=lambda violation: -violation.size_ns):
+        seen.setdefault(violation.kind, []).append(violation)
+    doubts = list(undecided)
+    if not reads and not violations:
+        doubts.append("no read was answered, so nothing is known of what is there")
+    verdict = Verdict.FAIL if violations else Verdict.UNKNOWN if doubts else Verdict.PASS
+    return Judged(
+        model=model,
+        verdict=verdict,
+        violations=tuple(violation for found in seen.values() for violation in found[:MOST]),
+        counts=dict(counts) if counts is not None else {kind: len(found) for kind, found in seen.items()},
+        undecided=tuple(doubts),
+        operations=operations,
+        reads=reads,
+    )
