@@ -32,8 +32,9 @@ class Why(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Because:
-    """A fact about the rows ``a`` and ``b`` (-1: only ``a``); ``value`` is the code of a value, ``n`` and ``m`` are numbers, where it
-    speaks of one.
+    """A fact about the rows ``a`` and ``b`` (-1: of ``a`` alone).
+
+    ``value`` is the code of a value, ``n`` and ``m`` are numbers, where the fact speaks of one.
     """
 
     why: Why
