@@ -37,10 +37,13 @@ Rows: TypeAlias = NDArray[np.int64]
 class F(IntEnum):
     """What an operation asks for.
 
-    READ answers the value (register, counter), or the whole of it (set, log: see `Calls.items_of`). WRITE sets ``arg``. CAS replaces
-    ``arg`` by ``arg2``, and fails when ``arg`` is not there. ADD puts the element ``arg`` into a set, or adds the number ``arg`` to a
-    counter, where ``result`` is the new number if the app tells it. REMOVE and CONTAINS are of the element ``arg``; CONTAINS answers 1 or
-    0. ENQUEUE puts ``arg``; DEQUEUE answers the value that it took, or `INITIAL` when there was none. APPEND puts ``arg`` behind a log.
+    READ answers the value (register, counter), or the whole of it (set, log: see `Calls.items_of`); with `NOTHING` it proves nothing.
+    WRITE sets ``arg``. CAS replaces ``arg`` by ``arg2`` where ``arg`` is there. A CAS that ended ok has replaced it when ``result`` is 1 or
+    `NOTHING`; with 0 it answered that another value was there, so it took effect as a look. A CAS that ended fail only says that it
+    replaced nothing, whatever was there. ADD puts the element ``arg`` into a set, or adds the number ``arg`` to a counter, where
+    ``result`` is the new number if the app tells it. REMOVE and CONTAINS are of the element ``arg``; CONTAINS answers 1 or 0, and so may
+    REMOVE: whether it was there. ENQUEUE puts ``arg``; DEQUEUE answers the value that it took, or `INITIAL` when there was none. APPEND
+    puts ``arg`` behind a log.
     """
 
     READ = 0
