@@ -102,8 +102,23 @@ PLACEHOLDERS: Final[dict[str, Placeholder]] = {
         number=False,
         prepare=_without_argument(lambda _dice, _user, _seq: ""),
     ),
+    **{
+        name: Placeholder(written=f"{{{name}}}", doc=doc, number=number, prepare=_without_argument(lambda _dice, _user, _seq: ""))
+        for name, doc, number in (
+            ("key", "under `state`: the key that the operation is about", False),
+            ("value", "under `state`: the value that is written, unique in the run", False),
+            ("number", "under `state`: the same value as a number, without the run's mark", True),
+            ("old", "under `state`: the value that a compare-and-set replaces", False),
+            ("old_number", "under `state`: the same as a number", True),
+            ("client", "under `state`: the number of the client", True),
+            ("page", "under `state`: where the next page of a read begins; empty at first", False),
+        )
+    },
 }
 """Every placeholder that a request may use."""
+
+OF_STATE: Final = ("key", "value", "number", "old", "old_number", "client", "page")
+"""Those of them that have a value only in operations on state."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ OURS = HARNESS + sorted(path for path in (ROOT / "sample_apps").rglob("*.py") if
 
 LADDER: tuple[tuple[str, ...], ...] = (
     ("errors", "clock", "words", "hosts"),
-    ("units", "outcome", "strict_yaml", "proctable", "procevents", "loop", "keptlog", "sockets", "tls", "dockerd", "stopping"),
+    ("units", "outcome", "strict_yaml", "proctable", "procevents", "loop", "extract", "keptlog", "sockets", "tls", "dockerd", "stopping"),
     ("line",),
-    ("job_history",),
+    ("job_history", "state_history"),
     ("history", "verdict", "threshold", "template", "command", "strict_model", "marks"),
     ("scenario", "imports", "monitors"),
     ("engines", "services", "checks", "schema", "openfiles", "dialects"),

@@ -30,6 +30,7 @@ from harness.scenario.options import (
 )
 from harness.scenario.queues import JOB_MOMENTS
 from harness.scenario.services import Service
+from harness.scenario.state import Operation, StoreQuery, Visit, Workload
 from harness.scenario.steps import STEP_KINDS, Aimed, Chaos, Disturb, OfOneProcess, OfService, Options, Step, Stop, Together, nested
 from harness.scenario.target import Healthcheck, ProcessType, Tls, WorkingDir
 from harness.scenario.whole import Scenario
@@ -53,6 +54,7 @@ __all__ = [
     "Load",
     "OfOneProcess",
     "OfService",
+    "Operation",
     "Options",
     "Pause",
     "Port",
@@ -71,14 +73,17 @@ __all__ = [
     "Step",
     "Stop",
     "StopService",
+    "StoreQuery",
     "Stream",
     "Terminate",
     "TerminateAtStart",
     "Tls",
     "Together",
+    "Visit",
     "Volume",
     "WorkerLog",
     "WorkingDir",
+    "Workload",
     "find_scenarios",
     "load_scenario",
     "nested",

@@ -51,6 +51,12 @@ def _process_name(text: str) -> str:
     return text
 
 
+def _workload_name(text: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,30}", text):
+        raise MistakeError(f"{quoted(text)} is no name for a workload; use small letters, digits, - and _, and begin with a letter")
+    return text
+
+
 def _template(text: str) -> str:
     compile_template(text)
     return text
@@ -61,6 +67,7 @@ TEXTS: Final[TypeAdapter[tuple[str, ...]]] = TypeAdapter(Names, config=ConfigDic
 PositiveDuration = Annotated[Duration, AfterValidator(_above_zero)]
 Line = Annotated[str, Field(max_length=120), AfterValidator(_one_line)]
 ProcessName = Annotated[str, AfterValidator(_process_name)]
+WorkloadName = Annotated[str, AfterValidator(_workload_name)]
 TemplateText = Annotated[str, AfterValidator(_template)]
 FindingName = Annotated[str, AfterValidator(_kebab_case)]
 Count = Annotated[int, Field(ge=0, le=MAX_REPLICAS)]

@@ -17,13 +17,14 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from harness.scenario.jobs import Jobs, forms_of
-from harness.scenario.load import Load
+from harness.scenario.load import Load, Request
 from harness.scenario.options import RollingRestart, Routing
 from harness.scenario.queues import job_complaints, mapping, moment_complaints, process_that, service_complaints
 from harness.scenario.services import Services
+from harness.scenario.state import Workload
 from harness.scenario.steps import VICTIM_STEPS, WITHOUT_MOMENT, OfOneProcess, Step, Stop
 from harness.scenario.target import Healthcheck, ProcessType
-from harness.scenario.values import ZERO, FindingName, Line, ProcessName, is_long
+from harness.scenario.values import ZERO, FindingName, Line, ProcessName, WorkloadName, is_long
 from harness.strict_model import AsTuple, Complaint, Part, Place
 from harness.threshold import Threshold, parse_threshold
 from harness.units import Duration
@@ -104,6 +105,12 @@ class Scenario(Part):
         examples=[{"rate": "20/s", "done": {"file": "done.log"}}],
         json_schema_extra={"default_words": "none", "type_words": "mapping (see below)"},
     )
+    state: dict[WorkloadName, Workload] = Field(
+        default={},
+        description="the state that clients write and read meanwhile, by name, and what all replicas must answer alike",
+        examples=[{"items": {"model": "register", "write": {"PUT /items/{key}": {"name": "{value}"}}, "read": "GET /items/{key}"}}],
+        json_schema_extra={"type_words": "mapping of names to workloads (see below)", "default_words": "none"},
+    )
     routing: Routing = Field(default=Routing(), description="when the router learns that a replica is to stop", examples=[{"drain": "2s"}])
     steps: Annotated[tuple[Step, ...], Field(min_length=1), AsTuple] = Field(
         description="what happens, one after the other",
@@ -147,18 +154,26 @@ class Scenario(Part):
     def _spelled(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """What is not there is not written, as an empty load would be refused."""
         long: dict[str, Any] = handler(self)
-        left_out = [key for key, there in (("load", self.has_load), ("jobs", self.jobs), ("services", self.services)) if not there]
+        parts = (("load", self.load.requests), ("jobs", self.jobs), ("services", self.services), ("state", self.state))
+        left_out = [key for key, there in parts if not there]
         return {key: value for key, value in long.items() if key not in left_out}
 
     @property
     def has_load(self) -> bool:
-        """Users send requests."""
-        return bool(self.load.requests)
+        """Requests are sent, by users or by clients that write and read state."""
+        return bool(self.requests)
+
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        """All kinds of request that the load sends: those of users, then the operations on state."""
+        return (*self.load.requests, *(operation for workload in self.state.values() for operation in workload.operations.values()))
 
     @property
     def load_process(self) -> str:
         """The process type that takes the load; empty without one."""
-        name = process_that(self.load.process, self.target, "web") if self.has_load else ""
+        named = [self.load.process, *(workload.process for workload in self.state.values())]
+        written = next((name for name in named if name is not None), None)
+        name = process_that(written, self.target, "web") if self.has_load or self.state else ""
         assert name is not None  # noqa: S101  contradictions() refuses a scenario without one
         return name
 
@@ -329,8 +344,8 @@ def _load_complaints(long: Mapping[str, Any], target: Mapping[str, Any]) -> Iter
     load, jobs = long.get("load"), long.get("jobs")
     if jobs is None and "jobs" in long:
         yield Complaint(("jobs",), "is empty; say under it how many jobs there are and where they show when they are done, or remove it")
-    elif jobs is None and "load" not in long:
-        yield Complaint((), 'the key "load" is missing; it may be left out only where there are jobs', "key")
+    elif jobs is None and "load" not in long and not long.get("state"):
+        yield Complaint((), 'the key "load" is missing; it may be left out only where there are jobs or state', "key")
     loaded = process_that(load.get("process"), target, "web") if isinstance(load, Mapping) else ""
     worked = process_that(jobs.get("process"), target, "worker") if isinstance(jobs, Mapping) else ""
     if loaded is None:
