@@ -27,6 +27,7 @@ class Why(Enum):
     SAW_INITIAL = "{a} answered that there is nothing yet"
     NOBODY_WROTE = "{a} answered {value}, which nobody ever wrote"
     REFUSED_WROTE = "{a} answered {value}, which only {b} wanted to write, and that had been refused"
+    NO_PLACE = "the longest order that explains the answers has no place left for {a}"
     REPLACED = "{a} replaced {value}, which {b} had written"
 
 
