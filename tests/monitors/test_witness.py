@@ -1,0 +1,151 @@
+"""Witnesses: small, wrong, and made of nothing that was not so."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from harness.monitors.calls import Call as Told
+from harness.monitors.calls import Calls, Ended, F, calls_of
+from harness.monitors.judged import Budget, Judged, Monitor, Violation, judged
+from harness.monitors.witness import TRIES, Witness, _Parts, shrink
+from harness.verdict import Verdict
+from tests.monitors.histories import FS, Recipe, histories
+from tests.monitors.oracle import explained
+
+KIND = "not-linearizable"
+
+
+def oracle(model: str) -> Monitor:
+    """A monitor that tries all orders and blames everything."""
+
+    def monitor(calls: Calls, budget: Budget) -> Judged:
+        wrong = [] if explained(calls, model) else [Violation(kind=KIND, rows=tuple(range(len(calls))))]
+        return judged(model, violations=wrong, undecided=[], operations=len(calls), reads=1)
+
+    return monitor
+
+
+def smaller(witness: Witness) -> Iterator[Calls]:
+    """The witness without each thing that may go."""
+    parts = _Parts(witness.calls, witness.violation.kind)
+    everything = parts.everything()
+    for atom in parts.atoms(everything):
+        state = parts.without(everything, np.array([atom]))
+        if state is not None:
+            yield parts.build(state)[0]
+
+
+@pytest.mark.parametrize("model", FS)
+@pytest.mark.parametrize("repeats", [0.0, 0.5])
+def test_what_may_go_leaves_an_explained_history_explained(model: str, repeats: float) -> None:
+    dice = random.Random(7)
+    tried = 0
+    for calls in histories(Recipe(model=model, repeats=repeats, damaged=0.3, keys=2), seed=11, count=150):
+        if not explained(calls, model):
+            continue
+        parts = _Parts(calls, KIND)
+        atoms = parts.atoms(parts.everything())
+        for size in (1, 1, 2, 3):
+            if len(atoms) < size:
+                continue
+            state = parts.without(parts.everything(), np.array(dice.sample(atoms.tolist(), size)))
+            if state is not None:
+                tried += 1
+                assert explained(parts.build(state)[0], model), (calls, parts.build(state)[0])
+    assert tried > 100
+
+
+@pytest.mark.parametrize("model", FS)
+def test_a_witness_is_wrong_and_nothing_more_can_go(model: str) -> None:
+    monitor, sizes = oracle(model), []
+    for calls in histories(Recipe(model=model, most=9, damaged=1, keys=2), seed=3, count=60):
+        found = monitor(calls, Budget())
+        if found.verdict is not Verdict.FAIL:
+            continue
+        witness = shrink(calls, found.violations[0], monitor, Budget())
+        assert witness.minimal
+        assert witness.violation.rows == tuple(range(len(witness.calls)))
+        assert monitor(witness.calls, Budget()).verdict is Verdict.FAIL
+        assert (np.diff(witness.calls.call_ns) >= 0).all()
+        assert not any(monitor(less, Budget()).verdict is Verdict.FAIL for less in smaller(witness))
+        sizes.append(len(witness.calls))
+    assert len(sizes) > 10
+
+
+def read(at_ns: int, value: str, **also: str) -> Told:
+    return Told(f=F.READ, call_ns=at_ns, ret_ns=at_ns + 5, ended=Ended.OK, result=value, **also)
+
+
+def write(at_ns: int, value: str, **also: str) -> Told:
+    return Told(f=F.WRITE, call_ns=at_ns, ret_ns=at_ns + 5, ended=Ended.OK, arg=value, **also)
+
+
+def test_a_read_keeps_the_write_that_it_saw_so_that_nothing_seems_to_come_from_nowhere() -> None:
+    calls = calls_of([write(0, "a"), write(10, "b"), read(20, "b"), read(30, "a"), write(40, "c")])
+    witness = shrink(calls, Violation(kind=KIND, rows=(1, 3)), oracle("register"), Budget())
+    assert witness.calls.place.tolist() == [0] * 3
+    assert [witness.calls.value(code) for code in witness.calls.arg[:2].tolist()] == ["a", "b"]
+    assert witness.calls.f.tolist() == [F.WRITE, F.WRITE, F.READ]
+
+
+def test_elements_that_do_not_matter_leave_the_answers_of_reads() -> None:
+    adds = [Told(f=F.ADD, arg=str(n), call_ns=n, ret_ns=n, ended=Ended.OK) for n in range(50)]
+    late = Told(f=F.READ, items=[str(n) for n in range(50) if n != 17], call_ns=99, ret_ns=100, ended=Ended.OK)
+
+    def lost(calls: Calls, budget: Budget) -> Judged:
+        wanted = set(calls.arg[calls.f == F.ADD].tolist())
+        wrong = any(wanted - set(calls.items_of(row).tolist()) for row in np.flatnonzero(calls.f == F.READ))
+        violations = [Violation(kind="lost", rows=tuple(range(len(calls))))] if wrong else []
+        return judged("set", violations=violations, undecided=[], operations=len(calls), reads=1)
+
+    calls = calls_of([*adds, late])
+    witness = shrink(calls, lost(calls, Budget()).violations[0], lost, Budget())
+    assert [witness.calls.value(int(witness.calls.arg[0])), len(witness.calls), witness.left_out] == ["17", 2, 49]
+    assert witness.calls.items_of(1).tolist() == []
+    assert witness.calls.result[1] == 0
+
+
+def test_a_monitor_is_asked_a_bounded_number_of_times() -> None:
+    asked = 0
+
+    def always(calls: Calls, budget: Budget) -> Judged:
+        nonlocal asked
+        asked += 1
+        odd = len(calls) % 2 == 1 and len(calls) > 1500
+        return judged("", violations=[Violation(kind=KIND, rows=())] if odd else [], undecided=[], operations=1, reads=1)
+
+    calls = calls_of([read(n, "nil") for n in range(2001)])
+    witness = shrink(calls, Violation(kind=KIND, rows=tuple(range(2001))), always, Budget())
+    assert not witness.minimal
+    assert asked <= TRIES + 2
+
+
+def test_an_end_of_the_budget_ends_the_shrinking_with_what_there_is() -> None:
+    calls = calls_of([write(0, "a"), write(10, "b"), read(20, "b"), read(30, "a")])
+    witness = shrink(calls, Violation(kind=KIND, rows=(0, 1, 2, 3)), oracle("register"), Budget(over=lambda: True))
+    assert not witness.minimal
+    assert len(witness.calls) == 4
+
+
+def test_a_violation_that_its_rows_do_not_show_grows_until_it_is_seen() -> None:
+    calls = calls_of([write(0, "a"), write(10, "b"), read(20, "a"), *(read(30 + n, "a", key="other") for n in range(3))])
+
+    def three(calls: Calls, budget: Budget) -> Judged:
+        wrong = [Violation(kind=KIND, rows=(2,))] if len(calls) >= 3 and not explained(calls, "register") else []
+        return judged("", violations=wrong, undecided=[], operations=1, reads=1)
+
+    witness = shrink(calls, Violation(kind=KIND, rows=(2,)), three, Budget())
+    assert sorted(witness.calls.f.tolist()) == [F.READ, F.WRITE, F.WRITE]
+    assert witness.minimal
+
+
+def test_a_violation_that_the_monitor_never_says_again_is_kept_as_it_is() -> None:
+    calls = calls_of([write(0, "a"), write(10, "b"), read(20, "b")])
+    deaf = shrink(calls, Violation(kind=KIND, rows=(2, 0)), oracle("register"), Budget())
+    assert not deaf.minimal
+    assert deaf.calls.f.tolist() == [F.READ, F.WRITE]
+    assert deaf.violation.rows == (0, 1)
