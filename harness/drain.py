@@ -25,7 +25,7 @@ from harness.checks.drops import book
 from harness.checks.facts import STOP_PURPOSES, Facts, Fault
 from harness.checks.metrics import dropped_knocks
 from harness.checks.power import bound
-from harness.checks.wording import count, listed, span
+from harness.checks.wording import count, listed
 from harness.clock import NS_PER_S
 from harness.errors import StoppedError, UsageError
 from harness.history import History, read
@@ -35,7 +35,7 @@ from harness.run import DEFAULT_REPORTS, RunOptions, engine_for, seed_of
 from harness.scenario import Restart, RollingRestart, Scale, Scenario, Steady, Step, Terminate, Together, nested
 from harness.scenario.options import Routing
 from harness.scenario.values import ZERO
-from harness.units import Duration
+from harness.units import Duration, span
 from harness.verdict import Verdict, exit_code
 
 UP_TO: Final = Duration.parse("10s")

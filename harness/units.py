@@ -1,7 +1,8 @@
 """Durations, rates and sizes as a scenario spells them: ``250ms``, ``1m30s``, ``400/s``, ``64m``.
 
 A bare number is refused, because nobody can tell whether 10 means seconds or milliseconds. All of them are exact: a duration is a
-whole number of nanoseconds, a size one of bytes, and text made from any reads back as the same value.
+whole number of nanoseconds, a size one of bytes, and text made from any reads back as the same value. Only what was measured is said in
+three digits (`span`).
 """
 
 from __future__ import annotations
@@ -169,8 +170,20 @@ def bytes_text(count: int) -> str:
     return f"{count // BYTES_PER_UNIT[unit]}{unit}"
 
 
+def span(seconds: float) -> str:
+    """A span of time in three digits: ``0.41 ms``, ``412 ms``, ``1.21 s``."""
+    if abs(seconds) < 0.9995:
+        return f"{_three_digits(seconds * 1000)} ms"
+    return f"{_three_digits(seconds)} s"
+
+
 def _needs_unit(number: str) -> str:
     return f"needs a unit: write {number}s or {number}ms"
+
+
+def _three_digits(value: float) -> str:
+    places = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+    return f"{value:.{places}f}"
 
 
 def _decimal(amount: int, unit: int) -> str:

@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.units import BYTES_PATTERN, DURATION_PATTERN, LONGEST_NS, MOST_BYTES, RATE_PATTERN, Duration, Rate, bytes_text, parse_bytes
+from harness.units import (
+    BYTES_PATTERN,
+    DURATION_PATTERN,
+    LONGEST_NS,
+    MOST_BYTES,
+    RATE_PATTERN,
+    Duration,
+    Rate,
+    bytes_text,
+    parse_bytes,
+    span,
+)
 from harness.words import MistakeError
 
 
@@ -139,3 +150,19 @@ def test_what_is_no_size_is_told_in_words(written: object, message: str) -> None
 def test_every_size_reads_back_as_itself(count: int) -> None:
     assert parse_bytes(bytes_text(count)) == count
     assert re.fullmatch(BYTES_PATTERN, bytes_text(count))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0.00 ms"),
+        (0.0004, "0.40 ms"),
+        (0.01234, "12.3 ms"),
+        (0.412, "412 ms"),
+        (1.2149, "1.21 s"),
+        (59.96, "60.0 s"),
+        (-0.003, "-3.00 ms"),
+    ],
+)
+def test_a_span_has_three_digits_and_a_unit(seconds: float, text: str) -> None:
+    assert span(seconds) == text

@@ -23,10 +23,11 @@ import numpy as np
 from harness.checks.facts import NO_ROWS, Facts, Fault, Rows
 from harness.checks.held import awaited, dropped_held, held_of, in_flight
 from harness.checks.metrics import stops_of
-from harness.checks.wording import count, listed, only, some, span, tally
+from harness.checks.wording import count, listed, only, some, tally
 from harness.clock import NS_PER_S
 from harness.history import CODE, OUTCOMES, Held, History
 from harness.outcome import Outcome
+from harness.units import span
 from harness.verdict import Finding, Verdict
 
 CHECK: Final = "connections"

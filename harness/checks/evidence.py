@@ -19,9 +19,10 @@ from harness.checks.facts import SAME_MOMENT_S, Facts, Fault, Life, Rows, signal
 from harness.checks.job_facts import jobs_of
 from harness.checks.metrics import dropped_knocks
 from harness.checks.shells import Swallowed, main_of, manager_of, went_on_serving
-from harness.checks.wording import count, listed, span
+from harness.checks.wording import count, listed
 from harness.clock import NS_PER_S
 from harness.outcome import Outcome
+from harness.units import span
 
 AT_ONCE_S: Final = 0.25
 """A main process that is gone so soon after the signal, with that signal's own status, did not handle it."""

@@ -17,9 +17,10 @@ from harness.checks.causes import explain_start
 from harness.checks.evidence import Start
 from harness.checks.facts import Facts
 from harness.checks.metrics import SAMPLERS, contained_of, lives_of
-from harness.checks.wording import count, listed, number, some, span
+from harness.checks.wording import count, listed, number, some
 from harness.history import History
 from harness.threshold import METRICS, Threshold, default_thresholds, effective_thresholds
+from harness.units import span
 from harness.verdict import Finding, Verdict
 
 CHECK: Final = "expect"

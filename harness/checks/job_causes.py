@@ -18,10 +18,11 @@ from harness.checks.causes import Cause, first_that_fits
 from harness.checks.facts import STOP_PURPOSES, Disturbance, Fault, Rows
 from harness.checks.job_facts import NO_HARM, Job, JobFacts, Try
 from harness.checks.job_stories import look_words, told_words, until_words
-from harness.checks.wording import count, span
+from harness.checks.wording import count
 from harness.clock import NS_PER_S
 from harness.history import QueueSeen, ServicePhase
 from harness.job_history import DELAYED, HELD, naming
+from harness.units import span
 
 T = TypeVar("T")
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.checks.job_facts import Job, JobFacts, Try
-from harness.checks.wording import count, listed, long_span, offset, span
+from harness.checks.wording import count, listed, long_span, offset
 from harness.clock import NS_PER_S
 from harness.history import QueueSeen
 from harness.job_history import ACKNOWLEDGED, DELAYED, HELD, READY, REFUSED, SET_ASIDE, JobTold
+from harness.units import span
 
 _LAST_LINES = 3
 _LINE_CHARACTERS = 160

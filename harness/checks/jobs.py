@@ -19,11 +19,12 @@ from harness.checks.job_facts import JobFacts, jobs_of
 from harness.checks.job_stories import story
 from harness.checks.power import bound
 from harness.checks.requests import PURPOSES
-from harness.checks.wording import count, grouped, listed, none_did, only, some, span, tally
+from harness.checks.wording import count, grouped, listed, none_did, only, some, tally
 from harness.clock import NS_PER_S
 from harness.history import History
 from harness.job_history import READY
 from harness.threshold import percentile
+from harness.units import span
 from harness.verdict import Finding, Verdict
 
 CHECK: Final = "jobs"

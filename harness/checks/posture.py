@@ -18,11 +18,11 @@ from harness.checks.facts import Facts, Fault, Life
 from harness.checks.metrics import SAMPLERS, contained_of, contained_stops_of, lives_of, roots_of, zombies_of
 from harness.checks.power import bound
 from harness.checks.shells import main_of, swallowed
-from harness.checks.wording import count, listed, none_did, only, some, span
+from harness.checks.wording import count, listed, none_did, only, some
 from harness.checks.writes import written
 from harness.clock import NS_PER_S
 from harness.history import History
-from harness.units import bytes_text
+from harness.units import bytes_text, span
 from harness.verdict import Finding, Verdict
 
 CHECK: Final = "posture"

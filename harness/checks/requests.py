@@ -22,10 +22,11 @@ from harness.checks.facts import SAME_MOMENT_S, STOP_PURPOSES, Facts, Fault
 from harness.checks.metrics import dropped_knocks, stops_of
 from harness.checks.power import bound
 from harness.checks.refusals import refusals
-from harness.checks.wording import between, count, grouped, listed, none_did, offset, only, some, span, tally
+from harness.checks.wording import between, count, grouped, listed, none_did, offset, only, some, tally
 from harness.clock import NS_PER_S
 from harness.history import CODE, OUTCOMES, History, Knocked
 from harness.outcome import Outcome
+from harness.units import span
 from harness.verdict import Finding, Verdict
 
 CHECK: Final = "requests"

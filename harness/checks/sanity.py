@@ -14,11 +14,12 @@ from typing import Final
 import numpy as np
 
 from harness.checks.facts import AFTERMATH_NS, SAME_MOMENT_S, STEP_OF, Disturbance, Facts, Fault, Harm, is_timeout
-from harness.checks.wording import count, grouped, listed, percent, some, span, tally
+from harness.checks.wording import count, grouped, listed, percent, some, tally
 from harness.clock import NS_PER_S
 from harness.history import History, LoadBegan, LoadEnded, Repeated, RunEnded, ServicePhase, StepBegan, StepEnded
 from harness.job_history import ACKNOWLEDGED, ANSWERS
 from harness.scenario import JOB_MOMENTS, Step, nested
+from harness.units import span
 from harness.verdict import Finding, Verdict
 
 CHECK: Final = "sanity"

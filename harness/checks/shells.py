@@ -15,7 +15,8 @@ from typing import Final, Literal
 
 from harness.checks.facts import Facts, Fault, Life
 from harness.checks.metrics import stops_of
-from harness.checks.wording import listed, span
+from harness.checks.wording import listed
+from harness.units import span
 
 SHELLS: Final = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh"})
 

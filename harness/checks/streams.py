@@ -17,8 +17,9 @@ from harness.checks.facts import Facts, Fault
 from harness.checks.metrics import SAMPLERS
 from harness.checks.power import bound
 from harness.checks.subscriptions import COMPLETE, ENDED, EOF, Connection, Stream, cut_at_stop, held, met_stops, streams_of
-from harness.checks.wording import count, grouped, listed, none_did, offset, only, some, span, tally
+from harness.checks.wording import count, grouped, listed, none_did, offset, only, some, tally
 from harness.history import History
+from harness.units import span
 from harness.verdict import Finding, Verdict
 
 CHECK: Final = "streams"
@@ -56,7 +57,7 @@ def check(history: History) -> list[Finding]:
     """Findings about every stream of the load; one that says so when there is none."""
     facts = Facts(history)
     streams = streams_of(facts)
-    if not any(request.stream is not None for request in facts.scenario.load.requests):
+    if not any(request.stream is not None for request in facts.scenario.requests):
         return [Finding(check=CHECK, name="no-streams", verdict=Verdict.PASS, title="the load has no streams")]
     if not streams:
         return [Finding(check=CHECK, name="stream-not-verifiable", verdict=Verdict.UNKNOWN, title="no stream was ever open")]

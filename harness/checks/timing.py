@@ -23,10 +23,11 @@ from harness.checks.held import awaited
 from harness.checks.metrics import SAMPLERS, early_stops_of, lives_of, stops_of
 from harness.checks.power import bound
 from harness.checks.shells import Swallowed, main_of, swallowed
-from harness.checks.wording import count, listed, none_did, only, percent, some, span, tally
+from harness.checks.wording import count, listed, none_did, only, percent, some, tally
 from harness.clock import NS_PER_S
 from harness.history import History
 from harness.threshold import percentile
+from harness.units import span
 from harness.verdict import Finding, Verdict
 
 CHECK: Final = "timing"

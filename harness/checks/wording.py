@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, TypeVar
 
+from harness.units import span
 from harness.verdict import Bound
 
 T = TypeVar("T")
 
 MOST_LINES: Final = 20
 """Evidence that a person reads; the rest is counted in a last line, and the history has it all."""
-
-
-def span(seconds: float) -> str:
-    """A span of time in three digits: ``0.41 ms``, ``412 ms``, ``1.21 s``."""
-    if abs(seconds) < 0.9995:
-        return f"{_three_digits(seconds * 1000)} ms"
-    return f"{_three_digits(seconds)} s"
 
 
 def long_span(seconds: float) -> str:
@@ -98,8 +92,3 @@ def only(values: Iterable[T], otherwise: T) -> T:
     """The one value that all of ``values`` are, or ``otherwise``."""
     found = set(values)
     return found.pop() if len(found) == 1 else otherwise
-
-
-def _three_digits(value: float) -> str:
-    places = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
-    return f"{value:.{places}f}"

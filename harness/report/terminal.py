@@ -17,11 +17,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.checks.wording import count, grouped, percent, span
+from harness.checks.wording import count, grouped, percent
 from harness.outcome import Outcome
 from harness.report.console import STYLES, glyphs, prose_width
 from harness.report.model import FaultRow, JobRow, PhaseRow, RunReport, Summary
 from harness.report.text import clean, clean_lines, elapsed
+from harness.units import span
 from harness.verdict import Bound, Finding, Verdict, worst
 
 EVIDENCE_LINES: Final = 5

@@ -7,22 +7,6 @@ import pytest
 from harness.checks import wording
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.0, "0.00 ms"),
-        (0.0004, "0.40 ms"),
-        (0.01234, "12.3 ms"),
-        (0.412, "412 ms"),
-        (1.2149, "1.21 s"),
-        (59.96, "60.0 s"),
-        (-0.003, "-3.00 ms"),
-    ],
-)
-def test_a_span_has_three_digits_and_a_unit(seconds: float, text: str) -> None:
-    assert wording.span(seconds) == text
-
-
 def test_offsets_have_a_sign_and_a_range_of_equal_ones_is_one() -> None:
     assert wording.offset(0.003) == "+3.00 ms"
     assert wording.offset(-0.003) == "-3.00 ms"
