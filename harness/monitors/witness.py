@@ -204,7 +204,7 @@ class _Parts:
     def atoms(self, state: _State) -> Column:
         """What can still be left out, in order of time."""
         alive = np.concatenate([state.rows, state.elements])
-        return self._atoms[alive[self._atoms]]
+        return np.asarray(self._atoms[alive[self._atoms]])
 
     def without(self, state: _State, atoms: Column) -> _State | None:
         """``state`` without ``atoms`` and what has to go with them; None where they are gone already or nothing would be left."""
