@@ -29,6 +29,26 @@ class Why(Enum):
     REFUSED_WROTE = "{a} answered {value}, which only {b} wanted to write, and that had been refused"
     NO_PLACE = "the longest order that explains the answers has no place left for {a}"
     REPLACED = "{a} replaced {value}, which {b} had written"
+    SAME_SESSION = "one session did {a} before {b}"
+    SAME_REPLICA = "one replica answered {a} before it was asked {b}"
+    STALE_FOR = "{a} answered what {b} had replaced {gap} before"
+    DIFFER = "{a} and {b} were asked when everything had ended, and they answer differently"
+    LACKS = "{a} does not have {value}, which {b} had put there"
+    HAS = "{a} has {value}, which {b} had put there"
+    REMOVED = "{a} has {value}, which {b} had removed"
+    HAS_TWICE = "{a} has {value} {n} times, and it was put there {m} times at most"
+    TOO_LITTLE = "{a} answered {n}, and {m} had been acknowledged"
+    TOO_MUCH = "{a} answered {n}, and {m} had been asked for at most"
+    SHOWS_ORDER = "{a} has {value} before what {b} had put there"
+    HAD_EFFECTS = "{a} had {n} effects"
+    HAD_NO_EFFECT = "{a} was answered, and had no effect"
+    REFUSED_HAD_EFFECT = "{a} was refused, and had {n} effects"
+    NOBODY_ASKED = "{a} is an effect of a key that nobody sent"
+    ANSWERED_OTHERWISE = "{a} and {b} have one key, and their answers differ"
+    ASKED_OTHERWISE = "{a} and {b} have one key, and were both accepted, though they ask for different things"
+    EFFECT_AFTER = "{b} is an effect {gap} after {a} had been answered"
+    TOTAL_TOO_LITTLE = "{m} different keys were answered, and there are {n} effects"
+    TOTAL_TOO_MUCH = "{m} different keys were sent that were not all refused, and there are {n} effects"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +90,25 @@ KINDS: Final[dict[str, str]] = {
     "stale-read": "a value was read that had been overwritten before the read began",
     "lost-update": "two compare-and-sets replaced the same value",
     "not-linearizable": "no order of the operations explains all answers",
+    "read-your-writes": "a session read what was there before its own acknowledged write",
+    "monotonic-reads": "a session read something older than it had read before",
+    "monotonic-writes": "the writes of one session were seen in another order",
+    "writes-follow-reads": "a write was seen before what its session had read when it wrote",
+    "order-disagreement": "not all saw the changes in one order",
+    "went-back": "one replica answered again what it had already replaced",
+    "stale-beyond-bound": "a value was read longer after it had been overwritten than was promised",
+    "diverged": "after everything had ended, the answers differ",
+    "lost-write": "an acknowledged write is not there at the end",
+    "unexpected-value": "something is there at the end that nobody wrote",
+    "resurrected": "something is there at the end that was refused or removed",
+    "lost-increment": "the number at the end is less than what was acknowledged",
+    "counted-twice": "there is more at the end than was asked for",
+    "double-effect": "one idempotency key had more than one effect",
+    "missing-effect": "a request was answered, and its effect is not there",
+    "ghost-effect": "there is an effect of a key that nobody sent, or of which every request was refused",
+    "response-mismatch": "two answers for one idempotency key differ",
+    "reuse-mismatch": "one idempotency key was accepted for different requests",
+    "late-duplicate": "an effect happened again after its key had been answered",
 }
 """Each kind of violation and what it means, in half a sentence. Each monitor adds its own."""
 
