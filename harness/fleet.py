@@ -727,7 +727,7 @@ class Fleet:
 
     def _plain_path(self) -> str:
         """What to knock with where no health check names a path: something that the load asks for, too."""
-        asked = self._stage.scenario.load.requests
+        asked = self._stage.scenario.requests
         return next((request.path for request in asked if request.method == "GET" and "{" not in request.path), "/")
 
     def _await_exit(self, victim: Replica, order: StopOrder, sent: Sent) -> tuple[Exit, bool]:

@@ -39,6 +39,17 @@ from harness.job_history import (
 )
 from harness.line import Line
 from harness.outcome import Outcome, of_op
+from harness.state_history import (
+    STATE_FILE,
+    JourneyMade,
+    SameAnswered,
+    StateAnswered,
+    StateAsked,
+    StateLedger,
+    StateLine,
+    StateRead,
+    state_ledger,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -670,7 +681,7 @@ Event: TypeAlias = (
     | LoadBegan
     | LoadEnded
 )
-AnyLine: TypeAlias = Header | Event | Invoke | Close | Streamed | Control | Generator | JobLine
+AnyLine: TypeAlias = Header | Event | Invoke | Close | Streamed | Control | Generator | JobLine | StateLine
 
 _encoder = msgspec.json.Encoder()
 
@@ -820,6 +831,7 @@ class History:
     generator: tuple[Generator, ...]
     streamed: tuple[Streamed, ...] = ()
     jobs: JobLedger = field(default_factory=lambda: ledger_of(()))
+    state: StateLedger = field(default_factory=StateLedger)
     torn: int = 0
 
     @property
@@ -862,6 +874,7 @@ def build(lines: Iterable[AnyLine], *, torn: int = 0, source: str = "history", j
     generator: list[Generator] = []
     streamed: list[Streamed] = []
     of_jobs: list[JobLine] = []
+    of_state: list[StateLine] = []
     for line in lines:
         match line:
             case Invoke():
@@ -876,6 +889,8 @@ def build(lines: Iterable[AnyLine], *, torn: int = 0, source: str = "history", j
                 streamed.append(line)
             case JobSubmitted() | JobAnswered() | JobSeen() | JobDone() | JobTold() | JobsClosed():
                 of_jobs.append(line)
+            case StateAsked() | StateAnswered() | StateRead() | SameAnswered() | JourneyMade():
+                of_state.append(line)
             case Header():
                 headers.append(line)
             case _:
@@ -896,6 +911,7 @@ def build(lines: Iterable[AnyLine], *, torn: int = 0, source: str = "history", j
         generator=tuple(sorted(generator, key=lambda sample: sample.at_ns)),
         streamed=tuple(sorted(streamed, key=lambda connection: (connection.op, connection.n))),
         jobs=ledger.ledger(),
+        state=state_ledger(of_state),
         torn=torn,
     )
 
@@ -904,7 +920,7 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     folder = path / "history" if (path / "history").is_dir() else path
-    files = [folder / name for name in (EVENTS_FILE, OPS_FILE, JOBS_FILE) if (folder / name).is_file()]
+    files = [folder / name for name in (EVENTS_FILE, OPS_FILE, JOBS_FILE, STATE_FILE) if (folder / name).is_file()]
     if not files:
         raise UsageError(f"{path}: no history here (looked for {EVENTS_FILE}); name a run's folder, such as reports/latest")
     return files

@@ -26,9 +26,10 @@ def check_open_files(scenario: Scenario) -> None:
         return
     load = scenario.load
     replicas = most_replicas(scenario) if load.keep_alive else 1
-    needed = load.users * replicas + SPARE
+    users = (load.users if load.requests else 0) + sum(workload.clients for workload in scenario.state.values())
+    needed = users * replicas + SPARE
     if load.rate is None and hard != resource.RLIM_INFINITY and needed > hard:
-        what = f"{load.users} users with a connection to each of {replicas} replicas" if replicas > 1 else f"{load.users} users"
+        what = f"{users} users with a connection to each of {replicas} replicas" if replicas > 1 else f"{users} users"
         raise MachineError(
             f"{scenario.name}: {what} need {needed} open files, and {hard} are allowed; "
             f"raise the hard limit (ulimit -Hn {needed}), or ask for fewer users"

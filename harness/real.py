@@ -176,7 +176,8 @@ def _with_jobs(stage: Stage, header: Header, ledger: EventWriter, backing: Backi
 def _real_load(scenario: Scenario, header: Header, folder: Path) -> Load:
     if not scenario.has_load:
         return NoLoad()
-    load = ProcessLoad(LoadSpec.of(scenario, seed=header.seed), history=folder / "history", logs=folder / "logs", run_id=header.run_id)
+    spec = LoadSpec.of(scenario, seed=header.seed, mark=mark_of(header.run_id))
+    load = ProcessLoad(spec, history=folder / "history", logs=folder / "logs", run_id=header.run_id)
     load.prepare()
     return load
 

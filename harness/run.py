@@ -235,7 +235,7 @@ def rehearse(scenario: Scenario, path: Path, options: RunOptions, script: FakeSc
 def _imagined_load(scenario: Scenario, clock: FakeClock, lines: list[AnyLine]) -> Load:
     if not scenario.has_load:
         return NoLoad()
-    return FakeLoad(clock=clock, append=lines.append, rate_per_s=100.0, answer_s=0.008, requests=len(scenario.load.requests))
+    return FakeLoad(clock=clock, append=lines.append, rate_per_s=100.0, answer_s=0.008, requests=len(scenario.requests))
 
 
 def perform(stage: Stage, fleet: Fleet, progress: Progress) -> None:

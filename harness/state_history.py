@@ -59,7 +59,6 @@ class StateAnswered(Line, frozen=True, tag="state-answered", gc=False):
         items: All elements that were read, of a set or a log.
         there: The answer told something: a read without it proves nothing.
         error: Why the answer could not be understood, or why nobody knows.
-        met: A compare-and-set that ended ok and did not find the value that it was to replace.
         attempts: How often it was sent.
     """
 
@@ -71,7 +70,6 @@ class StateAnswered(Line, frozen=True, tag="state-answered", gc=False):
     items: tuple[str, ...] | None = None
     there: bool = False
     error: str = ""
-    met: bool = False
     attempts: int = 1
 
 
@@ -166,3 +164,13 @@ def state_ledger(lines: Iterable[StateLine]) -> StateLedger:
         same=tuple(line for line in ordered if isinstance(line, SameAnswered)),
         journeys=tuple(line for line in ordered if isinstance(line, JourneyMade)),
     )
+
+
+def key_text(mark: str, workload: str, number: int) -> str:
+    """A key as it travels: ``2fecf0-items-3``."""
+    return f"{mark}-{workload}-{number}"
+
+
+def value_text(mark: str, number: int) -> str:
+    """A value as it travels: ``2fecf0-17``."""
+    return f"{mark}-{number}"

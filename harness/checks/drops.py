@@ -375,16 +375,14 @@ def _never_else(facts: Facts, rows: Rows) -> bool:
 
 def _not_resent(facts: Facts, rows: Rows) -> bool:
     """Whether the load sends requests again, but none of these, whose methods are not idempotent."""
-    load = facts.scenario.load
-    mine = [
-        load.requests[number] for number in np.unique(facts.history.attempts.request[rows]).tolist() if 0 <= number < len(load.requests)
-    ]
+    load, requests = facts.scenario.load, facts.scenario.requests
+    mine = [requests[number] for number in np.unique(facts.history.attempts.request[rows]).tolist() if 0 <= number < len(requests)]
     return load.retries > 0 and bool(mine) and not any(request.idempotent for request in mine)
 
 
 def request_name(facts: Facts, index: int) -> str:
     """What the scenario calls its request number ``index``: its own name, or method and path."""
-    requests = facts.scenario.load.requests
+    requests = facts.scenario.requests
     return requests[index].name if 0 <= index < len(requests) else f"request {index}"
 
 

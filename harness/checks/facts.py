@@ -69,6 +69,9 @@ STOP_PURPOSES: Final = ("terminate", "scale")
 FAULT_PURPOSES: Final = (*STOP_PURPOSES, "kill", "start", "signal")
 """Purposes of signals that are faults; the others come after one, or clean up after it."""
 
+_CUT: Final = [CODE[outcome] for outcome in (Outcome.CLOSED, Outcome.TRUNCATED, Outcome.CUT, Outcome.ENDED)]
+"""Outcomes of what was cut off by an end."""
+
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
@@ -471,12 +474,31 @@ class Facts:
         """Ops that the app's user would call failed.
 
         What the ledger has no end of is not among them, nor what was under way when the load of a run that did not finish was cut off:
-        nobody knows how those would have ended. Neither is what is `blameless`.
+        nobody knows how those would have ended. Neither is what is `blameless`, nor an operation on state that is `cut_by_kill`.
         """
         kept = [code for outcome, code in CODE.items() if not outcome.dropped]
         if not self.finished:
             kept.append(CODE[Outcome.UNFINISHED])
-        return self.closed & ~np.isin(self.history.ops.outcome, kept) & ~self.blameless
+        return self.closed & ~np.isin(self.history.ops.outcome, kept) & ~self.blameless & ~self.cut_by_kill
+
+    @cached_property
+    def cut_by_kill(self) -> Mask:
+        """Operations on state that SIGKILL of a replica cut, which nobody can answer and nobody may send again.
+
+        Whether they happened is unknown to their client; that the app is whole with either is what the check of state shows.
+        """
+        ops, attempts = self.history.ops, self.history.attempts
+        cut: Mask = np.zeros(len(ops), dtype=np.bool_)
+        kills = [fault.signal for fault in self.faults if fault.signal.purpose == "kill"]
+        if not self.scenario.state or not kills:
+            return cut
+        last = ops.last
+        candidates = (attempts.request[last] >= len(self.scenario.load.requests)) & np.isin(ops.outcome, _CUT)
+        for kill in kills:
+            if kill.replica in attempts.replicas:
+                there = attempts.replica[last] == attempts.replicas.index(kill.replica)
+                cut |= candidates & there & (attempts.invoke_ns[last] <= kill.until_ns) & (attempts.done_ns[last] >= kill.at_ns)
+        return cut
 
     @cached_property
     def blameless(self) -> Mask:
@@ -624,7 +646,7 @@ class Facts:
     @cached_property
     def streaming(self) -> Mask:
         """Attempts that are a connection of a stream, which lasts as long as its client wants."""
-        requests = [number for number, request in enumerate(self.scenario.load.requests) if request.stream is not None]
+        requests = [number for number, request in enumerate(self.scenario.requests) if request.stream is not None]
         mask: Mask = np.isin(self.history.attempts.request, requests)
         return mask
 
@@ -645,7 +667,7 @@ class Facts:
     @cached_property
     def outcomes_of_requests(self) -> Rows:
         """How many ops of each request of the scenario (rows) had each outcome (columns)."""
-        ops, kinds = self.history.ops, len(self.scenario.load.requests)
+        ops, kinds = self.history.ops, len(self.scenario.requests)
         request = np.clip(self.history.attempts.request[ops.first], 0, max(0, kinds - 1))
         counts: Rows = np.bincount(request * len(OUTCOMES) + ops.outcome, minlength=kinds * len(OUTCOMES)).reshape(-1, len(OUTCOMES))
         return counts
@@ -950,7 +972,7 @@ class Facts:
         rows = np.flatnonzero(attempts.eof & (attempts.outcome == CODE[Outcome.OK]))
         if not len(rows):
             return NO_ROWS
-        expects = [request.expect for request in self.scenario.load.requests]
+        expects = [request.expect for request in self.scenario.requests]
         told = [number for number, expect in enumerate(expects) if expect.body is not None or expect.body_contains is not None]
         rows = rows[~np.isin(attempts.request[rows], told)]
         near = np.zeros(len(rows), dtype=np.bool_)

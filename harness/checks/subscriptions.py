@@ -121,7 +121,7 @@ def streams_of(facts: Facts) -> list[Stream]:
         connection = Connection(told=told, replica=replica, before=before.get(told.op), harm=_harm_of(facts, replica, told.at_ns))
         before[told.op] = connection
         found.setdefault(int(attempts.request[row]), []).append(connection)
-    requests = facts.scenario.load.requests
+    requests = facts.scenario.requests
     return [
         Stream(request=number, name=request.name, resume=request.stream.resume, connections=tuple(found[number]))
         for number, request in enumerate(requests)

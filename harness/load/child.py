@@ -116,7 +116,8 @@ class _Load:
         gc.set_threshold(100_000, 20, 20)
         self._ledger.append(LoadBegan(at_ns=time.monotonic_ns(), pid=os.getpid()))
         beside = [self._spawn(self._watch_itself), self._spawn(self._ask_control_server), self._spawn(self._part)]
-        runner.start(self._spec.users, spawn_rate=self._spec.users)
+        everybody = self._spec.users + self._spec.clients
+        runner.start(everybody, spawn_rate=everybody)
         runner.spawning_greenlet.join()
         if self._spec.rate_per_s:
             beside.append(self._spawn(self._crowd.arrive))

@@ -47,6 +47,9 @@ _RELEASE_LOOK_S: Final = 0.0005
 
 _LAST_LOOKS: Final = 64  # with a chunk each: about what the kernel keeps for one connection
 _HEAD_LIMIT: Final = 1 << 20
+MOST_KEPT: Final = 16 << 20
+"""Bytes of a body that are kept at most."""
+
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 _REFUSED: Final = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
@@ -72,12 +75,24 @@ class EarlyEndError(Exception):
 
 
 class Expect:
-    """What a good answer is like: its status (empty: 200 to 399), its body or a piece of it, and no body at all after HEAD."""
+    """What a good answer is like: its status (empty: 200 to 399), its body or a piece of it, and no body at all after HEAD.
 
-    __slots__ = ("body", "contains", "head", "statuses")
+    With ``keep`` the body is kept (`Exchange.body`), up to `MOST_KEPT` bytes.
+    """
 
-    def __init__(self, *, statuses: Collection[int] = (), contains: bytes = b"", body: bytes | None = None, head: bool = False) -> None:
+    __slots__ = ("body", "contains", "head", "keep", "statuses")
+
+    def __init__(
+        self,
+        *,
+        statuses: Collection[int] = (),
+        contains: bytes = b"",
+        body: bytes | None = None,
+        head: bool = False,
+        keep: bool = False,
+    ) -> None:
         self.statuses = frozenset(statuses or range(200, 400))
+        self.keep = keep
         self.contains = contains
         self.body = body
         self.head = head
@@ -100,12 +115,14 @@ class Exchange:
         rx: Bytes that came.
         port: The client's own port.
         eof: Nothing but the end of the connection told the end of the answer.
+        body: The answer's body, where it was to be kept and was not too long.
         error: An errno name, an exception type, or a label such as ``FIN``. A good answer has one when more came than was asked for:
             ``SURPLUS``.
     """
 
     __slots__ = (
         "as_expected",
+        "body",
         "connected_ns",
         "done_ns",
         "ending",
@@ -135,6 +152,7 @@ class Exchange:
         self.rx = 0
         self.port = 0
         self.eof = False
+        self.body: bytes | None = None
         self.error = ""
 
 
@@ -173,6 +191,7 @@ class Connection:
         "headers_whole",
         "io",
         "keep",
+        "kept",
         "port",
         "sock",
         "status",
@@ -188,6 +207,7 @@ class Connection:
         loop = get_hub().loop
         self.io: Any = loop.io(sock.fileno(), _READ) if self.tls is None else TlsWatcher(loop, self.tls)
         self._parser: Any = None
+        self.kept: bytearray | None = None
         self.surplus = False
 
     def begin(self, expect: Expect) -> None:
@@ -198,6 +218,7 @@ class Connection:
         self._contains = expect.contains
         self._tail = b""
         self._body = expect.body
+        self.kept = bytearray() if expect.keep else None
         self._same = 0
         self.found = not expect.contains and not expect.body
         self.head = b""
@@ -225,6 +246,10 @@ class Connection:
 
     def on_body(self, data: bytes) -> None:
         """Look for what the body must be, or contain, also where it is cut between two pieces."""
+        if self.kept is not None and not self.whole:
+            self.kept += data
+            if len(self.kept) > MOST_KEPT:
+                self.kept = None
         if self._body is not None:
             if self._same >= 0 and not self.whole:
                 end = self._same + len(data)
@@ -547,6 +572,8 @@ class Client:
         seen.as_expected = seen.status in expect.statuses and connection.found
         if seen.status in expect.statuses and not connection.found:
             seen.error = "BODY"
+        if connection.kept is not None:
+            seen.body = bytes(connection.kept)
         if connection.keep and self._keep_alive and not route.gone:
             self._connections[route] = connection
         else:

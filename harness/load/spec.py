@@ -7,14 +7,14 @@ a load can be driven without a scenario file (the tests and the benchmark do so)
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
 if TYPE_CHECKING:
-    from harness.scenario import Request, Scenario
+    from harness.scenario import Operation, Request, Scenario, Workload
 
-LONGEST_S = 24 * 3600.0
+LONGEST_S: Final = 24 * 3600.0
 """The load process lives no longer, should nobody end it."""
 
 
@@ -77,6 +77,81 @@ class RequestSpec(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class OperationSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation on state: the request that does it, and what its answer tells.
+
+    Attributes:
+        f: What it does, as in `harness.state_history.StateAsked`.
+        request: How it is asked for. Its statuses are all that the app may answer, those below included.
+        answer: Where in the answer the value stands, or the values; empty when it tells none.
+        many: All values count, as in a set and a log.
+        nothing: The statuses by which the app says that there is nothing.
+        next: Where the place of the next page stands; empty when one page is all.
+        keyed: It holds an idempotency key, so it may be sent again when nobody knows whether it was executed.
+    """
+
+    f: str
+    request: RequestSpec
+    answer: str = ""
+    many: bool = False
+    nothing: tuple[int, ...] = ()
+    next: str = ""
+    keyed: bool = False
+
+
+class StateSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One workload: who does which operations on how many keys.
+
+    Attributes:
+        name: Its name in the scenario.
+        operations: What is done, chosen by weight.
+        keys: How many keys there are.
+        hot: The share of operations on the first key; 0 when all are alike.
+        clients: How many clients there are.
+        pause_s: How long a client waits between two operations.
+        refused: The statuses by which the app says that it did not happen.
+    """
+
+    name: str
+    operations: tuple[OperationSpec, ...]
+    keys: int
+    hot: float
+    clients: int
+    pause_s: float
+    refused: tuple[int, ...]
+
+    @classmethod
+    def of(cls, name: str, workload: Workload) -> Self:
+        """The facts of one workload of a scenario."""
+        return cls(
+            name=name,
+            operations=tuple(_operation(f, operation, workload) for f, operation in workload.operations.items()),
+            keys=workload.keys,
+            hot=workload.hot_share,
+            clients=workload.clients,
+            pause_s=workload.pause.s,
+            refused=workload.refused,
+        )
+
+
+KEYED: Final = "idempotency-key"
+"""The header of a request that the app executes once, however often it comes (draft-ietf-httpapi-idempotency-key-header)."""
+
+
+def _operation(f: str, operation: Operation, workload: Workload) -> OperationSpec:
+    request = RequestSpec.of(operation)
+    good = operation.expect.status or tuple(range(200, 400))
+    return OperationSpec(
+        f=f,
+        request=msgspec.structs.replace(request, statuses=tuple(dict.fromkeys((*good, *operation.nothing, *workload.refused)))),
+        answer=operation.answer or "",
+        many=f == "read" and workload.model in ("set", "log"),
+        nothing=operation.nothing,
+        next=operation.next or "",
+        keyed=any(name.lower() == KEYED for name in operation.headers),
+    )
+
+
 class TlsSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked of the app's certificate: the file of its authority, empty for nothing, and the name that it is made out to."""
 
@@ -98,6 +173,8 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
         retries: How often an idempotent op may be sent again when nobody knows whether it was executed.
         tls: How TLS is spoken to the app; None where it speaks plain HTTP.
         longest_s: The load process ends by itself after so long.
+        state: What clients do to the app's state beside the users.
+        mark: What all values and keys of state carry, so that nothing of another run is taken for them.
     """
 
     seed: int
@@ -110,23 +187,32 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     retries: int = 0
     tls: TlsSpec | None = None
     longest_s: float = LONGEST_S
+    state: tuple[StateSpec, ...] = ()
+    mark: str = ""
 
     @classmethod
-    def of(cls, scenario: Scenario, *, seed: int) -> Self:
-        """The load of ``scenario``, drawn from ``seed``."""
+    def of(cls, scenario: Scenario, *, seed: int, mark: str = "") -> Self:
+        """The load of ``scenario``, drawn from ``seed``; ``mark`` is the run's."""
         load = scenario.load
         tls = scenario.target[scenario.load_process].tls
         return cls(
             seed=seed,
             requests=tuple(RequestSpec.of(request) for request in load.requests),
-            users=load.users,
+            users=load.users if load.requests else 0,
             rate_per_s=load.rate.per_s if load.rate is not None else 0.0,
             think_s=load.think_time.s,
             timeout_s=load.timeout.s,
             keep_alive=load.keep_alive,
             retries=load.retries,
             tls=TlsSpec(ca=tls.ca or "", server_name=tls.server_name or "") if tls is not None else None,
+            state=tuple(StateSpec.of(name, workload) for name, workload in scenario.state.items() if workload.operations),
+            mark=mark,
         )
+
+    @property
+    def clients(self) -> int:
+        """How many clients there are in all workloads."""
+        return sum(workload.clients for workload in self.state)
 
 
 class Orders(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,13 +11,13 @@ of these is an attempt of its own in the ledger. An op of a stream is a whole su
 
 from __future__ import annotations
 
-import json
 import time
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Callable
 from functools import cache
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import gevent
 from gevent import get_hub, getcurrent
@@ -26,9 +26,10 @@ from harness.clock import NS_PER_S, Dice
 from harness.history import AnyLine, Close, Invoke
 from harness.load import table
 from harness.load.client import Client, Exchange, Expect, Security
+from harness.load.sending import Sending
+from harness.load.state import StateClient, Workloads
 from harness.load.streams import StreamClient, Streaming, Subscription
 from harness.outcome import Ending, Executed, Outcome, Reached, Row, Wire, classify, may_send_again
-from harness.template import Template, compile_json, compile_template, draw
 from harness.tls import tls_with
 
 if TYPE_CHECKING:
@@ -52,67 +53,25 @@ class Ledger(Protocol):
         ...
 
 
-class Sending:
-    """One kind of request, compiled. ``index`` is its place in the scenario."""
-
-    def __init__(self, index: int, spec: RequestSpec, *, keep_alive: bool) -> None:
-        given = {name.lower(): value for name, value in spec.headers}
-        self.index = index
-        self.method = spec.method
-        self.has_id = "x-request-id" in given
-        self.has_host = "host" in given
-        # The table asks for a method; PUT stands for "may be repeated" where the scenario says so of another one.
-        self.repeatable = "PUT" if spec.idempotent else spec.method
-        self._path = compile_template(spec.path)
-        self._headers = [(name, compile_template(value)) for name, value in _all_headers(spec, keep_alive=keep_alive)]
-        self._body = compile_json(json.loads(spec.json)) if spec.json else compile_template(spec.body)
-        self._has_body = bool(spec.json or spec.body) or spec.method in ("POST", "PUT", "PATCH")
-        self._contains = compile_template(spec.body_contains)
-        self._whole = compile_template(spec.body_is) if spec.body_is is not None else None
-        self._statuses = frozenset(spec.statuses)
-        expected = [self._contains] if self._whole is None else [self._contains, self._whole]
-        templates: list[Template] = [self._path, self._body, *expected, *(value for _, value in self._headers)]
-        self.names = tuple(dict.fromkeys(name for template in templates for name in template.names))
-        self._fixed = None if self.names else self._render({})
-
-    def render(self, dice: Dice, *, user: int, seq: int) -> tuple[bytes, bytes, Expect]:
-        """The request line, the rest of the request, and what a good answer is like; the Host header goes between the two."""
-        return self._fixed or self._render(draw(dice, self.names, user=user, seq=seq))
-
-    def whole(self, start: bytes, rest: bytes, authority: bytes, attempt: tuple[int, int]) -> bytes:
-        """The request to a replica, with the number of the op and of the attempt, so that the app's log can be laid beside the ledger."""
-        if self.has_id or self.has_host:
-            host = b"" if self.has_host else b"Host: %b\r\n" % authority
-            own_id = b"" if self.has_id else b"X-Request-Id: %d-%d\r\n" % attempt
-            return b"%b%b%b%b" % (start, host, own_id, rest)
-        return b"%bHost: %b\r\nX-Request-Id: %d-%d\r\n%b" % (start, authority, *attempt, rest)
-
-    def _render(self, values: dict[str, str]) -> tuple[bytes, bytes, Expect]:
-        body = self._body.render(values).encode()
-        headers = "".join(f"{name}: {value.render(values)}\r\n" for name, value in self._headers)
-        length = f"Content-Length: {len(body)}\r\n" if self._has_body else ""
-        expect = Expect(
-            statuses=self._statuses,
-            contains=self._contains.render(values).encode(),
-            body=self._whole.render(values).encode() if self._whole is not None else None,
-            head=self.method == "HEAD",
-        )
-        start = f"{self.method} {self._path.render(values)} HTTP/1.1\r\n"
-        return start.encode(), f"{headers}{length}\r\n".encode() + body, expect
-
-
-def _all_headers(spec: RequestSpec, *, keep_alive: bool) -> list[tuple[str, str]]:
-    given = {name.lower() for name, _ in spec.headers}
-    defaults = [("User-Agent", "jetable"), ("Accept", "*/*")]
-    if spec.json:
-        defaults.append(("Content-Type", "application/json"))
-    if not keep_alive:
-        defaults.append(("Connection", "close"))
-    return [(name, value) for name, value in defaults if name.lower() not in given] + list(spec.headers)
-
-
 def _compiled(index: int, spec: RequestSpec, *, keep_alive: bool) -> Sending | Streaming:
     return Streaming(index, spec, spec.stream) if spec.stream is not None else Sending(index, spec, keep_alive=keep_alive)
+
+
+class Sent(NamedTuple):
+    """How a request ended: whether its last attempt was executed, whether an earlier one may have been, and who saw the last one."""
+
+    executed: Executed
+    unsure: bool
+    seen: Exchange
+    replica: str
+    attempts: int
+
+
+class Asker(Protocol):
+    """Who sends requests: a number, and connections of its own."""
+
+    number: int
+    client: Client
 
 
 class Crowd:
@@ -135,15 +94,19 @@ class Crowd:
         self._weights = list(accumulate(request.weight for request in spec.requests))
         self._dice = Dice(spec.seed).fork("load")
         self._security = Security(tls_with(spec.tls.ca, spec.tls.server_name)) if spec.tls is not None else None
+        self.workloads = Workloads(self, spec)
         self._idle: list[User] = []
         self._overdue: deque[tuple[int, bool]] = deque()
 
-    def new_user(self) -> User:
-        """A user with connections of its own, for the greenlet that calls this."""
+    def new_user(self) -> User | StateClient:
+        """A user, or a client of a workload, with connections of its own, for the greenlet that calls this."""
         client = self._client(timeout_s=self.spec.timeout_s, keep_alive=self.spec.keep_alive, security=self._security)
         self.clients.append(client)
         number = len(self.clients)
-        return User(self, number, client, self._dice.fork(f"user {number}"))
+        dice = self._dice.fork(f"user {number}")
+        if number <= self.spec.users or not self.workloads.total:
+            return User(self, number, client, dice)
+        return self.workloads.client(number, client, dice)
 
     @property
     def stopping(self) -> bool:
@@ -199,6 +162,10 @@ class Crowd:
 
     def op(self, user: User, due_ns: int = 0) -> bool:
         """One op from its first attempt to its end; false when it found no replica to go to. ``due_ns`` belongs to an arrival."""
+        return self.book(lambda number: self._attempts(user, number, due_ns), due_ns)
+
+    def book(self, act: Callable[[int], bool], due_ns: int = 0) -> bool:
+        """Do ``act`` as an op of its own, whose number it gets."""
         if due_ns:
             self.arrivals += 1
             self.late += _now_ns() - due_ns > LATE_NS
@@ -207,7 +174,7 @@ class Crowd:
         self._words[table.BEGUN] = number
         self.open_ops += 1
         try:
-            return self._attempts(user, number, due_ns)
+            return act(number)
         finally:
             self.open_ops -= 1
 
@@ -215,9 +182,15 @@ class Crowd:
         sending = self._choose(user.dice)
         if isinstance(sending, Streaming):
             return Subscription(self, user, sending, number).run(due_ns)
-        start, rest, expect = sending.render(user.dice, user=user.number, seq=number)
+        rendered = sending.render(user.dice, user=user.number, seq=number)
+        return self.send(user, number, sending, rendered, due_ns).executed is not Executed.NO
+
+    def send(self, user: Asker, number: int, sending: Sending, rendered: tuple[bytes, bytes, Expect], due_ns: int = 0) -> Sent:
+        """Send one request of op ``number`` until the outcome table says that it is over."""
+        start, rest, expect = rendered
         step = self._words[table.STEP]
         way = _Way(self, sending.repeatable)
+        unsure = False
         route = way.first()
         n = 0
         while True:
@@ -230,7 +203,7 @@ class Crowd:
             )
             if route is None:
                 self.close(number, n, _NO_REPLICA, Outcome.REFUSED, last=True)
-                return False
+                return Sent(Executed.NO, unsure, _NO_REPLICA, "", n + 1)
             request = sending.whole(start, rest, route.authority, (number, n))
             seen = Exchange()
             try:
@@ -242,7 +215,8 @@ class Crowd:
             route = None if row.outcome is Outcome.OK else way.after(route, row)
             self.close(number, n, seen, row.outcome, last=route is None)
             if route is None:
-                return row.executed is not Executed.NO
+                return Sent(row.executed, unsure, seen, name, n + 1)
+            unsure |= row.executed is not Executed.NO
             n += 1
 
     def _choose(self, dice: Dice) -> Sending | Streaming:
