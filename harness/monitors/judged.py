@@ -29,6 +29,25 @@ class Why(Enum):
     REFUSED_WROTE = "{a} answered {value}, which only {b} wanted to write, and that had been refused"
     NO_PLACE = "the longest order that explains the answers has no place left for {a}"
     REPLACED = "{a} replaced {value}, which {b} had written"
+    ADDED = "{a} was acknowledged: {value} is there"
+    NOBODY_ADDED = "{a} had {value}, which nobody ever added"
+    REFUSED_ADDED = "{a} had {value}, which only {b} wanted to add, and that had been refused"
+    GONE = "{a} was acknowledged: {value} is gone"
+    OTHER_ORDER = "{a} had {value} at place {n}, where {b} had another"
+    COUNTED_MORE = "{a} answered {n}, but only {m} additions had begun when it ended"
+    COUNTED_FEWER = "{a} answered {n}, but {m} additions had been acknowledged before it began"
+    COUNTED_FEWER_SINCE = "after {a} had ended, {n} additions began and were acknowledged before {b} began, whose answer is only {m} higher"
+    COUNTED_BACK = "{a} answered {n}, {m} less than {b} before it"
+    NOT_A_STEP = "{a} answered {n}, which no sum of additions of {m} gives"
+    SAME_NUMBER = "{a} and {b} both answered {n} as the number that they made"
+    TOOK = "{a} took {value}, which {b} had put in"
+    TOOK_UNKNOWN = "{a} took {value}, which nobody ever put in"
+    TOOK_REFUSED = "{a} took {value}, which only {b} wanted to put in, and that had been refused"
+    TOOK_TOO = "{a} took {value}, which {b} took as well"
+    STAYED = "{value}, which {a} had put in, was not taken before"
+    NEVER_TAKEN = "{value}, which {a} had put in, was never taken"
+    FOUND_EMPTY = "{a} answered that there is nothing in it"
+    TOO_FEW_TAKERS = "{n} values had to be gone by the end of {a}, and only {m} takers that were never answered had begun"
     SAME_SESSION = "one session did {a} before {b}"
     SAME_REPLICA = "one replica answered {a} before it was asked {b}"
     STALE_FOR = "{a} answered what {b} had replaced {gap} before"
@@ -89,20 +108,38 @@ KINDS: Final[dict[str, str]] = {
     "future-read": "a value was read before its write began",
     "stale-read": "a value was read that had been overwritten before the read began",
     "lost-update": "two compare-and-sets replaced the same value",
+    "lost-element": "what was acknowledged, or seen, was gone later and was not seen again",
+    "stale-element": "what was acknowledged, or seen, was missing in a later answer, and was there again after that",
+    "unexpected-element": "an element was there that nobody ever added",
+    "resurrected-element": "an element was there whose addition had been refused",
+    "duplicated-element": "an element that was added was there twice in one answer",
+    "never-read": "nobody looked for an element after it had been acknowledged, so nothing is known of it; no violation",
+    "incomparable-reads": "two reads each had an element that the other one lacked",
+    "skipped-element": "a read had an element but lacked one that had been acknowledged before that one was asked for",
+    "reordered-elements": "an element was acknowledged before another one was asked for, yet came behind it",
+    "removed-yet-there": "an element was there after its removal had been acknowledged",
+    "impossible-number": "a counter told a number that no sum of additions gives",
+    "dequeued-twice": "a value that was put in once was taken twice",
+    "never-enqueued": "a value was taken that nobody ever put in",
+    "refused-yet-dequeued": "a value was taken whose putting in had been refused",
+    "dequeued-early": "a value was taken before its putting in began",
+    "overtaken": "a value was taken before one that had been put in earlier",
+    "lost-value": "a later value was taken, or nothing found, and an earlier one was never taken",
+    "empty-while-inside": "nothing was found in a queue though something was in it all the while",
     "not-linearizable": "no order of the operations explains all answers",
     "read-your-writes": "a session read what was there before its own acknowledged write",
     "monotonic-reads": "a session read something older than it had read before",
     "monotonic-writes": "the writes of one session were seen in another order",
     "writes-follow-reads": "a write was seen before what its session had read when it wrote",
     "order-disagreement": "not all saw the changes in one order",
-    "went-back": "one replica answered again what it had already replaced",
+    "went-back": "an answer went back behind one that had been given before it",
     "stale-beyond-bound": "a value was read longer after it had been overwritten than was promised",
     "diverged": "after everything had ended, the answers differ",
     "lost-write": "an acknowledged write is not there at the end",
     "unexpected-value": "something is there at the end that nobody wrote",
     "resurrected": "something is there at the end that was refused or removed",
-    "lost-increment": "the number at the end is less than what was acknowledged",
-    "counted-twice": "there is more at the end than was asked for",
+    "lost-increment": "the number is less than what had been acknowledged",
+    "counted-twice": "the number is more than what had been asked for",
     "double-effect": "one idempotency key had more than one effect",
     "missing-effect": "a request was answered, and its effect is not there",
     "ghost-effect": "there is an effect of a key that nobody sent, or of which every request was refused",
