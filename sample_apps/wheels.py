@@ -14,7 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 FOLDER = HERE / "wheels"
-REQUIREMENTS = tuple(HERE / name / "requirements.txt" for name in ("web", "streams", "workers"))
+REQUIREMENTS = tuple(HERE / name / "requirements.txt" for name in ("web", "streams", "workers", "state"))
 _PYTHON = "3.11"
 _ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 _OLDEST_GLIBC, _GLIBC = 17, 36  # 2.36 is that of the images' Debian
