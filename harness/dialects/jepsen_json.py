@@ -1,0 +1,68 @@
+"""Events as JSON objects: what Jepsen's histories become when people export them, one object a line or all in one list.
+
+``{"type": "invoke", "f": "write", "value": 3, "process": 0, "time": 123}``. The meaning of each field is that of Jepsen's EDN
+(`harness.dialects.jepsen_edn`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+from msgspec import UNSET
+
+from harness.dialects.events import Event, Meaning, Told, kind_of, time_of, told_by
+from harness.dialects.source import Source
+from harness.dialects.values import Value, WrongHistoryError, text_of
+
+WHAT: Final = "events as JSON objects, as exported from Jepsen"
+
+_FIRST: Final = re.compile(r'\s*\[?\s*\{\s*"')
+
+
+class Line(msgspec.Struct, frozen=True, gc=False):
+    """One event; what else stands in the object is let be."""
+
+    type: str
+    process: str | int
+    f: str | None = None
+    value: object = None
+    time: int | float | None = None
+    error: object = UNSET
+
+
+def looks_like(head: str) -> bool:
+    """Whether ``head`` begins as such a file does: with an object that has a ``type``."""
+    return _FIRST.match(head) is not None and '"type"' in head.partition("}")[0]
+
+
+def read(source: Source, meaning: Meaning) -> Told:
+    """The operations of a file.
+
+    Raises:
+        WrongHistoryError: A line is no event, or contradicts another one.
+    """
+    return told_by(_events(source), meaning)
+
+
+def _events(source: Source) -> Iterator[Event]:
+    for number, line in source.objects(Line):
+        process = line.process if isinstance(line.process, str) else str(line.process)
+        if process.removeprefix(":") == "nemesis":
+            continue
+        if line.f is None:
+            raise WrongHistoryError(number, 'the event has no f; write what was asked, such as "read"')
+        kind = kind_of(line.type, number)
+        time_ns = time_of(line.time, number)
+        yield Event(number, kind, line.f.removeprefix(":"), _plain(line.value), process, time_ns, line.error is not UNSET)
+
+
+def _plain(value: Value) -> Value:
+    """``value`` with 3.0 written as 3, which is the same number in JSON."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return tuple(map(_plain, value))
+    return text_of(value) if isinstance(value, dict) else value
