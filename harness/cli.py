@@ -9,6 +9,7 @@ import errno
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -37,6 +38,18 @@ def _reporters(_context: click.Context, _parameter: click.Parameter, incomplete:
     from harness.report.choice import NAMES
 
     return [name for name in NAMES if name.startswith(incomplete)]
+
+
+def _models(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    from harness.dialects import MODELS
+
+    return [name for name in MODELS if name.startswith(incomplete)]
+
+
+def _dialects(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    from harness.dialects import DIALECTS
+
+    return [name for name in DIALECTS if name.startswith(incomplete)]
 
 
 EXIT_CODES = """Example: jetable run scenarios/quickstart
@@ -268,14 +281,131 @@ def _moving(console: Console) -> Progress:
     return TerminalProgress(console, MonotonicClock(), moving=True) if may_move(console, os.environ) else SilentProgress()
 
 
-@main.command(epilog="\b\nExample: jetable check reports/latest")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+HISTORY = (
+    click.option(
+        "--history",
+        "histories",
+        multiple=True,
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Judge a history instead, or a folder of them: Jetable's JSON Lines, Jepsen's EDN, JSON or log lines. More files may follow.",
+    ),
+    click.option(
+        "--model",
+        default="",
+        metavar="MODEL",
+        shell_complete=_models,
+        help="register, set, counter, queue, log or mutex. Default: the one that has all operations of the file.",
+    ),
+    click.option("--budget", metavar="DURATION", help="How long to judge each history; unknown beyond. Default: 60s."),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
+    click.option(
+        "--witness",
+        metavar="FILE",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Write the smallest part that is still wrong as a history of its own.",
+    ),
+    click.option(
+        "--dialect",
+        metavar="NAME",
+        shell_complete=_dialects,
+        help="The language of the files: jsonl, jepsen-json, jepsen-edn or jepsen-log. Default: what each looks like.",
+    ),
+    click.option("--initial", metavar="VALUE", help="What a register holds before any write. Default: nil."),
+    click.option(
+        "--failed-cas",
+        type=click.Choice(["look", "nothing"]),
+        help="What a cas that failed without an error proves: it saw another value, or nothing. Default: look in jepsen-log, else nothing.",
+    ),
+    click.option(
+        "--nil",
+        type=click.Choice(["initial", "unknown"]),
+        help="What a read proves that answered nil: nothing is there, or nothing. Default: initial.",
+    ),
+    click.option(
+        "--keyed",
+        type=click.Choice(["auto", "yes", "no"]),
+        help="Whether values in Jepsen's dialects are pairs [key value]. Default: auto.",
+    ),
+)
+
+
+def _with_history(command: Callable[..., ExitCode]) -> Callable[..., ExitCode]:
+    for option in reversed(HISTORY):
+        command = option(command)
+    return command
+
+
+@main.command(epilog="\b\nExamples:\n  jetable check reports/latest\n  jetable check --history etcd.log --model register --budget 30s")
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
 @REPORTER
-def check(*, runs: tuple[Path, ...], reporters: tuple[str, ...]) -> ExitCode:
+@_with_history
+def check(*, runs: tuple[Path, ...], reporters: tuple[str, ...], histories: tuple[Path, ...], as_json: bool, **asked: Any) -> ExitCode:
     """Judge stored runs again; nothing is started.
 
     A run that was cut off gets the reports that it lacks; those that are there are left as they are.
+
+    With --history it judges a history that you bring: whether some order of all operations explains every answer. docs/histories.md
+    tells the dialects and what nil and fail mean in each.
     """
+    if histories:
+        if reporters:
+            raise UsageError("--reporter has no meaning with --history; --json prints a document")
+        return _check_histories((*histories, *runs), as_json=as_json, **asked)
+    without = [name for name, given in {**asked, "json": as_json}.items() if given]
+    if without:
+        raise UsageError(f"--{without[0].replace('_', '-')} has no meaning without --history FILE")
+    if not runs:
+        raise UsageError("nothing to judge; name stored runs, such as reports/latest, or a history with --history FILE")
+    return _check_runs(runs, reporters)
+
+
+def _check_histories(  # noqa: PLR0913  one parameter a flag
+    paths: tuple[Path, ...],
+    *,
+    as_json: bool,
+    model: str,
+    budget: str | None,
+    witness: Path | None,
+    dialect: str | None,
+    initial: str | None,
+    failed_cas: str | None,
+    nil: str | None,
+    keyed: str | None,
+) -> ExitCode:
+    from harness.clock import MonotonicClock
+    from harness.dialects import Options, check_names
+    from harness.histories import Asked, exit_of, files_of, judge_history
+    from harness.report.console import console_for
+    from harness.report.history import print_history, print_summary, write_json, write_witness
+
+    check_names(model=model, dialect=dialect or "", initial=initial)
+    options = Options(
+        dialect=dialect or "", initial=initial or "nil", failed_cas=failed_cas or "", nil=nil or "initial", keyed=keyed or "auto"
+    )
+    asked = Asked(model=model, budget_s=_duration("budget", budget or "60s").s, options=options)
+    console = None if as_json else console_for(sys.stdout, os.environ)
+    reports = []
+    for path in files_of(paths):
+        report = judge_history(path, asked, MonotonicClock())
+        reports.append(report)
+        if report.error:  # the others are judged all the same
+            click.echo(f"jetable: {report.error}", err=True)
+        elif console is not None:
+            print_history(report, console)
+    if console is None:
+        write_json(reports, sys.stdout.buffer)
+    elif len(reports) > 1:
+        print_summary(reports, console)
+    if witness is not None:
+        wrong = next((report.wrong[0] for report in reports if report.wrong), None)
+        if wrong is not None:
+            write_witness(wrong, witness)
+        click.echo(f"witness: {witness}" if wrong else "witness: none was written, because nothing is wrong", err=True)
+    return exit_of(reports)
+
+
+def _check_runs(runs: tuple[Path, ...], reporters: tuple[str, ...]) -> ExitCode:
     from harness.report import write_missing
     from harness.run import judge_folder
 

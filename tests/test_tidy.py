@@ -21,7 +21,7 @@ LADDER: tuple[tuple[str, ...], ...] = (
     ("history", "verdict", "threshold", "template", "command", "strict_model", "marks"),
     ("scenario", "imports", "monitors"),
     ("engines", "services", "checks", "schema", "openfiles", "dialects"),
-    ("load",),
+    ("load", "histories"),
     ("stage",),
     ("probes", "connections", "jobs", "cleanup"),
     ("moment", "backing"),
