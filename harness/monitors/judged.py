@@ -29,6 +29,11 @@ class Why(Enum):
     REFUSED_WROTE = "{a} answered {value}, which only {b} wanted to write, and that had been refused"
     NO_PLACE = "the longest order that explains the answers has no place left for {a}"
     REPLACED = "{a} replaced {value}, which {b} had written"
+    REPLACED_INITIAL = "{a} replaced what there was before anything was written"
+    REPLACED_UNKNOWN = "{a} replaced {value}, which nobody ever wrote"
+    REPLACED_REFUSED = "{a} replaced {value}, which only {b} wanted to write, and that had been refused"
+    MISSED = "{a} answered that {value} is not there, which {b} had written"
+    MISSED_INITIAL = "{a} answered that something had been written"
     ADDED = "{a} was acknowledged: {value} is there"
     NOBODY_ADDED = "{a} had {value}, which nobody ever added"
     REFUSED_ADDED = "{a} had {value}, which only {b} wanted to add, and that had been refused"
@@ -48,6 +53,7 @@ class Why(Enum):
     NEVER_TAKEN = "{value}, which {a} had put in, was never taken"
     FOUND_EMPTY = "{a} answered that there is nothing in it"
     TOO_FEW_TAKERS = "{n} values had to be gone by the end of {a}, and only {m} takers that were never answered had begun"
+    NEEDED = "{a} can only have taken effect on {value}, which nobody ever wrote"
     SAME_SESSION = "one session did {a} before {b}"
     SAME_REPLICA = "one replica answered {a} before it was asked {b}"
     STALE_FOR = "{a} answered what {b} had replaced {gap} before"
@@ -108,6 +114,13 @@ KINDS: Final[dict[str, str]] = {
     "future-read": "a value was read before its write began",
     "stale-read": "a value was read that had been overwritten before the read began",
     "lost-update": "two compare-and-sets replaced the same value",
+    "stale-swap": "a compare-and-set replaced a value that had been overwritten before it began",
+    "future-swap": "a compare-and-set replaced a value before its write began",
+    "phantom-swap": "a compare-and-set replaced a value that nobody ever wrote",
+    "aborted-swap": "a compare-and-set replaced a value whose write had been refused",
+    "circular-swap": "compare-and-sets replaced each other's values in a circle, which none of them can have begun",
+    "order-conflict": "two values each had to be there before the other one",
+    "false-mismatch": "a compare-and-set answered that another value was there, while its own was there all the time",
     "lost-element": "what was acknowledged, or seen, was gone later and was not seen again",
     "stale-element": "what was acknowledged, or seen, was missing in a later answer, and was there again after that",
     "unexpected-element": "an element was there that nobody ever added",

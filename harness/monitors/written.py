@@ -7,6 +7,8 @@ told apart, as their reads name nobody. A write that was refused wrote nothing, 
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.monitors.calls import INITIAL, NOTHING, Calls, Column, Ended, F, Rows
+from harness.monitors.judged import MOST, Because, Violation, Why
 
 NOBODY: Final = -1
 """In the answer of `Written.by`: no row wrote it."""
@@ -145,3 +148,77 @@ def in_order_of_calls(calls: Calls) -> Rows | None:
     if bool((calls.call_ns[1:] >= calls.call_ns[:-1]).all()):
         return None
     return np.lexsort((calls.place, calls.ret_ns, calls.call_ns))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Seen:
+    """What single values were answered, and by whom they had been written.
+
+    Attributes:
+        rows: The reads that told a value and the swaps that replaced one, both acknowledged, of keys that are not ambiguous.
+        writer: Whose value it was: a row, or `FIRST`.
+        violations: Answers that nobody can have given: written by nobody, by one that was refused, or by one that began only afterwards.
+            They are left out of ``rows``.
+        counts: How many of each kind.
+        undecided: Why some were not looked at.
+    """
+
+    rows: Rows
+    writer: Rows
+    violations: tuple[Violation, ...]
+    counts: Mapping[str, int]
+    undecided: tuple[str, ...]
+
+
+def seen(calls: Calls, writers: Written) -> Seen:
+    """What the reads and swaps of registers saw."""
+    looks = ((calls.f == F.READ) & (calls.result != NOTHING)) | (swapped(calls) & (calls.arg != NOTHING))
+    rows = np.flatnonzero(looks & (calls.ended == Ended.OK))
+    undecided = []
+    vague = writers.ambiguous[calls.key[rows]]
+    if vague.any():
+        key = int(calls.key[rows[vague]][0])
+        name = calls.keys[key] if key < len(calls.keys) else str(key)
+        undecided.append(f"of keys such as {name!r} a value was written twice, so {int(vague.sum())} reads name no one write")
+        rows = rows[~vague]
+    values = np.where(calls.f[rows] == F.CAS, calls.arg[rows], calls.result[rows])
+    writer = writers.by(calls.key[rows].astype(np.int64), values)
+    unborn = (writer >= 0) & (calls.ret_ns[rows] < calls.call_ns[writer])
+    wrong = unborn | (writer == NOBODY)
+    violations, counts = _impossible(calls, rows[wrong], writer[wrong], values[wrong])
+    return Seen(
+        rows=rows[~wrong] if wrong.any() else rows,
+        writer=writer[~wrong] if wrong.any() else writer,
+        violations=violations,
+        counts=counts,
+        undecided=tuple(undecided),
+    )
+
+
+def _impossible(calls: Calls, rows: Rows, writer: Rows, values: Column) -> tuple[tuple[Violation, ...], dict[str, int]]:
+    """The violations of reads of what nobody had written yet."""
+    if not len(rows):
+        return (), {}
+    refuser = written(calls, refused=True).by(calls.key[rows].astype(np.int64), values)
+    kinds = np.where(writer >= 0, "future-read", np.where(refuser >= 0, "aborted-read", "phantom-read"))
+    violations = []
+    for kind in np.unique(kinds):
+        for at in np.flatnonzero(kinds == kind)[:MOST].tolist():
+            row, value = int(rows[at]), int(values[at])
+            other = int(writer[at]) if kind == "future-read" else int(refuser[at]) if kind == "aborted-read" else -1
+            violations.append(
+                Violation(
+                    kind=str(kind),
+                    rows=(row,) if other < 0 else (row, other),
+                    because=_why_impossible(str(kind), row, other, value),
+                )
+            )
+    return tuple(violations), dict(Counter(kinds.tolist()))
+
+
+def _why_impossible(kind: str, row: int, other: int, value: int) -> tuple[Because, ...]:
+    if kind == "phantom-read":
+        return (Because(why=Why.NOBODY_WROTE, a=row, value=value),)
+    if kind == "aborted-read":
+        return (Because(why=Why.REFUSED_WROTE, a=row, b=other, value=value),)
+    return (Because(why=Why.SAW, a=row, b=other, value=value), Because(why=Why.BEFORE, a=row, b=other))
