@@ -223,6 +223,39 @@ class Client(Protocol):
         ...
 
 
+@runtime_checkable
+class Rows(Protocol):
+    """A client of a service that answers queries."""
+
+    def rows(self, query: str) -> Sequence[tuple[str | None, ...]]:
+        """All rows of a query, each value as text; None for NULL. Raises `ServiceError`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What a key holds: one of these, or nothing at all where there is no such key.
+
+    Attributes:
+        value: A text.
+        items: The elements of a set, or of a list in its order.
+        fields: Names and values.
+    """
+
+    value: str | None = None
+    items: tuple[str, ...] | None = None
+    fields: Mapping[str, str] | None = None
+
+
+@runtime_checkable
+class Keys(Protocol):
+    """A client of a service that keeps things under keys."""
+
+    def held(self, key: str) -> Held:
+        """What a key holds. Raises `ServiceError`, also when that can't be read as texts."""
+        ...
+
+
 class Kind(Protocol):
     """One kind of service: a module's only instance."""
 

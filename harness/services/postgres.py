@@ -130,6 +130,10 @@ class _Client:
         """The rows of a query."""
         return _Rows(self._link, spec.name)
 
+    def rows(self, query: str) -> Sequence[Row]:
+        """All rows of a query."""
+        return self._link.ask(query.strip().rstrip(";"))
+
     def close(self) -> None:
         """End the connection."""
         self._link.close()

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from harness.services.base import Client, DoneSpec, Effects, Launch, Queue, QueueSpec
+from harness.services.base import Client, DoneSpec, Effects, Held, Launch, Queue, QueueSpec, ServiceError
 from harness.services.redis_celery import CeleryQueue
-from harness.services.redis_client import OWN_NAME, Known, Link, number
+from harness.services.redis_client import OWN_NAME, Known, Link, number, pairs, texts
 from harness.services.redis_effects import Key
 from harness.services.redis_forms import ListQueue, StreamQueue
 from harness.services.redis_rq import RqQueue
@@ -92,6 +92,24 @@ class _Client:
     def effects(self, spec: DoneSpec) -> Effects:
         """A key; a queue of results is a key that is read, too."""
         return Key(self._link, spec.name)
+
+    def held(self, key: str) -> Held:
+        """What a string, a hash, a set or a list holds; a set sorted by scores is a list."""
+        match kind := str(self._link.do("TYPE", key)):
+            case "none":
+                return Held()
+            case "string":
+                value = self._link.do("GET", key)
+                return Held(value=None if value is None else str(value))
+            case "hash":
+                return Held(fields={name: str(value) for name, value in pairs(self._link.do("HGETALL", key)).items()})
+            case "set":
+                return Held(items=tuple(sorted(texts(self._link.do("SMEMBERS", key)))))
+            case "list":
+                return Held(items=tuple(texts(self._link.do("LRANGE", key, 0, -1))))
+            case "zset":
+                return Held(items=tuple(texts(self._link.do("ZRANGE", key, 0, -1))))
+        raise ServiceError(f"Redis: the key {key} is a {kind}, which holds no state that can be read here")
 
     def close(self) -> None:
         """End the connection."""

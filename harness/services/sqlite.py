@@ -125,6 +125,10 @@ class _Client:
         """The rows of a query."""
         return _Rows(self, spec.name)
 
+    def rows(self, query: str) -> Sequence[tuple[str | None, ...]]:
+        """All rows of a query."""
+        return [tuple(_text(value) for value in row) for row in self.run(query)]
+
     def close(self) -> None:
         """Close the file."""
         if self._db is not None:
@@ -280,6 +284,12 @@ class _Rows:
 def _path(url: str) -> str:
     path = unquote(urlsplit(url).path)
     return path[1:] if url.startswith("sqlite:////") else path.lstrip("/")
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return None if value is None else str(value)
 
 
 def _int(value: object) -> int:
