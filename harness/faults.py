@@ -27,6 +27,7 @@ from harness.scenario import (
     CutConnections,
     CutNetwork,
     Disturb,
+    HandOver,
     Kill,
     Pause,
     Restart,
@@ -102,6 +103,20 @@ def restart(stage: Stage, fleet: Fleet, options: Restart) -> None:
 def kill(stage: Stage, fleet: Fleet, options: Kill) -> None:
     """SIGKILL without a warning; then a replacement."""
     _stop_and_replace(stage, fleet, options, lambda _victim: _sudden(stage.scenario, options))
+
+
+def hand_over(stage: Stage, fleet: Fleet, options: HandOver) -> None:
+    """Begin a journey, or a write, at the replica, kill or terminate that one with all that belongs to it, and go on at the others."""
+
+    def stop(victim: Replica) -> None:
+        how = options.stop
+        order = _sudden(stage.scenario, how) if isinstance(how, Kill) else _graceful(stage.scenario, victim, how, purpose="terminate")
+        _until_met(fleet, victim, lambda each: _replaced(fleet, each, order))
+
+    def one(victim: Replica) -> None:
+        stage.state.hand_over(options.workload, victim, options.by, lambda: stop(victim))
+
+    _claim_each(stage, fleet, options, one)
 
 
 def rolling_restart(stage: Stage, fleet: Fleet, options: RollingRestart) -> None:
@@ -236,7 +251,7 @@ def resolve(stage: Stage, fleet: Fleet, step: Step, spoken_for: frozenset[str] =
             return step.model_copy(update={"together": _resolve_together(stage, fleet, options, spoken_for)})
         case TerminateAtStart() if options.at == "any":
             return step.model_copy(update={step.kind: options.model_copy(update={"at": _some_life(stage)})})
-        case Terminate() | Kill() | Restart() | Pause() | SqueezeMemory() | CutNetwork() | Signal() | CrashLoop():
+        case Terminate() | Kill() | Restart() | HandOver() | Pause() | SqueezeMemory() | CutNetwork() | Signal() | CrashLoop():
             up = _row(stage, fleet, stage.scenario.process_of(options))
             settled: dict[str, object] = {"replica": choose(up, options, stage, spoken_for)}
             if isinstance(options, CrashLoop):
@@ -285,7 +300,7 @@ def _first_victims(stage: Stage, fleet: Fleet, step: Step) -> list[Replica]:
             return _row(stage, fleet, stage.scenario.process_of(rolling))[: rolling.at_a_time]
         case Scale() as scale:
             return [victim for process, wanted in scale.counts.items() for victim in _row(stage, fleet, process)[wanted:]]
-        case Terminate() | Kill() | Restart() | Pause() | SqueezeMemory() | CutNetwork() | Signal() | CrashLoop() as aimed:
+        case Terminate() | Kill() | Restart() | HandOver() | Pause() | SqueezeMemory() | CutNetwork() | Signal() | CrashLoop() as aimed:
             return _victims(stage, fleet, aimed)[0]
         case _:
             return []
@@ -384,6 +399,7 @@ STEPS: Final[dict[str, Callable[[Stage, Fleet, Any], None]]] = {
     "terminate": terminate,
     "kill": kill,
     "restart": restart,
+    "hand_over": hand_over,
     "rolling_restart": rolling_restart,
     "scale": scale,
     "signal": signal,
@@ -487,13 +503,18 @@ def _stop_and_replace(stage: Stage, fleet: Fleet, options: Stop, order: Callable
     """Stop each victim as ``order`` says, and start one in its place, ``in_place`` at the same address."""
 
     def one(victim: Replica) -> tuple[bool, Replica]:
-        met = fleet.stop(victim, order(victim))
-        try:
-            return met, fleet.start(victim.process, replaces=victim.name, again=victim if in_place else None)
-        finally:
-            fleet.bury(victim)
+        return _replaced(fleet, victim, order(victim), in_place=in_place)
 
     _claim_each(stage, fleet, options, lambda victim: _until_met(fleet, victim, one))
+
+
+def _replaced(fleet: Fleet, victim: Replica, order: StopOrder, *, in_place: bool = False) -> tuple[bool, Replica]:
+    """Stop one replica and start another one; whether the stop came at its moment, and the new one."""
+    met = fleet.stop(victim, order)
+    try:
+        return met, fleet.start(victim.process, replaces=victim.name, again=victim if in_place else None)
+    finally:
+        fleet.bury(victim)
 
 
 def _until_met(fleet: Fleet, victim: Replica, replace_one: Callable[[Replica], tuple[bool, Replica]]) -> None:

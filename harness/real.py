@@ -1,4 +1,4 @@
-"""What a real run needs: watchdog, folder, engine, services, load, jobs and fleet, tied together, and their removal whatever happens."""
+"""What a real run needs: watchdog, folder, engine, services, load, jobs, state and fleet, tied together, and removed whatever happens."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ from harness.load.spec import LoadSpec
 from harness.report.progress import Progress
 from harness.scenario import Scenario, Step
 from harness.stage import Given, Stage, Threads
+from harness.state import StateCourse
+from harness.state_history import STATE_FILE
 
 BEAT_S: Final = 0.01
 LAGGED_NS: Final = 50_000_000
@@ -72,8 +74,12 @@ class _Ties:
         return self.fleet.address_of(process) if self.fleet is not None else None
 
     def up(self, process: str) -> list[str]:
-        """The replicas of a process type that are up."""
-        return [replica.name for replica in self.fleet.up(process)] if self.fleet is not None else []
+        """The names of the replicas of a process type that are up."""
+        return [replica.name for replica in self.replicas(process)]
+
+    def replicas(self, process: str) -> list[Replica]:
+        """The replicas of a process type that are up, oldest first."""
+        return self.fleet.up(process) if self.fleet is not None else []
 
     def step(self) -> int:
         """The number of the step in progress."""
@@ -93,6 +99,7 @@ def real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventWr
     watchdog = start_watchdog(header.run_id)
     scratch = make_scratch(header.run_id)
     ledger = EventWriter(folder / "history" / JOBS_FILE) if scenario.jobs is not None else None
+    asked = EventWriter(folder / "history" / STATE_FILE) if scenario.state else None
     undo = ExitStack()
     try:
         backing = Backing(scenario, mark=mark_of(header.run_id), scratch=scratch, clock=clock, record=writer.append)
@@ -121,6 +128,9 @@ def real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventWr
         if ledger is not None:
             stage = _with_jobs(stage, header, ledger, backing, ties)
             undo.callback(stage.jobs.close)
+        if asked is not None:
+            stage = _with_state(stage, header, asked, backing, ties)
+            undo.callback(stage.state.close)
         ties.fleet = Fleet(stage)
         beat = stage.background.watch(_beat(stage))
         _note_shells(scenario, note)
@@ -129,8 +139,9 @@ def real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventWr
         beat.end()
     finally:
         undo.close()
-        if ledger is not None:
-            ledger.close()
+        for written in (ledger, asked):
+            if written is not None:
+                written.close()
         removed = clean_run(header.run_id)
         if removed.left:
             progress.note(f"could not be removed yet: {', '.join(removed.left)}")
@@ -171,6 +182,22 @@ def _with_jobs(stage: Stage, header: Header, ledger: EventWriter, backing: Backi
     course.start()
     given = replace(stage.given, environment={**stage.given.environment, **names.environment(jobs)})
     return replace(stage, jobs=course, given=given)
+
+
+def _with_state(stage: Stage, header: Header, asked: EventWriter, backing: Backing, ties: _Ties) -> Stage:
+    """The stage with what the harness itself asks of the scenario's state."""
+    course = StateCourse(
+        stage.scenario,
+        mark=mark_of(header.run_id),
+        clock=stage.clock,
+        dice=Dice(header.seed),
+        append=asked.append,
+        background=stage.background,
+        client=backing.client,
+        up=ties.replicas,
+        note=stage.note,
+    )
+    return replace(stage, state=course)
 
 
 def _real_load(scenario: Scenario, header: Header, folder: Path) -> Load:

@@ -65,6 +65,7 @@ from harness.scenario import (
     CrashLoop,
     CutConnections,
     CutNetwork,
+    HandOver,
     Kill,
     Pause,
     Restart,
@@ -260,17 +261,19 @@ def perform(stage: Stage, fleet: Fleet, progress: Progress) -> None:
             ending.callback(stage.backing.tear_down)
             ending.callback(stage.jobs.close)
             ending.callback(fleet.tear_down)
+            ending.callback(stage.state.close)
             ending.callback(stage.load.stop, at_once=how == "interrupted")
 
 
 def play(stage: Stage, fleet: Fleet, progress: Progress) -> None:
-    """The story: start services and target, put load and jobs on it, do one step after the other, and wait for the jobs that are left."""
+    """The story: start the target, put load and jobs on it, do one step after the other, wait for what is left, and read its state."""
     teller = _Teller(stage, fleet, progress)
     with teller.frame("start", "start the target"):
         for process in stage.scenario.start_order():
             fleet.start_many(process, stage.scenario.target[process].replicas)
         stage.load.start()
         stage.jobs.submit()
+        stage.state.begin()
     began_ns = stage.clock.now_ns()
     for place, step in enumerate(plan(stage.scenario), start=1):
         if step.at is not None:
@@ -278,6 +281,9 @@ def play(stage: Stage, fleet: Fleet, progress: Progress) -> None:
         teller.do(step, place)
         raise_if_load_ended(stage)
     stage.jobs.drain()
+    if stage.scenario.state:
+        stage.load.stop()
+        stage.state.read_at_end()
     for process in slow_to_start(stage.scenario, fleet):
         stage.load.stop()
         stage.note(f"{process} starts once more, apart from the run, to see what it imports meanwhile")
@@ -348,7 +354,7 @@ def _step_s(scenario: Scenario, step: Step, up: dict[str, int]) -> float:  # noq
             return each_s * _rounds(scenario, disturb, up)
         case Signal() as signal:
             return signal.lasts.s * _rounds(scenario, signal, up)
-        case Terminate() | Kill() | Restart() as stop:
+        case Terminate() | Kill() | Restart() | HandOver() as stop:
             return cycle_s * _rounds(scenario, stop, up)
         case StopService() as away:
             return STOP_GUESS_S + (away.lasts.s + START_GUESS_S if away.lasts else 0.0)

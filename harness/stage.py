@@ -184,6 +184,43 @@ class NoJobs:
         """There is no ledger."""
 
 
+class State(Protocol):
+    """What the harness itself asks of the app's state; see `harness.state`."""
+
+    def begin(self) -> None:
+        """Replicas are up: make each journey once that no step makes."""
+        ...
+
+    def hand_over(self, workload: str, victim: Replica, fault: str, between: Callable[[], None]) -> None:
+        """Begin a journey, or a write, at ``victim``, do ``between``, which ends it by ``fault``, and go on at the others."""
+        ...
+
+    def read_at_end(self) -> None:
+        """The load is over: make journeys over all pairs of replicas, and read everything everywhere."""
+        ...
+
+    def close(self) -> None:
+        """Nothing more will be written. A second call does nothing."""
+        ...
+
+
+class NoState:
+    """A run without state, or a rehearsal, in which nothing is asked."""
+
+    def begin(self) -> None:
+        """There are no journeys."""
+
+    def hand_over(self, workload: str, victim: Replica, fault: str, between: Callable[[], None]) -> None:  # noqa: ARG002  nobody is asked
+        """Only do what ends the replica."""
+        between()
+
+    def read_at_end(self) -> None:
+        """There is nothing to read."""
+
+    def close(self) -> None:
+        """Nothing was written."""
+
+
 class Backing(Protocol):
     """What a step may do to the backing services of a run; see `harness.backing`."""
 
@@ -272,6 +309,7 @@ class Stage:
         inner: Does a step that another one has drawn, with that dice; it gets a number and a place in the history of its own.
         row: For steps that began together: the replicas that were up then, by process type. Empty for all others.
         jobs: What is known of jobs meanwhile.
+        state: What is asked of the app's state.
         backing: The backing services.
         given: What every replica is given.
     """
@@ -288,6 +326,7 @@ class Stage:
     inner: Callable[[Step, Dice], None]
     row: Mapping[str, Sequence[Replica]] = field(default_factory=dict)
     jobs: Jobs = field(default_factory=NoJobs)
+    state: State = field(default_factory=NoState)
     backing: Backing = field(default_factory=NoBacking)
     given: Given = field(default_factory=Given)
 

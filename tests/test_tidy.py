@@ -23,7 +23,7 @@ LADDER: tuple[tuple[str, ...], ...] = (
     ("engines", "services", "checks", "schema", "openfiles", "dialects"),
     ("load", "histories"),
     ("stage",),
-    ("probes", "connections", "jobs", "cleanup"),
+    ("probes", "connections", "jobs", "state", "cleanup"),
     ("moment", "backing"),
     ("fleet",),
     ("faults",),

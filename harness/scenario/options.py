@@ -342,6 +342,61 @@ class Signal(_Choosing, _Aimed):
         return {"for": long.pop("lasts"), **long}
 
 
+class HandOver(_Choosing, _Aimed, _Lagging):
+    """Begin something at a replica, stop that replica, and go on at the others: a session must live on, and what was written must be there.
+
+    A journey goes on with its second request at another replica. Of any other workload a fresh value is written through the replica, and
+    read through each of the others once it is gone. Then, and before anything is asked again, a replacement is started.
+    """
+
+    journey: str | None = Field(
+        default=None,
+        description="the workload of the model journey whose first request goes to the replica",
+        examples=["login"],
+        json_schema_extra={"default_words": "state says what is handed over"},
+    )
+    state: str | None = Field(
+        default=None,
+        description="another workload, which is written through the replica and read through the others",
+        examples=["items"],
+        json_schema_extra={"default_words": "journey says what is handed over"},
+    )
+    by: Literal["kill", "terminate"] = Field(
+        default="kill", description="how the replica is stopped: as the step kill does it, or as terminate does", examples=["terminate"]
+    )
+
+    @classmethod
+    def long_form(cls, written: object) -> object:
+        """Always a mapping, as there are two kinds of names."""
+        if isinstance(written, str):
+            raise MistakeError(f"must be a mapping; write {{journey: {written}}} or {{state: {written}}}")
+        return written
+
+    @classmethod
+    def contradictions(cls, long: Mapping[str, Any]) -> Iterator[Complaint]:
+        """One thing is handed over."""
+        yield from super().contradictions(long)
+        if long.get("journey") is None and long.get("state") is None:
+            yield Complaint((), "what is handed over? Write journey: with the name of a journey, or state: with that of another workload")
+        elif long.get("journey") is not None and long.get("state") is not None:
+            yield Complaint(("state",), "one thing is handed over at a time; write two steps", "key")
+
+    @property
+    def workload(self) -> str:
+        """What is handed over."""
+        return self.journey or self.state or ""
+
+    @property
+    def stop(self) -> Kill | Terminate:
+        """How the replica is stopped, as options of that step."""
+        kind = Kill if self.by == "kill" else Terminate
+        return kind.model_construct(**{name: value for name, value in self if name in kind.model_fields}, **_UNSAID[self.by])
+
+
+_UNSAID: Final[Mapping[str, Mapping[str, Any]]] = {"kill": {"scope": "all"}, "terminate": {"signal": None, "again": None}}
+"""What a stop has that a step hand_over does not say."""
+
+
 MOMENT_SCHEMAS: Final[list[dict[str, Any]]] = [
     {"enum": list(START_MOMENTS)},
     {"type": "string", "pattern": DURATION_PATTERN},

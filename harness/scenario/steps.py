@@ -23,6 +23,7 @@ from harness.scenario.options import (
     CrashLoop,
     CutConnections,
     CutNetwork,
+    HandOver,
     Kill,
     Pause,
     Restart,
@@ -47,7 +48,7 @@ Stop: TypeAlias = Terminate | Kill | Restart
 Disturb: TypeAlias = Pause | SqueezeMemory | CutNetwork
 """Options of the steps that choose a replica, take something away from it and give it back."""
 
-Aimed: TypeAlias = Stop | Disturb | Signal | CrashLoop
+Aimed: TypeAlias = Stop | Disturb | Signal | CrashLoop | HandOver
 """Options of the steps that choose a replica."""
 
 OfService: TypeAlias = StopService | StartService | CutConnections
@@ -69,6 +70,7 @@ VICTIM_STEPS: Final = (
     "pause",
     "squeeze_memory",
     "cut_network",
+    "hand_over",
 )
 """The steps that concern one process type, most of them with a choice of replicas."""
 
@@ -78,6 +80,7 @@ WITHOUT_MOMENT: Final = ("terminate_at_start", "crash_loop")
 INCOMPLETE: Final[Mapping[str, str]] = {
     "signal": "signal: SIGHUP",
     "squeeze_memory": "squeeze_memory: {to: 32m}",
+    "hand_over": "hand_over: {journey: login}",
     "stop_service": "stop_service: {service: redis, for: 2s}",
     "start_service": "start_service: redis",
     "cut_connections": "cut_connections: redis",
@@ -250,6 +253,12 @@ class Step(Part):
         examples=["newest"],
         json_schema_extra={"type_words": "a replica, or mapping"},
     )
+    hand_over: HandOver | None = Field(
+        default=None,
+        description="begin a journey, or a write, at a replica, stop that one, and go on at another one",
+        examples=[{"journey": "login", "by": "terminate"}],
+        json_schema_extra={"type_words": "mapping"},
+    )
     stop_service: StopService | None = Field(
         default=None,
         description="stop a backing service of the run",
@@ -408,6 +417,8 @@ def _words(kind: str, options: Options) -> str:  # noqa: C901, PLR0911, PLR0912 
             return f"{kind.replace('_', ' ')} {'' if kind == 'pause' else 'of '}{_victim_words(disturb)}{to} for {disturb.lasts}" + _moment(
                 disturb
             )
+        case HandOver() as over:
+            return f"hand over {over.workload} from {_victim_words(over)}, {over.by}" + _moment(over)
         case Terminate() | Kill() | Restart() as stop:
             crash = " by SIGKILL" if isinstance(stop, Restart) and stop.is_crash else ""
             return f"{kind} {_victim_words(stop)}{crash}" + _moment(stop)
@@ -417,7 +428,7 @@ def _of(options: RollingRestart | TerminateAtStart | Aimed) -> str:
     return f" of {options.process}" if options.process else ""
 
 
-def _moment(options: RollingRestart | Stop | Disturb | Signal) -> str:
+def _moment(options: RollingRestart | Stop | Disturb | Signal | HandOver) -> str:
     """What is out of the common in how it is done; empty where nothing is."""
     words = "" if options.when in ("in-flight", "any") else f", {options.when}"
     words += f" at {options.job_share}" if options.job_share else ""
