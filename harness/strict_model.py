@@ -75,7 +75,7 @@ class Part(BaseModel):
             complaints += cls.contradictions(plain(long))
         if complaints or made is None:
             spelled = cls.written_keys(written)
-            raise complain(cls.__name__, [_respelled(complaint, spelled) for complaint in complaints])
+            raise complain(cls.__name__, [respelled(complaint, spelled) for complaint in complaints])
         return made
 
     @classmethod
@@ -129,7 +129,8 @@ def plain(value: object) -> Any:
     return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
-def _respelled(complaint: Complaint, spelled: Mapping[str, tuple[str, Place]]) -> Complaint:
+def respelled(complaint: Complaint, spelled: Mapping[str, tuple[str, Place]]) -> Complaint:
+    """``complaint`` at the place where the file has what it is about (see `Part.written_keys`)."""
     if not complaint.path or complaint.path[0] not in spelled:
         return complaint
     key, place = spelled[str(complaint.path[0])]

@@ -1,4 +1,4 @@
-"""Values in requests: ``{uuid}``, ``{id}``, ``{int:1..100}``, ``{choice:a|b}``, ``{user}``, ``{seq}``, ``{last_id}`` of a stream.
+"""Values in requests: ``{uuid}``, ``{id}``, ``{int:1..100}``, ``{choice:a|b}``, ``{user}``, ``{seq}``, and those of streams and of state.
 
 A template is compiled once and rendered for each request, in the hot path of the load; so compiling does all the work and rendering is
 one ``%``. A placeholder has one value within one request: ``{uuid}`` in the path and in the body is the same. ``{{`` and ``}}`` are
@@ -26,6 +26,8 @@ Drawer: TypeAlias = Callable[[Dice, int, int], str]
 _TOKEN: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _RANGE: Final = re.compile(r"([-+]?\d{1,15})\.\.([-+]?\d{1,15})", re.ASCII)
 _IDS: Final = 1000
+_FREE_TEXTS: Final = ("choice", "page")
+"""Placeholders whose values may hold what JSON must escape here; what is kept is escaped by who has kept it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,12 @@ def _choice(argument: str | None) -> Drawer:
     return lambda dice, _user, _seq: dice.choice(options)
 
 
+def _kept(argument: str | None) -> Drawer:
+    if KEPT_NAME.fullmatch(argument or "") is None:
+        raise MistakeError("needs the name of what was kept: write {kept:token}")
+    return lambda _dice, _user, _seq: ""
+
+
 PLACEHOLDERS: Final[dict[str, Placeholder]] = {
     "uuid": Placeholder(written="{uuid}", doc="a random UUID, version 4", number=False, prepare=_without_argument(_uuid)),
     "id": Placeholder(
@@ -114,11 +122,19 @@ PLACEHOLDERS: Final[dict[str, Placeholder]] = {
             ("page", "under `state`: where the next page of a read begins; empty at first", False),
         )
     },
+    "kept": Placeholder(
+        written="{kept:name}", doc="in a journey under `state`: what an earlier request kept under that name", number=False, prepare=_kept
+    ),
 }
 """Every placeholder that a request may use."""
 
 OF_STATE: Final = ("key", "value", "number", "old", "old_number", "client", "page")
 """Those of them that have a value only in operations on state."""
+
+KEPT: Final = "kept"
+"""The one that has a value only in a journey; it has the name of what was kept behind a colon."""
+
+KEPT_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +252,7 @@ def _built(text: str, parts: list[tuple[str, str | None]], *, escaped: bool) -> 
         return Template(text, (), literals, "".join(literals), None)
     form = "".join(literal.replace("%", "%%") + ("%s" if name is not None else "") for literal, name in parts)
     pick: Callable[[Mapping[str, str]], object] = itemgetter(*order)
-    if escaped and any(name.startswith("choice:") for name in order):
+    if escaped and any(name.partition(":")[0] in _FREE_TEXTS for name in order):
         pick = _escaping(order)
     return Template(text, tuple(dict.fromkeys(order)), literals, form, pick)
 

@@ -218,7 +218,7 @@ def test_each_mistake_is_one_line_with_its_place(tmp_path: Path, good_part: str,
 OTHER_FILES: dict[str, tuple[str, str]] = {
     "neither load nor jobs": (
         "target: {web: {command: x}}\nsteps: [kill: any]",
-        '1:1: the key "load" is missing; it may be left out only where there are jobs',
+        '1:1: the key "load" is missing; it may be left out only where there are jobs or state',
     ),
     "jobs that are empty": (
         "target: {web: {command: x}}\njobs:\nsteps: [kill: any]",

@@ -24,7 +24,7 @@ ConnectionKind: TypeAlias = Literal["idle", "silent", "half-open", "http/1.0", "
 
 MAX_CONNECTIONS: Final = 20
 
-_HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _OWN_HEADERS: Final = {
     "connection": "keep_alive of the load decides about it",
     "content-length": "the body decides about it",
@@ -82,7 +82,7 @@ def _headers(written: dict[str, str]) -> dict[str, str]:
 
 
 def _header_name_problem(name: str, seen: set[str]) -> str:
-    if not _HEADER_NAME.fullmatch(name):
+    if not HEADER_NAME.fullmatch(name):
         return f"{quoted(name)} is no name for a header"
     if name.lower() in _OWN_HEADERS:
         return f"{name} can't be set; {_OWN_HEADERS[name.lower()]}"
@@ -326,6 +326,55 @@ class Request(Part):
     def idempotent(self) -> bool:
         """True when sending it twice has the effect of sending it once (RFC 9110, section 9.2.2)."""
         return self.method in IDEMPOTENT_METHODS
+
+
+def long_request(written: object) -> Mapping[str, Any]:
+    """The long form of a request as plain data, which may be wrong in any way; empty where it can't be told what it is."""
+    try:
+        long = Request.long_form(written)
+    except MistakeError:
+        return {}
+    return long if isinstance(long, Mapping) else {}
+
+
+def holes_in(long: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Each placeholder of a request in its long form as plain data, with the place of the text that it stands in."""
+    for path, text in _texts_of(long):
+        try:
+            names = compile_template(text).names
+        except MistakeError:
+            continue  # told by itself
+        yield from ((path, name) for name in names)
+
+
+def is_whole(long: Mapping[str, Any]) -> bool:
+    """Whether all texts of a request in its long form are templates, so that no placeholder is there that nobody sees."""
+    try:
+        for _, text in _texts_of(long):
+            compile_template(text)
+    except MistakeError:
+        return False
+    return True
+
+
+def _texts_of(long: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """The texts of a request that may hold placeholders, with their places."""
+    for key in ("path", "headers", "json", "body"):
+        yield from _texts_in(long.get(key), (key,))
+    if isinstance(expect := long.get("expect"), Mapping):
+        for key in ("body", "body_contains"):
+            yield from _texts_in(expect.get(key), ("expect", key))
+
+
+def _texts_in(value: object, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _texts_in(item, (*path, key))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _texts_in(item, (*path, index))
 
 
 def _stream_contradictions(long: Mapping[str, Any]) -> Iterator[Complaint]:

@@ -78,8 +78,8 @@ def _service_of(step: Mapping[str, Any], kind: str) -> object:
 def _cant_be_done(kind: str, named: str, services: Mapping[str, Any]) -> str:
     """Why a step can't be done with the service that it names; empty when it can."""
     if named not in services:
-        return _unknown_service(named, services)
-    of = _kind_of(named, services)
+        return unknown_service(named, services)
+    of = kind_of(named, services)
     if of in EMBEDDED:
         return f"{of} is a file and no process, so it can't be stopped, started or cut off"
     if kind == "cut_connections":
@@ -89,7 +89,8 @@ def _cant_be_done(kind: str, named: str, services: Mapping[str, Any]) -> str:
     return f"{named} has a url, so it is not the run's own and never stopped; remove the url, or this step" if foreign else ""
 
 
-def _unknown_service(named: str, services: Mapping[str, Any]) -> str:
+def unknown_service(named: str, services: Mapping[str, Any]) -> str:
+    """What is said of the name of a service that there is not."""
     has = f"the scenario has {all_of(services)}" if services else "the scenario has no services:"
     return f"unknown service {quoted(named)}{did_you_mean(named, services)}; {has}"
 
@@ -120,7 +121,7 @@ def _handed_over(long: Mapping[str, Any], services: Mapping[str, Any]) -> Iterat
     """Each variable that every replica gets: where that is written, its name, and what it holds."""
     for name, service in services.items():
         own = mapping(service).get("variable")
-        variable = own if isinstance(own, str) else VARIABLES.get(_kind_of(name, services), "")
+        variable = own if isinstance(own, str) else VARIABLES.get(kind_of(name, services), "")
         if variable:
             yield ("services", name, *(("variable",) if own else ())), variable, f"the URL of {name}"
     if isinstance(jobs := long.get("jobs"), Mapping):
@@ -136,21 +137,23 @@ def _named_variable(path: Path, part: Mapping[str, Any], usual: str, what: str) 
         yield (*path, *(("variable",) if "variable" in part else ())), own, what
 
 
-def _kind_of(name: str, services: Mapping[str, Any]) -> str:
+def kind_of(name: str, services: Mapping[str, Any]) -> str:
+    """What kind of service ``name`` is."""
     return str(mapping(services.get(name)).get("kind") or name)
 
 
 # --- jobs -------------------------------------------------------------------------------------------------------------------
 
 
-def job_complaints(long: Mapping[str, Any], target: Mapping[str, Any]) -> Iterator[Complaint]:
-    """Who works on jobs, in which service, whether that can keep them, and who is asked."""
+def job_complaints(long: Mapping[str, Any], target: Mapping[str, Any], *, asked: str | None) -> Iterator[Complaint]:
+    """Who works on jobs, in which service, whether that can keep them, and who is asked; ``asked`` takes the load."""
     jobs = long.get("jobs")
     if not isinstance(jobs, Mapping):
         return
     if process_that(jobs.get("process"), target, "worker") is None:
         yield Complaint(("jobs",), f"which process type works on jobs? Write process: with {one_of(target)}", "key")
-    yield from _asked_complaints(long, jobs, target)
+    if not asked and process_that(None, target, "web") is None:
+        yield from _asked_complaints(long, jobs, target)
     services = mapping(long.get("services"))
     if not services:
         if long.get("services") in (None, {}):
@@ -158,7 +161,7 @@ def job_complaints(long: Mapping[str, Any], target: Mapping[str, Any]) -> Iterat
         return
     done = mapping(jobs.get("done"))
     unknown = [
-        Complaint(("jobs", *path), _unknown_service(named, services))
+        Complaint(("jobs", *path), unknown_service(named, services))
         for path, named in ((("service",), jobs.get("service")), (("done", "service"), done.get("service")))
         if isinstance(named, str) and named not in services
     ]
@@ -175,8 +178,6 @@ def job_complaints(long: Mapping[str, Any], target: Mapping[str, Any]) -> Iterat
 def _asked_complaints(long: Mapping[str, Any], jobs: Mapping[str, Any], target: Mapping[str, Any]) -> Iterator[Complaint]:
     """Where nobody knows which process type is asked over HTTP."""
     load, done = long.get("load"), mapping(jobs.get("done"))
-    if process_that(mapping(load).get("process"), target, "web") is not None:
-        return
     if done.get("get") is not None and done.get("process") is None:
         yield Complaint(("jobs", "done"), f"which process type is asked for get? Write process: with {one_of(target)}", "key")
     if jobs.get("post") is not None and not isinstance(load, Mapping):
@@ -185,7 +186,7 @@ def _asked_complaints(long: Mapping[str, Any], jobs: Mapping[str, Any], target: 
 
 def _form_complaints(jobs: Mapping[str, Any], services: Mapping[str, Any]) -> Iterator[Complaint]:
     """A form that the service has."""
-    kind = _kind_of(_queue_of(jobs, services), services)
+    kind = kind_of(_queue_of(jobs, services), services)
     if kind not in SERVICE_KINDS:
         return
     form, forms = jobs.get("form"), forms_of(kind)
@@ -202,7 +203,7 @@ def _form_complaints(jobs: Mapping[str, Any], services: Mapping[str, Any]) -> It
 def _place_complaints(done: Mapping[str, Any], jobs: Mapping[str, Any], services: Mapping[str, Any]) -> Iterator[Complaint]:
     """A place of effects that the service has."""
     shows = done.get("service") or _queue_of(jobs, services)
-    kind = _kind_of(str(shows), services)
+    kind = kind_of(str(shows), services)
     for key in IN_A_SERVICE:
         if done.get(key) is not None and kind in SERVICE_KINDS and kind not in EFFECTS_OF[key]:
             what = f"{key} is a place in {one_of(EFFECTS_OF[key])}, and {shows} is {kind}; name another service: beside it, or use file"

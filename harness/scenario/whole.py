@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
+    BeforeValidator,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -22,6 +23,7 @@ from harness.scenario.options import RollingRestart, Routing
 from harness.scenario.queues import job_complaints, mapping, moment_complaints, process_that, service_complaints
 from harness.scenario.services import Services
 from harness.scenario.state import Workload
+from harness.scenario.state_complaints import asked_of, is_busy, placeholder_complaints, state_complaints
 from harness.scenario.steps import VICTIM_STEPS, WITHOUT_MOMENT, OfOneProcess, Step, Stop
 from harness.scenario.target import Healthcheck, ProcessType
 from harness.scenario.values import ZERO, FindingName, Line, ProcessName, WorkloadName, is_long
@@ -45,6 +47,12 @@ def _threshold(written: object) -> Threshold:
     if not isinstance(written, str):
         raise MistakeError(f"must be text such as dropped_requests == 0, not {shown(written)}")
     return parse_threshold(written)
+
+
+def _some_state(written: object) -> object:
+    if written is None or written == {}:
+        raise MistakeError("is empty; say under it what clients write and read, or remove it")
+    return written
 
 
 ThresholdText = Annotated[
@@ -105,10 +113,10 @@ class Scenario(Part):
         examples=[{"rate": "20/s", "done": {"file": "done.log"}}],
         json_schema_extra={"default_words": "none", "type_words": "mapping (see below)"},
     )
-    state: dict[WorkloadName, Workload] = Field(
+    state: Annotated[dict[WorkloadName, Workload], BeforeValidator(_some_state)] = Field(
         default={},
         description="the state that clients write and read meanwhile, by name, and what all replicas must answer alike",
-        examples=[{"items": {"model": "register", "write": {"PUT /items/{key}": {"name": "{value}"}}, "read": "GET /items/{key}"}}],
+        examples=[{"hits": {"model": "counter", "add": "POST /hits", "read": {"request": "GET /hits", "answer": "$.count"}}}],
         json_schema_extra={"type_words": "mapping of names to workloads (see below)", "default_words": "none"},
     )
     routing: Routing = Field(default=Routing(), description="when the router learns that a replica is to stop", examples=[{"drain": "2s"}])
@@ -139,7 +147,9 @@ class Scenario(Part):
             yield from _circles(target)
             yield from _load_complaints(long, target)
             yield from service_complaints(long, list(_steps(long)))
-            yield from job_complaints(long, target)
+            yield from job_complaints(long, target, asked=asked_of(long, target))
+            yield from state_complaints(long, target)
+        yield from placeholder_complaints(long)
         repeats = [step.get("repeat", 1) for step in _mappings(long.get("steps"))]
         if sum(count for count in repeats if isinstance(count, int)) > MAX_STEPS:
             yield Complaint(("steps",), f"more than {MAX_STEPS} steps in all, repeats counted", "key")
@@ -174,7 +184,7 @@ class Scenario(Part):
         named = [self.load.process, *(workload.process for workload in self.state.values())]
         written = next((name for name in named if name is not None), None)
         name = process_that(written, self.target, "web") if self.has_load or self.state else ""
-        assert name is not None  # noqa: S101  contradictions() refuses a scenario without one
+        assert name is not None  # noqa: S101  contradictions() refuses a scenario without one, or with two
         return name
 
     @property
@@ -248,10 +258,9 @@ class Scenario(Part):
 def loaded_process(written: object) -> str:
     """The process type that most likely takes the load of a scenario that may be wrong, to name it in what its author should write."""
     target = written.get("target") if isinstance(written, Mapping) else None
-    load = written.get("load") if isinstance(written, Mapping) else None
-    named = load.get("process") if isinstance(load, Mapping) else None
     known = target if isinstance(target, Mapping) and target else {"web": None}
-    return str(named if isinstance(named, str) and named in known else process_that(None, known, "web") or next(iter(known)))
+    named = asked_of(written, known) if isinstance(written, Mapping) else None
+    return str(named if named in known else process_that(None, known, "web") or next(iter(known)))
 
 
 def _list(value: object) -> list[Any]:
@@ -293,6 +302,8 @@ def _names(long: Mapping[str, Any], target: Mapping[str, Any]) -> Iterator[tuple
         for key in place:
             part = part.get(key) if isinstance(part, Mapping) else None
         yield (*place, "process"), mapping(part).get("process", ""), "value"
+    for name, workload in mapping(long.get("state")).items():
+        yield ("state", name, "process"), mapping(workload).get("process", ""), "value"
     for path, step in _steps(long):
         for kind, options in step.items():
             if kind == "scale" and isinstance(options, Mapping):
@@ -344,15 +355,15 @@ def _load_complaints(long: Mapping[str, Any], target: Mapping[str, Any]) -> Iter
     load, jobs = long.get("load"), long.get("jobs")
     if jobs is None and "jobs" in long:
         yield Complaint(("jobs",), "is empty; say under it how many jobs there are and where they show when they are done, or remove it")
-    elif jobs is None and "load" not in long and not long.get("state"):
+    elif jobs is None and "load" not in long and "state" not in long:
         yield Complaint((), 'the key "load" is missing; it may be left out only where there are jobs or state', "key")
-    loaded = process_that(load.get("process"), target, "web") if isinstance(load, Mapping) else ""
+    loaded = asked_of(long, target)
     worked = process_that(jobs.get("process"), target, "worker") if isinstance(jobs, Mapping) else ""
-    if loaded is None:
+    if loaded is None and isinstance(load, Mapping):
         yield Complaint(("load",), f"which process type takes the load? Write process: with {one_of(target)}", "key")
+    if loaded is None or worked is None:
         return
-    if worked is None:
-        return
+    busy = loaded if is_busy(long) else ""
     most = {name: _most_replicas(long, target, name) for name in target}
     for path, step in _steps(long):
         for kind in VICTIM_STEPS:
@@ -361,7 +372,7 @@ def _load_complaints(long: Mapping[str, Any], target: Mapping[str, Any]) -> Iter
             named = options.get("process")
             process = named if isinstance(named, str) and named else loaded or worked
             if kind in step and process in target and kind not in WITHOUT_MOMENT:
-                yield from moment_complaints((*path, kind), options, process, mapping(jobs), loaded=loaded, worked=worked)
+                yield from moment_complaints((*path, kind), options, process, mapping(jobs), loaded=busy, worked=worked)
             yield from _too_late((*path, kind, "again"), options.get("again"), target.get(process))
             places = _places(options.get("replica"))
             if kind in step and 0 < most.get(process, 0) < max(places, default=0):
