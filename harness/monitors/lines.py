@@ -19,11 +19,12 @@ field                 meaning
 ``place``             the number of the operation in the history that this one was cut from; absent: the number of its line
 ====================  ==================================================================================================================
 
-A value is a text, or a whole number; in a history of a counter they are all numbers.
+A value is a text, or a whole number; in a history of a counter they are all numbers. A text that spells a whole number is written as one.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final, Literal, TypeAlias
 
@@ -68,15 +69,17 @@ _ASKED: Final[dict[F, Asked]] = {
 }
 _ENDED: Final[dict[Ended, Outcome]] = {Ended.OK: "ok", Ended.FAIL: "fail", Ended.INFO: "info"}
 _OF_ELEMENTS: Final = (F.ADD, F.REMOVE, F.CONTAINS, F.APPEND)
+_WHOLE: Final = re.compile(r"0|-?[1-9]\d{0,17}", re.ASCII)
+_QUOTED: Final = re.compile(r'".*"', re.DOTALL)
 _TRUE_OR_FALSE: Final = (F.CAS, F.CONTAINS, F.REMOVE)
 
 
 def encode(calls: Calls) -> Iterator[str]:
     """Each operation as a line without its end, in the order of the rows."""
     encoder = msgspec.json.Encoder()
-    numbers, whole = are_numbers(calls), reads_are_whole(calls)
+    writing = _Writing(calls)
     for row in range(len(calls)):
-        yield encoder.encode(_operation(calls, row, numbers=numbers, whole=whole)).decode()
+        yield encoder.encode(writing.operation(row)).decode()
 
 
 def are_numbers(calls: Calls) -> bool:
@@ -89,40 +92,62 @@ def reads_are_whole(calls: Calls) -> bool:
     return not are_numbers(calls) and (len(calls.items) > 0 or bool(np.isin(calls.f, _OF_ELEMENTS).any()))
 
 
-def _operation(calls: Calls, row: int, *, numbers: bool, whole: bool) -> Operation:
-    def value(code: int) -> Value | UnsetType:
-        if code == NOTHING:
-            return UNSET
-        if numbers or not calls.values:
-            return code if code != INITIAL or numbers else None
-        return calls.value(code) if code != INITIAL else None
+class _Writing:
+    """Makes lines of rows."""
 
-    def result() -> bool | str | int | list[Value] | UnsetType | None:
-        code = int(calls.result[row])
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._numbers, self._whole = are_numbers(calls), reads_are_whole(calls)
+        self._texts = frozenset(calls.values)
+
+    def operation(self, row: int) -> Operation:
+        """The line of ``row``."""
+        calls = self._calls
+        f, replica, ret_ns = F(calls.f[row]), int(calls.replica[row]), int(calls.ret_ns[row])
+        argument = self._value(int(calls.arg[row]))
+        return Operation(
+            f=_ASKED[f],
+            call_ns=int(calls.call_ns[row]),
+            ret_ns=UNSET if ret_ns == NEVER else ret_ns,
+            ended=_ENDED[Ended(calls.ended[row])],
+            value=UNSET if f is F.CAS else argument,
+            old=argument if f is F.CAS else UNSET,
+            new=self._value(int(calls.arg2[row])) if f is F.CAS else UNSET,
+            result=self._result(f, row),
+            session=name(calls.sessions, int(calls.session[row])) or UNSET,
+            key=name(calls.keys, int(calls.key[row])) or UNSET,
+            replica=UNSET if replica < 0 else name(calls.replicas, replica),
+            place=int(calls.place[row]) or UNSET,
+        )
+
+    def _result(self, f: F, row: int) -> bool | str | int | list[Value] | UnsetType | None:
+        code = int(self._calls.result[row])
         if code == NOTHING:
             return UNSET
         if f in _TRUE_OR_FALSE:
             return bool(code)
-        if f is F.READ and whole:
-            return [item for item in map(value, calls.items_of(row).tolist()) if item is not UNSET]
-        return value(code)
+        if f is F.READ and self._whole:
+            return [item for item in map(self._value, self._calls.items_of(row).tolist()) if item is not UNSET]
+        return self._value(code)
 
-    f, replica, ret_ns = F(calls.f[row]), int(calls.replica[row]), int(calls.ret_ns[row])
-    argument = value(int(calls.arg[row]))
-    return Operation(
-        f=_ASKED[f],
-        call_ns=int(calls.call_ns[row]),
-        ret_ns=UNSET if ret_ns == NEVER else ret_ns,
-        ended=_ENDED[Ended(calls.ended[row])],
-        value=UNSET if f is F.CAS else argument,
-        old=argument if f is F.CAS else UNSET,
-        new=value(int(calls.arg2[row])) if f is F.CAS else UNSET,
-        result=result(),
-        session=name(calls.sessions, int(calls.session[row])),
-        key=name(calls.keys, int(calls.key[row])) or UNSET,
-        replica=UNSET if replica < 0 else name(calls.replicas, replica),
-        place=int(calls.place[row]) or UNSET,
-    )
+    def _value(self, code: int) -> Value | UnsetType:
+        if code == NOTHING:
+            return UNSET
+        if self._numbers:
+            return code
+        return None if code == INITIAL else self._plain(self._calls.value(code))
+
+    def _plain(self, text: str) -> str | int:
+        """What ``text`` was before it became one: a number, or a text that stands in quotes where it could be taken for something else."""
+        if _WHOLE.fullmatch(text):
+            return int(text)
+        if not _QUOTED.fullmatch(text):
+            return text
+        try:
+            plain = msgspec.json.decode(text, type=str)
+        except msgspec.DecodeError:
+            return text
+        return text if plain in self._texts else plain
 
 
 def name(names: Sequence[str], number: int) -> str:

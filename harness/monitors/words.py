@@ -6,13 +6,14 @@ against the history, what follows from them, and what was done to the target sho
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from harness.monitors.calls import INITIAL, NEVER, NOTHING, Calls, Ended, F
+from harness.monitors.calls import INITIAL, INITIAL_TEXT, NEVER, NOTHING, Calls, Ended, F
 from harness.monitors.judged import KINDS, Because, Violation
 from harness.monitors.lines import are_numbers, name, reads_are_whole
 from harness.units import span
@@ -39,6 +40,10 @@ LETTERS: Final = {
     F.APPEND: "a",
 }
 """What the short name of an operation begins with."""
+
+
+_BARE: Final = re.compile(r'[^\s"]+')
+_QUOTED: Final = re.compile(r'".*"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,10 +108,11 @@ def named_rows(calls: Calls, rows: Sequence[int]) -> dict[int, str]:
 
 def value_text(calls: Calls, code: int) -> str:
     """A value as it is shown: its text where that is plain, else in quotes; cut where it is long."""
-    if code == INITIAL and not are_numbers(calls):
-        return "nothing"
     text = calls.value(code)
-    return text if text and len(text) <= 40 and printable(text) == text and not set(text) & set(' "') else quoted(text)
+    if code == INITIAL and not are_numbers(calls) and text in (INITIAL_TEXT, str(INITIAL)):
+        return "nothing"
+    plain = len(text) <= 40 and printable(text) == text
+    return text if plain and (_BARE.fullmatch(text) or _QUOTED.fullmatch(text)) else quoted(text)
 
 
 def time_text(ns: int) -> str:

@@ -41,7 +41,20 @@ OK = {"call_ns": 5, "ret_ns": 9, "ended": "ok"}
     ],
 )
 def test_each_operation_is_one_object(one: Call, line: dict[str, object]) -> None:
-    assert told(one) == [{**line, **OK, "session": ""}] or told(one) == [{**line, **OK}]
+    assert told(one) == [{**line, **OK}]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("3", 3), ("-7", -7), ("007", "007"), ('"3"', "3"), ('"a b"', "a b"), ('"a" "b"', '"a" "b"'), ("9" * 30, "9" * 30), (":a", ":a")],
+)
+def test_a_text_is_written_as_what_it_stands_for(text: str, value: object) -> None:
+    assert told(call(F.WRITE, arg=text))[0]["value"] == value
+
+
+def test_two_texts_never_become_one_value() -> None:
+    lines = told(call(F.WRITE, arg='":a"'), call(F.WRITE, arg=":a"))
+    assert [line["value"] for line in lines] == ['":a"', ":a"]
 
 
 def test_an_answer_of_yes_or_no_is_no_value() -> None:
