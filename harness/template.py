@@ -26,8 +26,8 @@ Drawer: TypeAlias = Callable[[Dice, int, int], str]
 _TOKEN: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _RANGE: Final = re.compile(r"([-+]?\d{1,15})\.\.([-+]?\d{1,15})", re.ASCII)
 _IDS: Final = 1000
-_FREE_TEXTS: Final = ("choice", "page")
-"""Placeholders whose values may hold what JSON must escape here; what is kept is escaped by who has kept it."""
+_FREE_TEXTS: Final = ("choice", "kept", "page")
+"""Placeholders whose values may hold what JSON must escape."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
