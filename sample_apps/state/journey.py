@@ -83,7 +83,7 @@ def _add_upload(app: Flask, store: Store) -> None:
         text = request.get_data(as_text=True)
         store.write(f"upload/{upload}/{part}", text)
         store.add(f"upload/{upload}", str(part))
-        return {"part": part, "length": len(text)}
+        return {"upload": upload, "part": part, "length": len(text)}
 
     @app.get("/upload/<upload>")
     def get_upload(upload: str) -> ResponseReturnValue:
