@@ -25,6 +25,7 @@ GOOD = WEB / "Dockerfile"
 VARIANTS = sorted(WEB.glob("*.Dockerfile"))
 STREAMS = ROOT / "sample_apps" / "streams" / "Dockerfile"
 WORKERS = ROOT / "sample_apps" / "workers" / "Dockerfile"
+STATE = ROOT / "sample_apps" / "state" / "Dockerfile"
 DELAYED_JOB = ROOT / "sample_apps" / "workers" / "delayed_job"
 DOCKERFILES = [GOOD, *VARIANTS]
 IN_IMAGES = sorted(path for path in (ROOT / "scenarios").glob("*/*.yaml") if path.parent.name != "servers")
@@ -49,14 +50,14 @@ def test_every_image_starts_from_the_same_base_and_shares_its_first_layers(docke
     assert instructions(dockerfile)[:3] == instructions(GOOD)[:3]
 
 
-@pytest.mark.parametrize("dockerfile", [*DOCKERFILES, STREAMS, WORKERS, DELAYED_JOB / "Dockerfile"], ids=lambda path: path.name)
+@pytest.mark.parametrize("dockerfile", [*DOCKERFILES, STREAMS, WORKERS, STATE, DELAYED_JOB / "Dockerfile"], ids=lambda path: path.name)
 def test_no_dockerfile_needs_another_builder_than_the_classic_one(dockerfile: Path) -> None:
     text = dockerfile.read_text()
     assert not re.search(r"syntax\s*=|--mount|--chmod|--link|<<", text)
     assert len(re.findall(r"^FROM ", text, re.MULTILINE)) == 1  # the classic builder leaves the images of earlier stages behind
 
 
-@pytest.mark.parametrize("dockerfile", [GOOD, STREAMS], ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("dockerfile", [GOOD, STREAMS, STATE], ids=lambda path: path.parent.name)
 def test_the_good_image_runs_in_exec_form_as_a_user_of_its_own(dockerfile: Path) -> None:
     module = f"sample_apps.{dockerfile.parent.name}"
     assert instructions(dockerfile)[-3:] == ["EXPOSE 8000", "USER app", f'CMD ["python", "-m", "{module}"]']
@@ -73,7 +74,7 @@ def test_a_variant_differs_from_the_good_image_in_at_most_two_instructions_and_s
 def test_every_dockerfile_is_run_by_a_scenario_and_told_of_in_the_readme() -> None:
     texts = [path.read_text() for path in IN_IMAGES]
     used = {name for text in texts for name in re.findall(r"dockerfile: ([^,}]+)", text)}
-    assert used == {f"{path.parent.name}/{path.name}" for path in [*DOCKERFILES, STREAMS, WORKERS]}
+    assert used == {f"{path.parent.name}/{path.name}" for path in [*DOCKERFILES, STREAMS, WORKERS, STATE]}
     assert any(f"build: ../../{DELAYED_JOB.relative_to(ROOT)}\n" in text for text in texts)
     readme = (ROOT / "sample_apps" / "README.md").read_text()
     assert f"{STREAMS.parent.name}/{STREAMS.name}" in readme
