@@ -36,8 +36,11 @@ TRIES: Final = 1_000
 TRIAL_STEPS: Final = 50_000
 """How much a search may do for one trial: what is smaller than what was already found is found sooner, or is not worth it."""
 
-WITHOUT_ADDITIONS: Final = frozenset[str]()
+WITHOUT_ADDITIONS: Final = frozenset({"lost-increment", "went-back"})
 """Kinds in which a counter told too little: they only get less wrong by leaving additions out."""
+
+GENERAL: Final = "not-linearizable"
+"""The kind that only says that something is wrong."""
 
 Mask: TypeAlias = NDArray[np.bool_]
 
@@ -61,11 +64,16 @@ class Witness:
 
 
 def shrink(calls: Calls, violation: Violation, monitor: Monitor, budget: Budget) -> Witness:
-    """The smallest part of ``calls`` that ``monitor`` judges to be wrong in the same way as ``violation`` says."""
+    """The smallest part of ``calls`` that ``monitor`` judges to be wrong in the same way as ``violation`` says.
+
+    Where that is only `GENERAL`, any other way will do, as it says more.
+    """
     trials = _Trials(monitor, budget)
     for parts, state in _starts(calls, violation):
-        if trials.violation(parts.build(state)[0], violation.kind, budget.steps) is not None:
-            return _smallest(parts, state, violation.kind, trials)
+        found = trials.judged(parts.build(state)[0], budget.steps).violations
+        kinds = [other.kind for other in found if violation.kind in (other.kind, GENERAL)]
+        if kinds:
+            return _smallest(parts, state, violation.kind if violation.kind in kinds else kinds[0], trials)
     parts, state = next(_starts(calls, violation))
     other = trials.judged(parts.build(state)[0], budget.steps)
     if other.verdict is Verdict.FAIL:
@@ -102,11 +110,15 @@ class _Trials:
 def _starts(calls: Calls, violation: Violation) -> Iterator[tuple[_Parts, _State]]:
     """Where to begin, smallest first: the rows of the violation, also those that wrote what they read, those of the keys, everything.
 
-    In the first one reads of whole sets and logs answer only elements that the rows wrote, or that nobody did.
+    The first one has also who wrote a single value that was read, and reads of whole sets and logs answer only elements in it that its rows
+    wrote, or that nobody did.
     """
     rows = np.unique(np.array(violation.rows, dtype=np.int64))
     alone = calls.take(rows)
-    read = _written(calls, alone.key, np.where(np.isin(alone.f, (F.READ, F.DEQUEUE)), alone.result, NOTHING))
+    whole = reads_are_whole(calls)
+    there = whole & np.isin(alone.f, (F.CONTAINS, F.REMOVE)) & (alone.result == 1)
+    values = np.isin(alone.f, (F.DEQUEUE,) if whole else (F.READ, F.DEQUEUE))
+    read = _written(calls, alone.key, np.where(there, alone.arg, np.where(values, alone.result, NOTHING)))
     parts = _Parts(_in_order(calls.take(np.union1d(rows, read))), violation.kind)
     items = _written(calls, np.repeat(alone.key, np.diff(alone.starts)), alone.items) if len(alone.items) else np.array([], dtype=np.int64)
     missing = calls.take(np.setdiff1d(items, rows))
@@ -187,7 +199,8 @@ class _Parts:
         ends = np.cumsum([len(calls)] * 3)
         self.writes, self.sees, self.of_element, self.of_item = np.split(numbers, ends)
         self.elements = count
-        self._atoms = self._in_order(_rows_alone(calls, kind))
+        self._needless = self._refused_needlessly()
+        self._atoms = self._in_order(_rows_alone(calls, kind) | self._needless)
 
     def everything(self) -> _State:
         """Nothing left out."""
@@ -214,7 +227,7 @@ class _Parts:
         rows &= (self.of_element < 0) | elements[self.of_element]
         gone = np.flatnonzero(state.rows & ~rows)
         while len(gone):
-            lost = gone[self.writes[gone] >= 0]
+            lost = gone[(self.writes[gone] >= 0) & ~self._needless[gone]]
             first_ns = np.full(self.elements + 1, NEVER, dtype=np.int64)
             of_key_ns = np.full(int(self.calls.key.max()) + 1, NEVER, dtype=np.int64)
             np.minimum.at(first_ns, self.writes[lost], self.calls.call_ns[lost])
@@ -239,6 +252,16 @@ class _Parts:
         result = np.where(told, lengths, chosen.result)
         left_out = len(np.unique(self.of_item[kept_rows & ~shown]))
         return replace(chosen, items=self.calls.items[shown], starts=starts, result=result), left_out
+
+    def _refused_needlessly(self) -> Mask:
+        """The refused rows that wanted to write what another row may have written: nothing that was seen needs them."""
+        calls = self.calls
+        told = np.where(self.writes >= 0, self.writes, self.of_element)
+        writes = np.isin(calls.f, (F.WRITE, F.CAS, F.ADD, F.ENQUEUE, F.APPEND)) & (told >= 0)
+        written = np.zeros(self.elements + 1, dtype=bool)
+        written[told[writes & (calls.ended != Ended.FAIL)]] = True
+        needless: Mask = writes & (calls.ended == Ended.FAIL) & written[told]
+        return needless
 
     def _in_order(self, alone: Mask) -> Column:
         """All atoms by the first call that has to do with them."""

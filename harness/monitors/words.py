@@ -88,7 +88,7 @@ def proof(calls: Calls, violation: Violation, speak: Speak | None = None) -> lis
         lines.append(f"{_count(len(named) - len(told), 'more operation')} {'belongs' if len(named) == len(told) + 1 else 'belong'} to it.")
     if speak.left_out:
         lines.append(f"{_count(speak.left_out, 'element')} that it does not need {_are(speak.left_out)} not shown in the answers of reads.")
-    facts = list(dict.fromkeys(f"{_fact(calls, because, named)}." for because in violation.because))
+    facts = list(dict.fromkeys(_fact(calls, because, named) for because in violation.because))
     lines += [*facts, f"So {KINDS.get(violation.kind, violation.kind.replace('-', ' '))} ({violation.kind})."]
     return lines + _meanwhile(calls, named, speak.moments)
 
@@ -170,6 +170,8 @@ def answered_text(calls: Calls, row: int) -> str:
             text = f"answered that {there}"
         case F.DEQUEUE if result != NOTHING:
             text = "found it empty" if result == INITIAL else f"took {value_text(calls, result)}"
+        case F.DEQUEUE:
+            text = "took something that is not known"
         case F.ADD if result != NOTHING and are_numbers(calls):
             text = f"answered {_grouped(result)}"
         case _:
@@ -216,7 +218,8 @@ def _fact(calls: Calls, because: Because, named: dict[int, str]) -> str:
     a, b = because.a, because.b
     code = because.value if because.value is not None else _value_of(calls, a)
     gap_ns = _gap_ns(calls, a, b) if b >= 0 else 0
-    return because.why.value.format(
+    template = because.why.value[0].upper() + because.why.value[1:]
+    return f"{template}.".format(
         a=named[a],
         b=named.get(b, "nothing"),
         gap=time_text(gap_ns),
