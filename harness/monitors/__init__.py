@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from harness.monitors import register
 from harness.monitors.judged import Monitor
 
-MONITORS: Final[dict[str, Monitor]] = {}
+MONITORS: Final[dict[str, Monitor]] = {
+    "register": register.judge,
+}
 """Every model that a history can be judged by."""

@@ -56,7 +56,6 @@ class Why(Enum):
     NEEDED = "{a} can only have taken effect on {value}, which nobody ever wrote"
     SAME_SESSION = "one session did {a} before {b}"
     SAME_REPLICA = "one replica answered {a} before it was asked {b}"
-    STALE_FOR = "{a} answered what {b} had replaced {gap} before"
     DIFFER = "{a} and {b} were asked when everything had ended, and they answer differently"
     LACKS = "{a} does not have {value}, which {b} had put there"
     HAS = "{a} has {value}, which {b} had put there"
