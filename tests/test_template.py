@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.clock import Dice
-from harness.template import PLACEHOLDERS, compile_json, compile_template, draw
+from harness.template import OF_STATE, PLACEHOLDERS, compile_json, compile_template, draw
 from harness.words import MistakeError
 
 
@@ -88,6 +88,9 @@ def test_all_of_a_range_and_of_a_choice_comes_up() -> None:
         ("{int:a..b}", 'the placeholder "{int:a..b}" needs a range: write {int:1..100}'),
         ("{int:9..1}", 'the placeholder "{int:9..1}" has its range the wrong way round: write {int:1..9}'),
         ("{choice:}", 'the placeholder "{choice:}" needs what to choose from: write {choice:red|green|blue}'),
+        ("{kept}", 'the placeholder "{kept}" needs the name of what was kept: write {kept:token}'),
+        ("{kept:a b}", 'the placeholder "{kept:a b}" needs the name of what was kept: write {kept:token}'),
+        ("{value:1}", 'the placeholder "{value:1}" takes nothing after its name'),
         ("{choice:a||b}", 'the placeholder "{choice:a||b}" needs what to choose from: write {choice:red|green|blue}'),
     ],
 )
@@ -106,6 +109,18 @@ def test_a_text_that_is_only_a_number_becomes_a_number_in_json() -> None:
 
 def test_choices_are_escaped_in_json() -> None:
     assert rendered_json({"a": 'x{choice:"|"}\\'}) == {"a": 'x"\\'}
+
+
+def test_where_a_page_begins_is_escaped_in_json_and_nothing_of_state_is_drawn() -> None:
+    template = compile_json({"after": "{page}", "n": "{number}", "kept": "{kept:a}"})
+    values = draw(Dice(1), template.names, user=0, seq=0)
+    assert set(values.values()) == {""}
+    assert json.loads(template.render(values | {"page": 'a"b\\', "number": "7"})) == {"after": 'a"b\\', "n": 7, "kept": ""}
+
+
+@pytest.mark.parametrize("name", OF_STATE)
+def test_placeholders_of_state_are_placeholders(name: str) -> None:
+    assert compile_template(PLACEHOLDERS[name].written).names == (name,)
 
 
 def test_keys_of_json_are_no_templates() -> None:

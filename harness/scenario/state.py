@@ -384,8 +384,8 @@ class Workload(Part):
     @model_serializer(mode="wrap")
     def _spelled(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Only what has a meaning is written."""
-        left_out = WITHOUT_MEANING.get(self.model, ())
-        return {key: value for key, value in handler(self).items() if value not in (None, [], ()) and key not in left_out}
+        left_out = (*WITHOUT_MEANING.get(self.model, ()), *(() if self.requests else ("requests",)))
+        return {key: value for key, value in handler(self).items() if value is not None and key not in left_out}
 
     @property
     def operations(self) -> dict[str, Operation]:
@@ -525,7 +525,7 @@ def _answer_complaints(model: str, name: str, written: object, request: Mapping[
     if name != "read" or model not in OF_MANY:
         yield Complaint(("next",), "has a meaning only in the read of a set or a log; remove it", "key")
     elif not any(hole == "page" for _, hole in holes_in(request)):
-        what = "names the next page, and the request has no {page} to ask for it; write for example ?after={page} in its path"
+        what = "names the next page, and no {page} asks for it; write for example ?after={page} in its path"
         yield Complaint(("next",), what, "key")
 
 
