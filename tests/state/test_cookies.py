@@ -34,7 +34,7 @@ def test_the_last_one_of_a_name_counts() -> None:
         ("a=1; Path=relative", "/x", True),
     ],
 )
-def test_a_cookie_of_a_path_is_sent_below_it_alone(written: str, asked: str, sent: bool) -> None:
+def test_a_cookie_of_a_path_is_sent_below_it_alone(written: str, asked: str, *, sent: bool) -> None:
     assert cookies(written).header(asked) == ("a=1" if sent else "")
 
 
@@ -62,7 +62,7 @@ def test_longer_paths_come_first() -> None:
     ],
 )
 @pytest.mark.parametrize("again", ["a=; ", "a=2; "])
-def test_a_cookie_that_has_ended_is_forgotten(attributes: str, left: bool, again: str) -> None:
+def test_a_cookie_that_has_ended_is_forgotten(attributes: str, again: str, *, left: bool) -> None:
     made = cookies("a=1", "b=1", again + attributes)
     assert ("a=" in made.header("/")) == left
     assert "b=1" in made.header("/")
