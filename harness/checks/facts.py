@@ -497,7 +497,9 @@ class Facts:
         for kill in kills:
             if kill.replica in attempts.replicas:
                 there = attempts.replica[last] == attempts.replicas.index(kill.replica)
-                cut |= candidates & there & (attempts.invoke_ns[last] <= kill.until_ns) & (attempts.done_ns[last] >= kill.at_ns)
+                exited = self.life(kill.replica).exited
+                gone_ns = max(kill.until_ns, exited.at_ns if exited else self.end_ns)
+                cut |= candidates & there & (attempts.invoke_ns[last] <= gone_ns) & (attempts.done_ns[last] >= kill.at_ns)
         return cut
 
     @cached_property

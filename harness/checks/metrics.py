@@ -291,11 +291,14 @@ def _survivors(facts: Facts, process: str | None) -> list[float]:
 def dropped_knocks(facts: Facts, fault: Fault) -> list[Knocked]:
     """Knocks that were taken and then lost between a stop and the instant at which the router learned of it, in order.
 
-    One that hung was not surely lost, so one alone says nothing, nor does any that the machine stalled for.
+    One that hung was not surely lost, so one alone says nothing, nor does any that the machine stalled for, nor one before another that was
+    served: the app did serve what connected to it, only not in the time that a knock has.
     """
     until_ns = fault.signal.at_ns + round(fault.signal.lag_s * NS_PER_S)
     knocks = [knock for knock in fault.victim.knocks if fault.signal.at_ns <= knock.at_ns < until_ns]
-    hung = [knock for knock in knocks if knock.result == "hung" and not facts.stalled_between(knock.at_ns, knock.done_ns)]
+    served_ns = max((knock.at_ns for knock in knocks if knock.result == "served"), default=0)
+    late = [knock for knock in knocks if knock.result == "hung" and knock.at_ns > served_ns]
+    hung = [knock for knock in late if not facts.stalled_between(knock.at_ns, knock.done_ns)]
     return [knock for knock in knocks if knock.result == "reset" or (len(hung) > 1 and knock in hung)]
 
 

@@ -83,6 +83,7 @@ class JobBook:
         self._submitted = 0
         self._hands: dict[str, _Hands] = defaultdict(_Hands)
         self._holders: dict[int, str] = {}
+        self._earlier: dict[int, list[str]] = {}
         self._gone: set[str] = set()
         self._durations: deque[int] = deque(maxlen=_DURATIONS)
         self.foreign = 0
@@ -114,6 +115,8 @@ class JobBook:
             hands = self._hands[replica]
             if what == STARTED:
                 hands.held[job] = _Span(job=job, started_ns=at_ns)
+                if (before := self._holders.get(job, replica)) != replica:
+                    self._earlier.setdefault(job, []).append(before)
                 self._holders[job] = replica
                 if replica in self._gone:  # its last words came late
                     self._end(hands, hands.held[job], at_ns)
@@ -141,10 +144,17 @@ class JobBook:
                 span = self._hands[holder].held.get(number) if holder else None
                 if span is not None and not span.finished_ns and FINISHED not in self._tells:
                     span.finished_ns = at_ns
+                self._end_earlier(number, at_ns)
             else:
                 count = 1
                 number = -1 - number
         self._write(JobDone(job=number, at_ns=at_ns, since_ns=since_ns, effects=count))
+
+    def _end_earlier(self, job: int, at_ns: int) -> None:
+        """The job is done by its last holder: those who had it before, and lost it without a word, have it in hand no more."""
+        for replica in self._earlier.pop(job, ()):
+            if (span := self._hands[replica].held.get(job)) is not None and self._holders[job] != replica:
+                self._end(self._hands[replica], span, at_ns)
 
     def gone(self, replica: str) -> None:
         """A replica ended: it has nothing in hand any more."""

@@ -1213,6 +1213,7 @@ STORIES: dict[str, Callable[[], Story]] = {
     "pass--no-survivors": lambda: stop_run(clean_stop),
     "fail--answered-by-orphans": lambda: stop_run(_orphans),
     "fail--new-connections-dropped": lambda: stop_run(lambda story: _lagging(story, "served", "reset", "hung", "hung")),
+    "pass--listener-after-signal--slow": lambda: stop_run(lambda story: _lagging(story, "hung", "hung", "served", "refused")),
     "pass--listener-after-signal--one-hung": lambda: stop_run(lambda story: _lagging(story, "served", "hung", "rejected", "refused")),
     "fail--refused-without-fault": _refused,
     "pass--refused-without-fault--allowed": lambda: _refused(expect=["redirected_requests <= 1"]),

@@ -77,6 +77,19 @@ def test_what_was_given_back_or_left_by_a_dead_worker_is_in_nobody_s_hands(clock
     assert book.had("worker.1", "in-flight", clock.now_ns() - 1)
 
 
+def test_what_a_worker_lost_without_a_word_is_in_its_hands_no_more_when_another_has_done_it(clock: FakeClock) -> None:
+    book, _ = book_of(clock)
+    book.see(0, STARTED, "worker.1")
+    clock.sleep(0.1)
+    book.see(0, STARTED, "worker.2")
+    assert (book.in_hand("worker.1"), book.in_hand("worker.2")) == (1, 1), "the first one may still work on it"
+    book.effect(0, at_ns=clock.now_ns(), since_ns=clock.now_ns())
+    assert (book.in_hand("worker.1"), book.in_hand("worker.2")) == (0, 1)
+    book.see(0, FINISHED, "worker.2")
+    clock.sleep(0.001)
+    assert book.in_hand("worker.2") == 0
+
+
 def test_a_share_of_what_jobs_take_is_known_from_those_before(clock: FakeClock) -> None:
     book, _ = book_of(clock)
     assert book.usual_ns() == 0
