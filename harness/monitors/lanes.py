@@ -27,9 +27,11 @@ COLUMNS: Final = 100
 LONGEST_LABEL: Final = 14
 LONGEST_NAME: Final = 26
 IDLE: Final = 10
-"""A time without any event that is more than so many times the median one is cut, to `CUT` times."""
+"""A time in which nothing began or ended, and nothing was under way that would, is cut when it is so many median ones."""
 
 CUT: Final = 3
+"""How long a time that was cut looks, in median ones."""
+
 _CUT_COLUMNS: Final = 10
 
 _KINDS: Final = {Ended.OK: "ok", Ended.FAIL: "refused", Ended.INFO: "unknown"}
@@ -242,7 +244,8 @@ def _columns(slots: list[tuple[int, int]], bars: list[_Bar], room: int) -> tuple
     """The column of each slot, and those in which time is cut."""
     gaps = [after[0] - before[0] if after[0] != NEVER else 0 for before, after in pairwise(slots)]
     usual = median([gap for gap in gaps if gap] or [1])
-    long = [gap > IDLE * usual for gap in gaps]
+    busy = [any(bar.first <= before and after <= bar.last and bar.last[0] != NEVER for bar in bars) for before, after in pairwise(slots)]
+    long = [gap > IDLE * usual and not bound for gap, bound in zip(gaps, busy, strict=True)]
     told = [CUT * usual if cut else gap for gap, cut in zip(gaps, long, strict=True)]
     total = sum(told) or 1
 

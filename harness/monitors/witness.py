@@ -37,7 +37,7 @@ TRIAL_STEPS: Final = 50_000
 """How much a search may do for one trial: what is smaller than what was already found is found sooner, or is not worth it."""
 
 WITHOUT_ADDITIONS: Final = frozenset({"lost-increment", "went-back"})
-"""Kinds in which a counter told too little: they only get less wrong by leaving additions out."""
+"""Kinds in which a counter told too little: they only get less wrong by leaving out what was added, though not what was taken off."""
 
 GENERAL: Final = "not-linearizable"
 """The kind that only says that something is wrong."""
@@ -297,7 +297,7 @@ def _rows_alone(calls: Calls, kind: str) -> Mask:
         return np.ones(len(calls), dtype=bool)
     refused = (calls.ended == Ended.FAIL) & (are_numbers(calls) | (calls.arg == NOTHING))
     only_looks = np.isin(calls.f, (F.READ, F.CONTAINS)) | ((calls.f == F.DEQUEUE) & (calls.result == INITIAL))
-    alone: Mask = refused | only_looks | (are_numbers(calls) & (kind in WITHOUT_ADDITIONS))
+    alone: Mask = refused | only_looks | (are_numbers(calls) & (calls.arg >= 0) & (kind in WITHOUT_ADDITIONS))
     return alone
 
 
