@@ -336,7 +336,7 @@ def _with_history(command: Callable[..., ExitCode]) -> Callable[..., ExitCode]:
     return command
 
 
-@main.command(epilog="\b\nExamples:\n  jetable check reports/latest\n  jetable check --history etcd.log --model register --budget 30s")
+@main.command(epilog="\b\nExample: jetable check reports/latest\n         jetable check --history etcd.log --model register --budget 30s")
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
 @REPORTER
 @_with_history

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -184,17 +184,14 @@ def _wrong(reading: Reading, judged: Judged, monitor: Monitor, asked: Asked, clo
 
 
 def lines_of(calls: Calls, reading: Reading, initial: str = INITIAL_TEXT) -> tuple[Line, ...]:
-    """``calls`` as lines that the same command judges the same: values as the file had them where JSON can say so."""
-    numbers = MODELS[reading.model].numbers
-    back: Callable[[object], object] = (lambda value: value) if numbers else (lambda value: _value(value, initial))
-    return tuple(_line(json.loads(line), back, mutex=reading.model == "mutex") for line in encode(calls))
+    """``calls`` as lines that the same command judges the same."""
+    return tuple(_line(json.loads(line), initial, mutex=reading.model == "mutex") for line in encode(calls))
 
 
-def _line(line: Line, back: Callable[[object], object], *, mutex: bool) -> Line:
+def _line(line: Line, initial: str, *, mutex: bool) -> Line:
     for name in ("value", "old", "new", "result"):
         if name in line:
-            held = line[name]
-            line[name] = [back(item) for item in held] if isinstance(held, list) else back(held)
+            line[name] = _value(line[name], initial)
     if mutex:
         old, _ = line.pop("old"), line.pop("new")
         line["f"] = "release" if old == HELD else "acquire"
@@ -202,19 +199,10 @@ def _line(line: Line, back: Callable[[object], object], *, mutex: bool) -> Line:
     return line
 
 
-_WHOLE: Final = re.compile(r"-?(?:0|[1-9][0-9]*)", re.ASCII)
-
-
 def _value(value: object, initial: str) -> object:
-    """The value whose text it is; None is that before any write."""
-    if value is None:
-        return None if initial == INITIAL_TEXT else _value(initial, INITIAL_TEXT)
-    if not isinstance(value, str):
+    """``value`` as a file has it that begins with ``initial``: None is the value before any write, and nil is one as any other."""
+    if initial == INITIAL_TEXT:
         return value
-    if value == INITIAL_TEXT:
-        return None
-    if _WHOLE.fullmatch(value):
-        return int(value)
-    if value in ("true", "false"):
-        return value == "true"
-    return json.loads(value) if value.startswith('"') else value
+    if value is None:
+        return int(initial) if re.fullmatch(r"0|-?[1-9][0-9]*", initial, re.ASCII) else initial
+    return None if value == INITIAL_TEXT else value

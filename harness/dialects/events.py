@@ -110,6 +110,8 @@ def told_by(events: Iterable[Event], meaning: Meaning) -> Told:
     for operation in sorted(operations, key=lambda operation: operation.call_ns):
         writer.write(operation)
     writer.add_unknown_drains(operations)
+    if all(event.time_ns is None for event in kept):
+        notes.append("it has no times, so its events are shown as 1 ns apart, in the order of the lines")
     return Told(calls=columns.calls(), model=model, notes=tuple(notes))
 
 

@@ -1,7 +1,7 @@
 """Jepsen's and Knossos' histories in EDN: one map an event, each on a line of its own or all in one vector or list.
 
 ``{:type :invoke, :f :write, :value 3, :process 0, :time 123, :index 0}``, with or without a record's tag before it. Events of the nemesis
-are let be. With independent keys each value is a pair ``[key value]``.
+are let be. With independent keys each value is a pair ``[key value]``, or the key stands beside it under ``:key``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from harness.dialects.columns import said
 from harness.dialects.edn import forms
 from harness.dialects.events import Event, Meaning, Told, kind_of, time_of, told_by
 from harness.dialects.source import Source
-from harness.dialects.values import Value, WrongHistoryError, text_of, whole_number
+from harness.dialects.values import OfKey, Value, WrongHistoryError, text_of, whole_number
 
 WHAT: Final = "Jepsen's history.edn, as Knossos reads it too"
 
@@ -55,7 +55,10 @@ def _events(text: str) -> Iterator[Event]:
         if process is None:
             raise WrongHistoryError(line, "the event has no :process; say whose it is, such as :process 0")
         time_ns = time_of(form.get(":time"), line)
-        yield Event(line, kind, f, form.get(":value"), text_of(process), time_ns, ":error" in form)
+        value = form.get(":value")
+        if form.get(":key") is not None:
+            value = OfKey(key=form[":key"], value=value)
+        yield Event(line, kind, f, value, text_of(process), time_ns, ":error" in form)
 
 
 def _given(form: dict[Value, Value], key: str, line: int) -> Value:

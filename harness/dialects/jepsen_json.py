@@ -15,7 +15,7 @@ from msgspec import UNSET
 
 from harness.dialects.events import Event, Meaning, Told, kind_of, time_of, told_by
 from harness.dialects.source import Source
-from harness.dialects.values import Value, WrongHistoryError, text_of
+from harness.dialects.values import OfKey, Value, WrongHistoryError, text_of
 
 WHAT: Final = "events as JSON objects, as exported from Jepsen"
 
@@ -29,6 +29,7 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     process: str | int
     f: str | None = None
     value: object = None
+    key: object = None
     time: int | float | None = None
     error: object = UNSET
 
@@ -56,7 +57,10 @@ def _events(source: Source) -> Iterator[Event]:
             raise WrongHistoryError(number, 'the event has no f; write what was asked, such as "read"')
         kind = kind_of(line.type, number)
         time_ns = time_of(line.time, number)
-        yield Event(number, kind, line.f.removeprefix(":"), _plain(line.value), process, time_ns, line.error is not UNSET)
+        value = _plain(line.value)
+        if line.key is not None:
+            value = OfKey(key=_plain(line.key), value=value)
+        yield Event(number, kind, line.f.removeprefix(":"), value, process, time_ns, line.error is not UNSET)
 
 
 def _plain(value: Value) -> Value:

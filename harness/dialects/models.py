@@ -51,7 +51,7 @@ class Model:
 
 
 MODELS: Final[dict[str, Model]] = {
-    "register": Model(monitor="register", asks={"read": Ask.READ, "write": Ask.WRITE, "cas": Ask.CAS}),
+    "register": Model(monitor="register", asks={"read": Ask.READ, "write": Ask.WRITE, "cas": Ask.CAS, "get": Ask.READ, "put": Ask.WRITE}),
     "set": Model(monitor="set", asks={"add": Ask.ADD, "remove": Ask.REMOVE, "contains": Ask.CONTAINS, "read": Ask.READ}, whole=True),
     "counter": Model(
         monitor="counter",

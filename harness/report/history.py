@@ -105,6 +105,9 @@ def _print_wrong(wrong: Wrong, console: Console, *, several: bool) -> None:
         _prose(f"{wrong.kind} (seen {count(wrong.seen, 'time')}): {wrong.means}", "  ", console)
     for line in wrong.proof:
         _prose(clean(line), "    ", console)
+    places = [str(operation["place"]) for operation in wrong.operations if "place" in operation]
+    if places:
+        _prose(f"Lines of the file: {', '.join(places)}.", "    ", console)
     if wrong.picture:
         console.print()
         for line in wrong.picture:
