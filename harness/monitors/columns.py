@@ -167,13 +167,13 @@ class Search:
             found.take(search(chosen if parts is None else replace(chosen, key=parts.astype(np.int32)), self.model, self.budget), rows)
 
 
-def at_least(numbers: Column, of: Column, start: Column) -> Column:
+def at_least(numbers: Column | NDArray[np.int32], of: Column, start: Column) -> Column:
     """For each number the smallest of ``of`` that belongs to it, or ``start``, which is changed and returned."""
     np.minimum.at(start, numbers, of)
     return start
 
 
-def at_most(numbers: Column, of: Column, start: Column) -> Column:
+def at_most(numbers: Column | NDArray[np.int32], of: Column, start: Column) -> Column:
     """For each number the largest of ``of`` that belongs to it, or ``start``, which is changed and returned."""
     np.maximum.at(start, numbers, of)
     return start
