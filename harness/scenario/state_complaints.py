@@ -5,16 +5,16 @@ Like `harness.scenario.queues` this looks at a scenario as plain data, which may
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from harness.scenario.load import Request, holes_in, long_request
-from harness.scenario.queues import kind_of, mapping, process_that, unknown_service
+from harness.scenario.queues import Placed, kind_of, mapping, process_that, unknown_service
 from harness.scenario.services import SERVICE_KINDS
 from harness.scenario.state import WITH_REQUESTS, WITHOUT_MEANING
 from harness.strict_model import Complaint, respelled
 from harness.template import KEPT, OF_STATE
-from harness.words import one_of, quoted
+from harness.words import all_of, did_you_mean, one_of, quoted
 
 STORES: Final[Mapping[str, tuple[str, ...]]] = {"query": ("sqlite", "postgres"), "key": ("redis",)}
 """Which kinds of service are asked by what."""
@@ -88,6 +88,36 @@ def _store_complaints(store: Mapping[str, Any], written: object) -> Iterator[Com
     if how and kind in SERVICE_KINDS and kind not in STORES[how]:
         other = next((f"; {key} is for {kind}" for key, kinds in STORES.items() if kind in kinds), "")
         yield Complaint((how,), f"is for {one_of(STORES[how])}, and {name} is {kind}{other}; name another service: beside it", "key")
+
+
+def hand_over_complaints(long: Mapping[str, Any], target: Mapping[str, Any], steps: Sequence[Placed]) -> Iterator[Complaint]:
+    """Steps that hand over what is not there, or what can't be handed over, or from whom nobody asks."""
+    state = mapping(long.get("state"))
+    for path, step in steps:
+        options = mapping(step.get("hand_over"))
+        place = (*path, "hand_over")
+        for key in ("journey", "state"):
+            named = options.get(key)
+            if isinstance(named, str) and (what := _cant_be_handed_over(key, named, state)):
+                yield Complaint((*place, key), what)
+        process, asked = options.get("process"), asked_of(long, target)
+        if isinstance(process, str) and process in target and asked and process != asked:
+            yield Complaint((*place, "process"), f"state is asked of {asked}, so nothing begins at {process}; remove it")
+
+
+def _cant_be_handed_over(key: str, named: str, state: Mapping[str, Any]) -> str:
+    """Why a step can't hand over what it names; empty when it can."""
+    fit = [name for name, workload in state.items() if (mapping(workload).get("model") == "journey") == (key == "journey")]
+    fit = [name for name in fit if mapping(state[name]).get("model") != "same"]
+    if named in fit:
+        return ""
+    if named not in state:
+        has = f"the scenario has {all_of(state)}" if state else "the scenario has no state:"
+        return f"unknown workload {quoted(named)}{did_you_mean(named, fit or state)}; {has}"
+    if mapping(state[named]).get("model") == "same":
+        return f"{named} writes nothing and has no session, so there is nothing to hand over; name another workload"
+    other = "state" if key == "journey" else "journey"
+    return f"{named} is {'no' if key == 'journey' else 'a'} journey; write {other}: {named}"
 
 
 def placeholder_complaints(long: Mapping[str, Any]) -> Iterator[Complaint]:

@@ -23,7 +23,7 @@ from harness.scenario.options import RollingRestart, Routing
 from harness.scenario.queues import job_complaints, mapping, moment_complaints, process_that, service_complaints
 from harness.scenario.services import Services
 from harness.scenario.state import Workload
-from harness.scenario.state_complaints import asked_of, is_busy, placeholder_complaints, state_complaints
+from harness.scenario.state_complaints import asked_of, hand_over_complaints, is_busy, placeholder_complaints, state_complaints
 from harness.scenario.steps import VICTIM_STEPS, WITHOUT_MOMENT, OfOneProcess, Step, Stop
 from harness.scenario.target import Healthcheck, ProcessType
 from harness.scenario.values import ZERO, FindingName, Line, ProcessName, WorkloadName, is_long
@@ -149,6 +149,7 @@ class Scenario(Part):
             yield from service_complaints(long, list(_steps(long)))
             yield from job_complaints(long, target, asked=asked_of(long, target))
             yield from state_complaints(long, target)
+            yield from hand_over_complaints(long, target, list(_steps(long)))
         yield from placeholder_complaints(long)
         repeats = [step.get("repeat", 1) for step in _mappings(long.get("steps"))]
         if sum(count for count in repeats if isinstance(count, int)) > MAX_STEPS:
