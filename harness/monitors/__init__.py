@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.monitors import register
+from harness.monitors import counter, log, queue, register, sets
 from harness.monitors.judged import Monitor
 
 MONITORS: Final[dict[str, Monitor]] = {
     "register": register.judge,
+    "set": sets.judge,
+    "counter": counter.judge,
+    "queue": queue.judge,
+    "log": log.judge,
 }
 """Every model that a history can be judged by."""
