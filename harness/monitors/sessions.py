@@ -18,7 +18,7 @@ shows that the writes came there in another order, so then it is the promise abo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -27,8 +27,19 @@ from numpy.typing import NDArray
 from harness.monitors.calls import NEVER, Calls, Column, Ended, F, Rows
 from harness.monitors.cycles import Hop, Zones, components, shortest
 from harness.monitors.judged import MOST, Because, Budget, Judged, Violation, Why, judged
-from harness.monitors.lines import are_numbers, reads_are_whole
-from harness.monitors.written import FIRST, NOBODY, Mask, Seen, Written, in_order_of_calls, seen, stable_order, swapped, written
+from harness.monitors.written import (
+    FIRST,
+    NOBODY,
+    Mask,
+    Seen,
+    Written,
+    in_order_of_calls,
+    is_register,
+    seen,
+    stable_order,
+    swapped,
+    written,
+)
 
 MODEL: Final = "sessions"
 
@@ -41,7 +52,7 @@ BEFORE_ALL: Final = -NEVER
 
 def judge(calls: Calls, budget: Budget) -> Judged:
     """Whether each session saw and wrote in an order that all share; see the module. O(n)."""
-    if are_numbers(calls) or reads_are_whole(calls):
+    if not is_register(calls):
         return judged(MODEL, violations=[], undecided=["session guarantees are judged of registers only"], operations=0, reads=0)
     writers = written(calls)
     what = seen(calls, writers)
@@ -71,7 +82,7 @@ def disagreements(calls: Calls, budget: Budget) -> Judged:
 
     Reads of one replica may overlap, so one comes before another only when it had ended before the other began.
     """
-    if are_numbers(calls) or reads_are_whole(calls):
+    if not is_register(calls):
         return judged("replicas", violations=[], undecided=["the order of versions is judged of registers only"], operations=0, reads=0)
     what = seen(calls, written(calls))
     known = (calls.replica[what.rows] >= 0) & (calls.f[what.rows] == F.READ)
@@ -90,14 +101,25 @@ def disagreements(calls: Calls, budget: Budget) -> Judged:
 
 @dataclass(slots=True, kw_only=True)
 class _Found:
-    """What was found so far."""
+    """What was found so far; ``through`` tells by which row it is known that a swap took effect which nobody answered."""
 
     violations: list[Violation]
     counts: dict[str, int]
+    through: dict[int, int] = field(default_factory=dict)
 
     def count(self, kind: str, number: int = 1) -> None:
         """There are ``number`` more of ``kind``."""
         self.counts[kind] = self.counts.get(kind, 0) + number
+
+    def violation(self, calls: Calls, kind: str, facts: list[Because], size_ns: int = 0) -> Violation:
+        """What ``facts`` prove, with what shows that the swaps among them took effect."""
+        shown = list(dict.fromkeys(facts))
+        rows = [fact.a for fact in facts if fact.why in (Why.REPLACED, Why.NEEDED, Why.SAW_INITIAL)]
+        for row in rows:
+            if row in self.through:
+                shown.append(_saw(calls, self.through[row], row)[0])
+                rows.append(self.through[row])
+        return Violation(kind=kind, rows=_rows_of(calls, shown), because=tuple(dict.fromkeys(shown)), size_ns=max(0, size_ns))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -145,9 +167,7 @@ def _touches(calls: Calls, writers: Written, what: Seen, found: _Found) -> _Touc
     saw[what.rows] = np.where(what.writer == FIRST, count + calls.key[what.rows], what.writer)
     wrote = np.zeros(count, dtype=bool)
     wrote[writers.rows[~writers.ambiguous[calls.key[writers.rows]]]] = True
-    for violation in _add_pending_swaps(calls, writers, saw, wrote):
-        found.count(violation.kind)
-        found.violations.append(violation)
+    _add_pending_swaps(calls, writers, saw, found)
     rows = in_order_of_calls(calls)
     twice = swapped(calls) & (saw >= 0) & wrote
     if twice.any():
@@ -172,40 +192,25 @@ def _touches(calls: Calls, writers: Written, what: Seen, found: _Found) -> _Touc
     )
 
 
-def _add_pending_swaps(calls: Calls, writers: Written, saw: Column, wrote: Mask) -> list[Violation]:
-    """Swaps that nobody answered saw what they replaced, if somebody saw what they wrote, or what was swapped for it in turn.
-
-    Returns:
-        Those that must have replaced what nobody wrote.
-    """
-    pending = swapped(calls) & (calls.ended == Ended.INFO) & wrote
+def _add_pending_swaps(calls: Calls, writers: Written, saw: Column, found: _Found) -> None:
+    """Swaps that nobody answered saw what they replaced, if somebody saw what they wrote, or what was swapped for it in turn."""
+    pending = swapped(calls) & (calls.ended == Ended.INFO) & ~writers.ambiguous[calls.key]
     if not pending.any():
-        return []
+        return
     observers = np.flatnonzero((saw >= 0) & (saw < len(calls)))
     observers = observers[pending[saw[observers]]]
     left = dict(zip(saw[observers].tolist(), observers.tolist(), strict=True))
-    through: dict[int, int] = {}
-    violations = []
     while left:
         row, observer = left.popitem()
-        through[row] = observer
+        found.through[row] = observer
         old = int(writers.by(calls.key[row : row + 1].astype(np.int64), calls.arg[row : row + 1])[0])
         if old == NOBODY:
-            violations.append(_of_nothing(calls, row, through))
+            found.count("phantom-read")
+            found.violations.append(found.violation(calls, "phantom-read", [Because(why=Why.NEEDED, a=row, value=int(calls.arg[row]))]))
             continue
         saw[row] = old if old >= 0 else len(calls) + calls.key[row]
-        if old >= 0 and pending[old] and old not in through:
+        if old >= 0 and pending[old] and old not in found.through:
             left[old] = row
-    return violations
-
-
-def _of_nothing(calls: Calls, row: int, through: dict[int, int]) -> Violation:
-    """The pending swap ``row`` replaced what nobody wrote; ``through`` tells who saw it."""
-    facts = [Because(why=Why.NEEDED, a=row, value=int(calls.arg[row]))]
-    while row in through:
-        facts.append(_saw(calls, through[row], row)[0])
-        row = through[row]
-    return Violation(kind="phantom-read", rows=_rows_of(calls, facts), because=tuple(reversed(facts)))
 
 
 def _sequential(calls: Calls, touches: _Touches) -> tuple[_Touches, list[str]]:
@@ -337,10 +342,11 @@ def _add_certain(calls: Calls, touches: _Touches, certain: _Certain, found: _Fou
         worst = of_kind[np.argsort(-size_ns[of_kind], kind="stable")[:MOST]]
         found.count(kind, len(of_kind))
         for at in worst.tolist():
-            found.violations.append(_violation(calls, touches, certain, at, kind=kind))
+            found.violations.append(found.violation(calls, kind, _facts(calls, touches, certain, at), int(size_ns[at])))
 
 
-def _violation(calls: Calls, touches: _Touches, certain: _Certain, at: int, *, kind: str) -> Violation:
+def _facts(calls: Calls, touches: _Touches, certain: _Certain, at: int) -> list[Because]:
+    """Why the pair ``at`` is wrong."""
     earlier, later, again = (int(column[at]) for column in (certain.earlier, certain.later, certain.again))
     one, other = int(touches.row[earlier]), int(touches.row[later])
     facts: list[Because] = []
@@ -353,8 +359,7 @@ def _violation(calls: Calls, touches: _Touches, certain: _Certain, at: int, *, k
     facts += _saw(calls, one, int(touches.version[earlier]))
     facts += _saw(calls, other, int(touches.version[later]))
     facts.append(Because(why=Why.SAME_SESSION, a=one, b=other))
-    size_ns = int(calls.call_ns[other] - calls.ret_ns[one])
-    return Violation(kind=kind, rows=_rows_of(calls, facts), because=tuple(facts), size_ns=max(0, size_ns))
+    return facts
 
 
 def _starts(one: Column, other: Column) -> Rows:
@@ -451,12 +456,12 @@ def _add_cycles(calls: Calls, zones: Zones, label: Column, found: _Found, why: W
         if number >= LOOKED_AT or (number and budget.over()):
             found.count("order-disagreement", len(groups) - number)
             return
-        violation = _cycle(calls, zones.take(group), why)
+        violation = _cycle(calls, zones.take(group), found, why)
         found.count(violation.kind)
         found.violations.append(violation)
 
 
-def _cycle(calls: Calls, zones: Zones, why: Why) -> Violation:
+def _cycle(calls: Calls, zones: Zones, found: _Found, why: Why) -> Violation:
     """One cycle as a proof."""
     hops = shortest(zones)
     facts: list[Because] = []
@@ -465,7 +470,7 @@ def _cycle(calls: Calls, zones: Zones, why: Why) -> Violation:
         facts += _saw(calls, hop.after, after.version)
         if hop.line >= 0 and hop.before != hop.after:
             facts.append(Because(why=why, a=hop.before, b=hop.after))
-    return Violation(kind=_kind(calls, hops, why), rows=_rows_of(calls, facts), because=tuple(dict.fromkeys(facts)))
+    return found.violation(calls, _kind(calls, hops, why), facts)
 
 
 def _kind(calls: Calls, hops: tuple[Hop, ...], why: Why) -> str:

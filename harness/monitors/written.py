@@ -86,6 +86,12 @@ class _Table:
         return np.where(self.places[found] == at, self.rows[found], NOBODY)
 
 
+def is_register(calls: Calls) -> bool:
+    """Whether only single values are read, written and swapped."""
+    asked = set(np.flatnonzero(np.bincount(calls.f, minlength=1)).tolist())
+    return asked <= {F.READ, F.WRITE, F.CAS} and not len(calls.items)
+
+
 def swapped(calls: Calls) -> Mask:
     """The compare-and-sets that did, or that may have done, what they asked for."""
     swaps: Mask = (calls.f == F.CAS) & (calls.result != 0) & (calls.ended != Ended.FAIL)
@@ -183,7 +189,7 @@ def seen(calls: Calls, writers: Written) -> Seen:
         rows = rows[~vague]
     values = np.where(calls.f[rows] == F.CAS, calls.arg[rows], calls.result[rows])
     writer = writers.by(calls.key[rows].astype(np.int64), values)
-    unborn = (writer >= 0) & (calls.ret_ns[rows] < calls.call_ns[writer])
+    unborn = (writer >= 0) & (calls.ret_ns[rows] < calls.call_ns[np.maximum(writer, 0)])
     wrong = unborn | (writer == NOBODY)
     violations, counts = _impossible(calls, rows[wrong], writer[wrong], values[wrong])
     return Seen(
