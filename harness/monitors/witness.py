@@ -9,8 +9,10 @@ explains the whole would do without:
 
 * an operation that only looked;
 * a write of a register with all that may have seen it, or seen by it that another value was gone, and with what those wrote in turn;
-* an element of a set, a log or a queue: whatever was done with it, and its place in the answers of reads;
-* an addition to a counter, where the counter is wrong because it told too little, and not because it told too much.
+* an element of a set, a log or a queue: whatever was done with it, and its place in the answers of reads.
+
+Nothing is left out of what proves a counter wrong, since each of its answers is about all additions so far: it is taken as the monitor told
+it. Where the proof is about what was added *since* an answer, the file lacks what had been added before, and is wrong for that reason, too.
 
 A witness is *minimal* when none of these can go. What is tried is the algorithm *ddmin* (Zeller and Hildebrandt, IEEE Transactions on
 Software Engineering 28(2), 2002): halves first, and single ones in the end.
@@ -35,9 +37,6 @@ TRIES: Final = 1_000
 
 TRIAL_STEPS: Final = 50_000
 """How much a search may do for one trial: what is smaller than what was already found is found sooner, or is not worth it."""
-
-WITHOUT_ADDITIONS: Final = frozenset({"lost-increment", "went-back"})
-"""Kinds in which a counter told too little: they only get less wrong by leaving out what was added, though not what was taken off."""
 
 GENERAL: Final = "not-linearizable"
 """The kind that only says that something is wrong."""
@@ -69,6 +68,8 @@ def shrink(calls: Calls, violation: Violation, monitor: Monitor, budget: Budget)
     Where that is only `GENERAL`, any other way will do, as it says more.
     """
     trials = _Trials(monitor, budget)
+    if are_numbers(calls):
+        return _as_told(calls, violation, trials)
     for parts, state in _starts(calls, violation):
         found = trials.judged(parts.build(state)[0], budget.steps).violations
         kinds = [other.kind for other in found if violation.kind in (other.kind, GENERAL)]
@@ -78,7 +79,7 @@ def shrink(calls: Calls, violation: Violation, monitor: Monitor, budget: Budget)
     other = trials.judged(parts.build(state)[0], budget.steps)
     if other.verdict is Verdict.FAIL:
         return _smallest(parts, state, other.violations[0].kind, trials)
-    return Witness(calls=calls.take(violation.rows), violation=_renumbered(violation), minimal=False)
+    return _as_told(calls, violation, trials)
 
 
 def to_lines(witness: Witness) -> list[str]:
@@ -119,22 +120,20 @@ def _starts(calls: Calls, violation: Violation) -> Iterator[tuple[_Parts, _State
     there = whole & np.isin(alone.f, (F.CONTAINS, F.REMOVE)) & (alone.result == 1)
     values = np.isin(alone.f, (F.DEQUEUE,) if whole else (F.READ, F.DEQUEUE))
     read = _written(calls, alone.key, np.where(there, alone.arg, np.where(values, alone.result, NOTHING)))
-    parts = _Parts(_in_order(calls.take(np.union1d(rows, read))), violation.kind)
+    parts = _Parts(_in_order(calls.take(np.union1d(rows, read))))
     items = _written(calls, np.repeat(alone.key, np.diff(alone.starts)), alone.items) if len(alone.items) else np.array([], dtype=np.int64)
     missing = calls.take(np.setdiff1d(items, rows))
     yield parts, parts.without_elements(missing)
     if len(missing):
-        parts = _Parts(_in_order(calls.take(np.union1d(np.union1d(rows, read), items))), violation.kind)
+        parts = _Parts(_in_order(calls.take(np.union1d(np.union1d(rows, read), items))))
         yield parts, parts.everything()
     for more in (np.flatnonzero(np.isin(calls.key, alone.key)), np.arange(len(calls))):
-        parts = _Parts(_in_order(calls.take(more)), violation.kind)
+        parts = _Parts(_in_order(calls.take(more)))
         yield parts, parts.everything()
 
 
 def _written(calls: Calls, keys: NDArray[np.int32], codes: Column) -> Rows:
     """The rows that wrote one of ``codes`` to the key beside it, or wanted to."""
-    if are_numbers(calls):
-        return np.array([], dtype=np.int64)
     found = np.zeros(len(calls), dtype=bool)
     for key in np.unique(keys[codes != NOTHING]):
         wanted = codes[(keys == key) & (codes != NOTHING)]
@@ -188,7 +187,7 @@ class _Parts:
     An *atom* is a row, or an element behind all rows. An element is a value of a key. Behind the last one is one for what has none.
     """
 
-    def __init__(self, calls: Calls, kind: str) -> None:
+    def __init__(self, calls: Calls) -> None:
         self.calls = calls
         lengths = np.diff(calls.starts) if len(calls.starts) else np.zeros(len(calls), dtype=np.int64)
         written, seen, done = _columns(calls)
@@ -200,7 +199,7 @@ class _Parts:
         self.writes, self.sees, self.of_element, self.of_item = np.split(numbers, ends)
         self.elements = count
         self._needless = self._refused_needlessly()
-        self._atoms = self._in_order(_rows_alone(calls, kind) | self._needless)
+        self._atoms = self._in_order(_rows_alone(calls) | self._needless)
 
     def everything(self) -> _State:
         """Nothing left out."""
@@ -279,8 +278,6 @@ class _Parts:
 def _columns(calls: Calls) -> tuple[Column, Column, Column]:
     """For each row the value that it writes, the one that it must have seen, and the element that it is about; `NOTHING` where none."""
     nothing = np.full(len(calls), NOTHING, dtype=np.int64)
-    if are_numbers(calls):
-        return nothing, nothing, nothing
     f, told = calls.f, (calls.result != NOTHING) & (calls.ended == Ended.OK)
     if not reads_are_whole(calls) and not np.isin(f, (F.ENQUEUE, F.DEQUEUE)).any():
         swaps = (f == F.CAS) & (calls.result != 0)
@@ -291,13 +288,12 @@ def _columns(calls: Calls) -> tuple[Column, Column, Column]:
     return nothing, nothing, np.where(taken, calls.result, calls.arg)
 
 
-def _rows_alone(calls: Calls, kind: str) -> Mask:
+def _rows_alone(calls: Calls) -> Mask:
     """The rows that may be left out one by one."""
-    if not are_numbers(calls) and not reads_are_whole(calls) and not np.isin(calls.f, (F.ENQUEUE, F.DEQUEUE)).any():
+    if not reads_are_whole(calls) and not np.isin(calls.f, (F.ENQUEUE, F.DEQUEUE)).any():
         return np.ones(len(calls), dtype=bool)
-    refused = (calls.ended == Ended.FAIL) & (are_numbers(calls) | (calls.arg == NOTHING))
     only_looks = np.isin(calls.f, (F.READ, F.CONTAINS)) | ((calls.f == F.DEQUEUE) & (calls.result == INITIAL))
-    alone: Mask = refused | only_looks | (are_numbers(calls) & (calls.arg >= 0) & (kind in WITHOUT_ADDITIONS))
+    alone: Mask = only_looks | ((calls.ended == Ended.FAIL) & (calls.arg == NOTHING))
     return alone
 
 
@@ -315,12 +311,13 @@ def _in_order(calls: Calls) -> Calls:
     return calls.take(np.lexsort((calls.ret_ns, calls.call_ns)))
 
 
-def _renumbered(violation: Violation) -> Violation:
-    """``violation`` with its rows counted from 0 in their own order."""
-    number = {row: at for at, row in enumerate(violation.rows)}
-    because = tuple(
-        replace(fact, a=number[fact.a], b=number.get(fact.b, -1))
-        for fact in violation.because
-        if fact.a in number and (fact.b < 0 or fact.b in number)
-    )
-    return replace(violation, rows=tuple(range(len(violation.rows))), because=because)
+def _as_told(calls: Calls, violation: Violation, trials: _Trials) -> Witness:
+    """The operations of ``violation`` as they are; minimal where the monitor of numbers judges them wrong again."""
+    rows = np.unique(np.array(violation.rows, dtype=np.int64))
+    rows = rows[np.lexsort((calls.ret_ns[rows], calls.call_ns[rows]))]
+    number = {row: at for at, row in enumerate(rows.tolist())}
+    known = [fact for fact in violation.because if fact.a in number and (fact.b < 0 or fact.b in number)]
+    because = tuple(replace(fact, a=number[fact.a], b=number.get(fact.b, -1)) for fact in known)
+    alone = calls.take(rows)
+    again = are_numbers(calls) and trials.judged(alone, NEVER).verdict is Verdict.FAIL
+    return Witness(calls=alone, violation=replace(violation, rows=tuple(range(len(rows))), because=because), minimal=again)

@@ -13,9 +13,9 @@ import pytest
 
 from harness.dialects import Options, read_history
 from harness.monitors import MONITORS, lanes, words
+from harness.monitors.calls import NOTHING, Calls, Ended, F, calls_of
 from harness.monitors.calls import Call as Told
-from harness.monitors.calls import Calls, Ended, F, calls_of
-from harness.monitors.judged import Budget, Judged, Monitor, Violation, judged
+from harness.monitors.judged import Because, Budget, Judged, Monitor, Violation, Why, judged
 from harness.monitors.witness import GENERAL, TRIES, Witness, _Parts, shrink, to_lines
 from harness.monitors.words import proof
 from harness.verdict import Verdict
@@ -35,9 +35,14 @@ def oracle(model: str) -> Monitor:
     return monitor
 
 
+def with_texts(calls: Calls) -> Calls:
+    """``calls`` with texts for its values, as all histories but those of counters have them."""
+    return replace(calls, values=("nil", *(f"<v{number}>" for number in range(1, 99))))
+
+
 def smaller(witness: Witness) -> Iterator[Calls]:
     """The witness without each thing that may go."""
-    parts = _Parts(witness.calls, witness.violation.kind)
+    parts = _Parts(witness.calls)
     everything = parts.everything()
     for atom in parts.atoms(everything):
         state = parts.without(everything, np.array([atom]))
@@ -46,7 +51,7 @@ def smaller(witness: Witness) -> Iterator[Calls]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", FS)
+@pytest.mark.parametrize("model", sorted(set(FS) - {"counter"}))
 @pytest.mark.parametrize("repeats", [0.0, 0.5])
 def test_what_may_go_leaves_an_explained_history_explained(model: str, repeats: float) -> None:
     dice = random.Random(7)
@@ -54,7 +59,7 @@ def test_what_may_go_leaves_an_explained_history_explained(model: str, repeats: 
     for calls in histories(Recipe(model=model, repeats=repeats, damaged=0.3, keys=2), seed=11, count=60):
         if not explained(calls, model):
             continue
-        parts = _Parts(calls, KIND)
+        parts = _Parts(calls)
         atoms = parts.atoms(parts.everything())
         for size in (1, 1, 2, 3):
             if len(atoms) < size:
@@ -67,10 +72,11 @@ def test_what_may_go_leaves_an_explained_history_explained(model: str, repeats: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", FS)
+@pytest.mark.parametrize("model", sorted(set(FS) - {"counter"}))
 def test_a_witness_is_wrong_and_nothing_more_can_go(model: str) -> None:
     monitor, sizes = oracle(model), []
-    for calls in histories(Recipe(model=model, most=9, damaged=1, keys=2), seed=3, count=40):
+    for numbers in histories(Recipe(model=model, most=9, damaged=1, keys=2), seed=3, count=40):
+        calls = with_texts(numbers)
         found = monitor(calls, Budget())
         if found.verdict is not Verdict.FAIL:
             continue
@@ -91,7 +97,9 @@ def test_what_a_monitor_finds_is_shown_by_a_file_in_words_and_in_a_picture(name:
     file = tmp_path / "witness.jsonl"
     shown: set[str] = set()
     for calls in histories(Recipe(model=model, most=12, damaged=1, keys=2, told=1), seed=4, count=150):
-        named = calls if model == "counter" else replace(calls, values=("nil", *(f"<v{number}>" for number in range(1, 99))))
+        named = calls if model == "counter" else with_texts(calls)
+        if ((calls.f == F.DEQUEUE) & (calls.ended == Ended.OK) & (calls.result == NOTHING)).any():
+            continue  # a file can't say that somebody took something, and not what
         for violation in monitor(named, Budget()).violations:
             witness = shrink(named, violation, monitor, Budget())
             kind = witness.violation.kind
@@ -99,7 +107,8 @@ def test_what_a_monitor_finds_is_shown_by_a_file_in_words_and_in_a_picture(name:
             assert witness.minimal
             file.write_text("".join(f"{line}\n" for line in to_lines(witness)))
             again = monitor(read_history(file, model, Options()).calls, Budget())
-            assert kind in {found.kind for found in again.violations}
+            assert again.verdict is Verdict.FAIL
+            assert kind in {found.kind for found in again.violations} or model == "counter"
             told = proof(witness.calls, witness.violation)
             names = words.names(witness.calls, witness.violation).values()
             assert all(any(line.startswith(f"{name} is ") for line in told) for name in names)
@@ -163,6 +172,20 @@ def test_elements_that_do_not_matter_leave_the_answers_of_reads() -> None:
     assert witness.calls.result[1] == 0
 
 
+def test_what_proves_a_counter_wrong_is_left_as_it_is() -> None:
+    adds = [Told(f=F.ADD, arg=1, call_ns=n, ret_ns=n, ended=Ended.OK) for n in range(5)]
+    late = Told(f=F.READ, result=3, call_ns=9, ret_ns=9, ended=Ended.OK)
+    because = (Because(why=Why.BEFORE, a=4, b=0), Because(why=Why.BEFORE, a=1, b=0))
+    calls = calls_of([late, *adds], numbers=True)
+    witness = shrink(calls, Violation(kind="lost-increment", rows=(0, 4, 2, 3), because=because), oracle("counter"), Budget())
+    assert witness.calls.call_ns.tolist() == [1, 2, 3, 9]
+    assert witness.violation.because == (Because(why=Why.BEFORE, a=2, b=3),)
+    assert not witness.minimal
+    witness = shrink(calls, Violation(kind="lost-increment", rows=(0, 1, 4, 2, 3), because=because), oracle("counter"), Budget())
+    assert witness.minimal
+    assert len(witness.violation.because) == 2
+
+
 def test_a_monitor_is_asked_a_bounded_number_of_times() -> None:
     asked = 0
 
@@ -201,5 +224,5 @@ def test_a_violation_that_the_monitor_never_says_again_is_kept_as_it_is() -> Non
     calls = calls_of([write(0, "a"), write(10, "b"), read(20, "b")])
     deaf = shrink(calls, Violation(kind=KIND, rows=(2, 0)), oracle("register"), Budget())
     assert not deaf.minimal
-    assert deaf.calls.f.tolist() == [F.READ, F.WRITE]
+    assert deaf.calls.f.tolist() == [F.WRITE, F.READ]
     assert deaf.violation.rows == (0, 1)
