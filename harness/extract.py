@@ -119,7 +119,8 @@ def _in_json(path: JSONPath) -> Callable[[bytes], Texts | None]:
 
     def find(body: bytes) -> Texts | None:
         try:
-            return [value if value is None else _text(value) for value in values(_DECODE(body.removeprefix(_BOM)))]
+            found = values(_DECODE(body.removeprefix(_BOM)))
+            return [value if value is None or isinstance(value, str) else _text(value) for value in found]
         except (ValueError, RecursionError):
             return None
 
@@ -171,6 +172,8 @@ def _walk(steps: _Steps) -> Callable[[object], Sequence[object]]:
         for step in rest if found else ():
             if step is None:
                 found = [child for value in found for child in _children(value)]
+            elif type(step) is str:
+                found = [value[step] for value in found if type(value) is dict and step in value]
             else:
                 found = [child for value in found for child in _straight(value, (step,))]
         return found
@@ -193,12 +196,11 @@ def _straight(value: object, steps: _Steps) -> Sequence[object]:
 
 
 def _children(value: object) -> Sequence[object]:
-    return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return tuple(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
+    """A number, true, false, a list or an object as JSON writes it."""
     if isinstance(value, float) and value.is_integer() and abs(value) < _WHOLE:
         value = int(value)
     return json.dumps(value, ensure_ascii=False)
