@@ -28,6 +28,9 @@ MOST_ITEMS: Final = 8
 MOST_MOMENTS: Final = 4
 """Sentences about what was done to the target."""
 
+AT_ONCE_NS: Final = 1_000_000
+"""What was over sooner has no length that is worth a word."""
+
 LETTERS: Final = {
     F.READ: "r",
     F.WRITE: "w",
@@ -263,21 +266,21 @@ def _meanwhile(calls: Calls, named: dict[int, str], moments: Sequence[Moment]) -
         latest = max(own, key=lambda moment: moment.at_ns)
         cause = next((fault for fault in reversed(faults) if fault.at_ns <= latest.at_ns), None)
         after = f", {time_text(latest.at_ns - cause.at_ns)} after {moment_text(cause)}" if cause else ""
-        lines.append(_moment_line(latest, call_ns, named[last]).removesuffix(".") + f"{after}.")
+        lines.append(_moment_line(latest, call_ns, named[last], after))
     return lines[:MOST_MOMENTS]
 
 
-def _moment_line(moment: Moment, call_ns: int, last: str) -> str:
+def _moment_line(moment: Moment, call_ns: int, last: str, after: str = "") -> str:
     text = moment_text(moment)
     away_ns = call_ns - moment.at_ns
     when = f"{time_text(abs(away_ns))} {'before' if away_ns >= 0 else 'after'} {last} began"
     if moment.until_ns == NEVER:
-        lasted = " and was never over"
-    elif moment.until_ns > moment.at_ns:
-        lasted = f" and lasted {time_text(moment.until_ns - moment.at_ns)}"
+        over = ", and was never over"
+    elif moment.until_ns - moment.at_ns >= AT_ONCE_NS:
+        over = f", and was over {time_text(moment.until_ns - moment.at_ns)} later"
     else:
-        lasted = ""
-    return f"{text[0].upper()}{text[1:]} {'began' if lasted else 'was'} {when}{lasted}."
+        over = ""
+    return f"{text[0].upper()}{text[1:]} {'began' if over else 'was'} {when}{after}{over}."
 
 
 def _are(number: int) -> str:

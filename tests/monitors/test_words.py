@@ -32,7 +32,7 @@ def test_a_stale_read_is_told_as_a_person_would() -> None:
     calls, violation = stale()
     moments = (
         Moment(at_ns=-2500 * MS, until_ns=-2500 * MS, text="SIGKILL", replica="web.3"),
-        Moment(at_ns=-2040 * MS, until_ns=-2040 * MS, text="start", replica="web.1", fault=False),
+        Moment(at_ns=-2040 * MS, until_ns=-1640 * MS, text="start", replica="web.1", fault=False),
         Moment(at_ns=900 * MS, until_ns=NEVER, text="pause", replica="web.2"),
     )
     assert proof(calls, violation, Speak(moments=moments)) == [
@@ -44,16 +44,16 @@ def test_a_stale_read_is_told_as_a_person_would() -> None:
         "w2 had ended 41.0 ms before r3 began.",
         "So a value was read that had been overwritten before the read began (stale-read).",
         "The SIGKILL of web.3 was 2.56 s before r3 began.",
-        "The start of web.1 was 2.10 s before r3 began, 460 ms after the SIGKILL of web.3.",
+        "The start of web.1 began 2.10 s before r3 began, 460 ms after the SIGKILL of web.3, and was over 400 ms later.",
     ]
 
 
 def test_what_lasted_is_told_with_its_length() -> None:
     calls, violation = stale()
     told = proof(calls, violation, Speak(moments=(Moment(at_ns=50 * MS, until_ns=NEVER, text="pause", replica="web.2"),)))
-    assert told[-1] == "The pause of web.2 began 10.0 ms before r3 began and was never over."
+    assert told[-1] == "The pause of web.2 began 10.0 ms before r3 began, and was never over."
     told = proof(calls, violation, Speak(moments=(Moment(at_ns=61 * MS, until_ns=63 * MS, text="lack of memory"),)))
-    assert told[-1] == "The lack of memory began 1.00 ms after r3 began and lasted 2.00 ms."
+    assert told[-1] == "The lack of memory began 1.00 ms after r3 began, and was over 2.00 ms later."
 
 
 def test_it_is_told_when_no_fault_came_first() -> None:
