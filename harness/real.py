@@ -98,9 +98,9 @@ def real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventWr
 
     watchdog = start_watchdog(header.run_id)
     scratch = make_scratch(header.run_id)
-    ledger = EventWriter(folder / "history" / JOBS_FILE) if scenario.jobs is not None else None
-    asked = EventWriter(folder / "history" / STATE_FILE) if scenario.state else None
-    undo = ExitStack()
+    undo, ledgers = ExitStack(), ExitStack()
+    ledger = _ledger(folder / "history" / JOBS_FILE, ledgers) if scenario.jobs is not None else None
+    asked = _ledger(folder / "history" / STATE_FILE, ledgers) if scenario.state else None
     try:
         backing = Backing(scenario, mark=mark_of(header.run_id), scratch=scratch, clock=clock, record=writer.append)
         ties = _Ties(backing, writer.append)
@@ -139,15 +139,20 @@ def real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventWr
         beat.end()
     finally:
         undo.close()
-        for written in (ledger, asked):
-            if written is not None:
-                written.close()
+        ledgers.close()
         removed = clean_run(header.run_id)
         if removed.left:
             progress.note(f"could not be removed yet: {', '.join(removed.left)}")
             watchdog.hand_over()
         else:
             watchdog.dismiss()
+
+
+def _ledger(path: Path, closing: ExitStack) -> EventWriter:
+    """A ledger of the run's own, which ``closing`` closes."""
+    writer = EventWriter(path)
+    closing.callback(writer.close)
+    return writer
 
 
 def _note_shells(scenario: Scenario, note: Callable[[str], None]) -> None:

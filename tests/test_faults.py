@@ -33,7 +33,7 @@ from harness.scenario import (
     TerminateAtStart,
     Together,
 )
-from harness.stage import A, B, Inline, Stage
+from harness.stage import A, B, Inline, NoState, Stage
 from harness.units import Duration
 
 
@@ -275,6 +275,80 @@ def test_a_kill_is_sudden_and_hits_everything_unless_it_says_main() -> None:
 def test_a_restart_takes_the_port_again_and_a_termination_does_not() -> None:
     assert do({"restart": "newest"}).calls == ["stop web.2", "start web for web.2 at 20002"]
     assert do({"terminate": "newest"}).calls == ["stop web.2", "start web for web.2"]
+
+
+class RecordedState(NoState):
+    """Writes down what is handed over, and to the fleet's calls what is asked of the app."""
+
+    def __init__(self, fleet: RecordedFleet) -> None:
+        self.fleet = fleet
+        self.handed: list[tuple[str, str, str]] = []
+
+    def hand_over(self, workload: str, victim: Replica, fault: str, between: Callable[[], None]) -> None:
+        self.handed.append((workload, victim.name, fault))
+        self.fleet.calls.append(f"begin at {victim.name}")
+        between()
+        self.fleet.calls.append("go on at " + " ".join(each.name for each in self.fleet.up("web")))
+
+
+STATE: dict[str, object] = {
+    "login": {"model": "journey", "requests": ["POST /login", "GET /me"]},
+    "hits": {"model": "counter", "add": "POST /hits", "read": {"request": "GET /hits", "answer": "$.count"}},
+}
+
+
+def hand(options: dict[str, object], *, fleet: RecordedFleet | None = None) -> tuple[RecordedFleet, RecordedState]:
+    """Hand something over, on two replicas."""
+    whole = scenario(steps=[{"hand_over": options}], state=STATE)
+    fleet = fleet or RecordedFleet(2)
+    state = RecordedState(fleet)
+    stage = replace(stage_of(whole), state=state)
+    concrete = resolve(stage, cast("Any", fleet), whole.steps[0])
+    faults.STEPS["hand_over"](stage, cast("Any", fleet), concrete.options)
+    return fleet, state
+
+
+def test_a_hand_over_stops_a_replica_between_two_requests_and_replaces_it() -> None:
+    fleet, state = hand({"journey": "login", "replica": "oldest"})
+    assert state.handed == [("login", "web.1", "kill")]
+    assert fleet.calls == ["begin at web.1", "stop web.1", "start web for web.1", "go on at web.2 web.3"]
+    (order,) = fleet.orders
+    assert (order.purpose, order.signal, order.grace_s, order.everything, order.when) == ("kill", "SIGKILL", 0.0, True, "in-flight")
+
+
+def test_a_hand_over_may_terminate_and_has_the_keys_of_a_termination() -> None:
+    options = {"state": "hits", "by": "terminate", "replica": "newest", "when": "any", "busy_within": "1s", "endpoint_lag": "2s"}
+    fleet, state = hand(options)
+    assert state.handed == [("hits", "web.2", "terminate")]
+    (order,) = fleet.orders
+    assert (order.purpose, order.signal, order.grace_s, order.again_s) == ("terminate", "SIGINT", 7.0, 0.0)
+    assert (order.when, order.busy_within_s, order.lag_s) == ("any", 1.0, 2.0)
+
+
+def test_each_replica_is_handed_over_from_after_the_one_before_is_replaced() -> None:
+    fleet, state = hand({"journey": "login", "replica": "each"})
+    assert [victim for _, victim, _ in state.handed] == ["web.1", "web.2"]
+    assert fleet.calls[4:] == ["begin at web.2", "stop web.2", "start web for web.2", "go on at web.3 web.4"]
+
+
+def test_a_hand_over_at_another_moment_than_demanded_stops_the_replacement_too_before_it_goes_on() -> None:
+    fleet = RecordedFleet(2)
+    fleet.met = [False, True]
+    hand({"journey": "login", "replica": "oldest"}, fleet=fleet)
+    assert fleet.calls == [
+        "begin at web.1",
+        "stop web.1",
+        "start web for web.1",
+        "web.1 again on web.3",
+        "stop web.3",
+        "start web for web.3",
+        "go on at web.2 web.4",
+    ]
+
+
+def test_a_hand_over_from_nobody_is_a_problem_of_the_step() -> None:
+    with pytest.raises(StepProblemError, match="no replica of web was up"):
+        hand({"journey": "login"}, fleet=RecordedFleet(0))
 
 
 def test_a_rolling_restart_goes_from_the_oldest_in_the_order_that_is_wanted() -> None:

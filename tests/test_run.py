@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from harness import run
 from harness.checks import Judgement, judge
 from harness.clock import NS_PER_S
 from harness.engines.fake import FakeProcess, FakeScript
 from harness.errors import TargetError, UsageError
+from harness.fleet import Fleet
 from harness.history import (
     Disturbed,
     Exited,
@@ -25,9 +29,11 @@ from harness.history import (
     StepEnded,
     Survived,
 )
+from harness.report.progress import Progress
 from harness.run import RunOptions, check_engine, plan, planned_s, rehearse
 from harness.scenario import Step, load_scenario, nested
 from harness.scenario.choice import share_of
+from harness.stage import NoState, Stage
 from harness.verdict import Verdict
 
 OPTIONS = RunOptions(engine="fake", seed=1, reports=Path("unused"))
@@ -319,6 +325,70 @@ def test_every_step_writes_down_what_it_really_did(tmp_path: Path) -> None:
 def test_how_long_a_step_takes_is_guessed(tmp_path: Path, step: str, seconds: float) -> None:
     nothing = planned_s(load_scenario(scenario_file(tmp_path, "  - steady: 1s\n"))) - 1
     assert planned_s(load_scenario(scenario_file(tmp_path, f"  - {step}\n"))) - nothing == seconds
+
+
+# --- what is asked of the app's state
+
+STATE = """
+state:
+  login: {model: journey, requests: [POST /login, GET /me]}
+  hits: {model: counter, add: POST /hits, read: {request: GET /hits, answer: $.count}}
+"""
+
+
+def test_a_hand_over_is_rehearsed_as_the_fault_that_it_is(tmp_path: Path) -> None:
+    steps = "  - hand_over: {journey: login, replica: oldest}\n  - hand_over: {state: hits, by: terminate, replica: oldest}\n"
+    path = scenario_file(tmp_path, STEADY + steps + STEADY, extra=STATE)
+    history, _ = play(path)
+    sent = [(event.purpose, event.replica) for event in of(history, Signalled) if event.purpose in ("kill", "terminate")]
+    assert sent == [("kill", "web.1"), ("terminate", "web.2")]
+    assert [event.replaces for event in of(history, Spawned) if event.replaces] == ["web.1", "web.2"]
+    assert not [event.problem for event in of(history, StepEnded) if event.problem]
+    texts = [step.text for step in plan(load_scenario(path))]
+    assert texts[1:3] == ["hand over login from oldest, kill", "hand over hits from oldest, terminate"]
+
+
+def test_a_hand_over_takes_as_long_as_its_fault(tmp_path: Path) -> None:
+    def planned(step: str) -> float:
+        return planned_s(load_scenario(scenario_file(tmp_path, f"  - {step}\n", extra=STATE)))
+
+    assert planned("hand_over: {journey: login, replica: each}") == planned("kill: each")
+
+
+class ToldState(NoState):
+    """Writes down when it was asked for what."""
+
+    def __init__(self, told: list[str]) -> None:
+        self.told = told
+
+    def begin(self) -> None:
+        self.told.append("begin")
+
+    def read_at_end(self) -> None:
+        self.told.append("read")
+
+    def close(self) -> None:
+        self.told.append("close")
+
+
+@pytest.mark.parametrize("state", [True, False])
+def test_state_is_read_when_the_load_is_over_and_replicas_are_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, state: bool) -> None:
+    told: list[str] = []
+
+    def perform(stage: Stage, fleet: Fleet, progress: Progress) -> None:
+        def noting(what: str, act: Callable[..., object]) -> Callable[..., object]:
+            return lambda *args, **keys: (told.append(what), act(*args, **keys))[1]
+
+        load = stage.load
+        monkeypatch.setattr(load, "start", noting("load", load.start))
+        monkeypatch.setattr(load, "stop", noting("stop", load.stop))
+        monkeypatch.setattr(fleet, "tear_down", noting("tear down", fleet.tear_down))
+        performed(replace(stage, state=ToldState(told)), fleet, progress)
+
+    performed = run.perform
+    monkeypatch.setattr(run, "perform", perform)
+    play(scenario_file(tmp_path, STEADY, extra=STATE if state else ""))
+    assert told == ["load", "begin", *(["stop", "read"] if state else []), "stop", "close", "tear down"]
 
 
 # --- starts that are too slow

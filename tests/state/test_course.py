@@ -12,7 +12,7 @@ from harness.clock import Dice
 from harness.engines.base import Replica
 from harness.scenario import Scenario
 from harness.stage import Inline, NoState, State
-from harness.state import StateCourse
+from harness.state.course import StateCourse
 from harness.state_history import JourneyMade, SameAnswered, StateAnswered, StateRead
 from tests.state.apps import CLOCK, MARK, App, Got, Lines, Says, app, said
 from tests.state.test_journeys import LOGIN, Sessions
