@@ -16,7 +16,7 @@ from unicodedata import combining, east_asian_width
 
 from harness.monitors.calls import NEVER, NOTHING, Calls, Ended, F
 from harness.monitors.lines import name, reads_are_whole
-from harness.monitors.words import Moment, answered_text, asked_text, moment_text, named_rows, time_text, value_text
+from harness.monitors.words import AT_ONCE_NS, Moment, answered_text, asked_text, moment_text, named_rows, time_text, value_text
 from harness.words import printable
 
 MOST_DRAWN: Final = 40
@@ -301,7 +301,7 @@ def _moment_bar(moment: Moment) -> _Bar:
         title=moment_text(moment),
         kind="fault" if moment.fault else "event",
         first=(moment.at_ns, 0),
-        last=(moment.until_ns, 1) if moment.until_ns > moment.at_ns else (moment.at_ns, 0),
+        last=(moment.until_ns, 1) if moment.until_ns - moment.at_ns >= AT_ONCE_NS else (moment.at_ns, 0),
     )
 
 

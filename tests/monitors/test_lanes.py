@@ -39,7 +39,7 @@ def stale() -> Calls:
 
 
 MOMENTS = (
-    Moment(at_ns=-2500 * MS, until_ns=-2500 * MS, text="SIGKILL", replica="web.3"),
+    Moment(at_ns=-2500 * MS, until_ns=-2500 * MS + 999, text="SIGKILL", replica="web.3"),
     Moment(at_ns=-2040 * MS, until_ns=-2040 * MS, text="start", replica="web.1", fault=False),
     Moment(at_ns=20 * MS, until_ns=50 * MS, text="pause", replica="web.2"),
     Moment(at_ns=22 * MS, until_ns=NEVER, text="partition"),
@@ -116,7 +116,7 @@ def test_long_names_and_odd_values_break_nothing() -> None:
             call(F.READ, 29, items=["]]>", "\u202e"], session="{x}"),
         ]
     )
-    moments = (Moment(at_ns=0, until_ns=5, text="<b>" * 20, replica="&" * 50),)
+    moments = (Moment(at_ns=0, until_ns=5 * MS, text="<b>" * 20, replica="&" * 50),)
     assert max(map(len, lanes.text(odd, moments))) <= COLUMNS
     assert all(char.isprintable() for line in lanes.text(odd, moments) for char in line)
     root = parsed(lanes.svg(odd, moments))
