@@ -13,7 +13,7 @@ import pytest
 from harness.errors import KeyOfScenarioError
 from harness.job_history import DELAYED, HELD, READY, SET_ASIDE
 from harness.services import KINDS, base, postgres_client
-from harness.services.base import Client, DoneSpec, Kind, Launch, PutRefusedError, Queue, QueueSpec, ServiceError
+from harness.services.base import Client, DoneSpec, Kind, Launch, PutRefusedError, Queue, QueueSpec, Rows, ServiceError
 from harness.services.postgres import POSTGRES
 from harness.services.postgres_client import AnsweredError, Link
 from tests.services.brokers import Broker, free_port, until
@@ -298,3 +298,10 @@ def test_what_it_was_given_is_there_after_it_was_killed(started: Callable[[Kind]
         broker.start()
         until(lambda: queue.look().ready == 3, "all of them are there", within_s=30)
     broker.stop()
+
+
+def test_a_query_tells_all_rows_as_texts(client: Client) -> None:
+    assert isinstance(client, Rows)
+    assert list(client.rows("SELECT 1, NULL::text, 'ü' UNION ALL SELECT 2, 'x', 'y' ORDER BY 1;\n")) == [("1", None, "ü"), ("2", "x", "y")]
+    with pytest.raises(ServiceError, match="nowhere"):
+        client.rows("SELECT * FROM nowhere")

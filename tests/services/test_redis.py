@@ -18,7 +18,21 @@ import redis
 from harness.errors import KeyOfScenarioError, UsageError
 from harness.job_history import HELD, READY, SET_ASIDE
 from harness.services import KINDS
-from harness.services.base import Client, DoneSpec, Effects, Kind, Look, PutRefusedError, Queue, QueueSpec, ServiceError, TellsAbsence, Told
+from harness.services.base import (
+    Client,
+    DoneSpec,
+    Effects,
+    Held,
+    Keys,
+    Kind,
+    Look,
+    PutRefusedError,
+    Queue,
+    QueueSpec,
+    ServiceError,
+    TellsAbsence,
+    Told,
+)
 from harness.services.redis import REDIS
 from harness.services.redis_client import OWN_NAME, Link
 from tests.services.brokers import Broker, free_port
@@ -476,3 +490,21 @@ def test_jobs_of_celery_are_read_by_its_own_transport(client: Client, raw: Any, 
     assert queue.look() == Look(ready=3, held=0)
     queue.remove()
     assert raw.keys("*mail*") == []
+
+
+def test_a_key_tells_what_it_holds(client: Client, raw: Raw) -> None:
+    assert isinstance(client, Keys)
+    raw.set("text", "ü")
+    raw.hset("hash", mapping={"a": "1", "b": "2"})
+    raw.sadd("set", "b", "a")
+    raw.rpush("list", "b", "a", "b")
+    raw.zadd("sorted", {"b": 1, "a": 2})
+    raw.xadd("stream", {"a": "1"})
+    assert client.held("text") == Held(value="ü")
+    assert client.held("hash") == Held(fields={"a": "1", "b": "2"})
+    assert client.held("set") == Held(items=("a", "b"))
+    assert client.held("list") == Held(items=("b", "a", "b"))
+    assert client.held("sorted") == Held(items=("b", "a"))
+    assert client.held("none") == Held()
+    with pytest.raises(ServiceError, match="the key stream is a stream, which holds no state"):
+        client.held("stream")

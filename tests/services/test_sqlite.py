@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from harness.job_history import DELAYED, HELD, READY, SET_ASIDE
 from harness.services import KINDS
-from harness.services.base import Client, DoneSpec, Effects, PutRefusedError, Queue, QueueSpec, ServiceError
+from harness.services.base import Client, DoneSpec, Effects, PutRefusedError, Queue, QueueSpec, Rows, ServiceError
 from harness.services.sqlite import SQLITE
 
 QUERY = "SELECT job FROM effects"
@@ -238,3 +238,13 @@ def apply(app: sqlite3.Connection, what: str, number: int) -> None:
         app.execute("INSERT OR REPLACE INTO effects (id, job) VALUES (?, (SELECT job FROM effects WHERE id = ?))", (number, number))
     elif what == "number":
         app.execute("INSERT OR IGNORE INTO effects (id, job) VALUES (?, ?)", (number * 3, f"m-{number}"))
+
+
+def test_a_query_tells_all_rows_as_texts(client: Client) -> None:
+    assert isinstance(client, Rows)
+    assert list(client.rows("SELECT 1, NULL, 'x', 1.5, CAST('ü' AS BLOB) UNION ALL SELECT 2, 3, 4, 5, 6")) == [
+        ("1", None, "x", "1.5", "ü"),
+        ("2", "3", "4", "5", "6"),
+    ]
+    with pytest.raises(ServiceError, match="no such table: nowhere"):
+        client.rows("SELECT * FROM nowhere")
