@@ -38,6 +38,9 @@ TRIES: Final = 1_000
 TRIAL_STEPS: Final = 50_000
 """How much a search may do for one trial: what is smaller than what was already found is found sooner, or is not worth it."""
 
+OF_KEYS: Final = frozenset({"double-effect", "missing-effect", "ghost-effect", "response-mismatch", "reuse-mismatch", "late-duplicate"})
+"""Kinds of an idempotency key: all that was done with it proves them, and is taken as it was told, too."""
+
 GENERAL: Final = "not-linearizable"
 """The kind that only says that something is wrong."""
 
@@ -68,8 +71,8 @@ def shrink(calls: Calls, violation: Violation, monitor: Monitor, budget: Budget)
     Where that is only `GENERAL`, any other way will do, as it says more.
     """
     trials = _Trials(monitor, budget)
-    if are_numbers(calls):
-        return _as_told(calls, violation, trials)
+    if are_numbers(calls) or violation.kind in OF_KEYS:
+        return _as_told(calls, violation, trials, proven=True)
     for parts, state in _starts(calls, violation):
         found = trials.judged(parts.build(state)[0], budget.steps).violations
         kinds = [other.kind for other in found if violation.kind in (other.kind, GENERAL)]
@@ -79,7 +82,7 @@ def shrink(calls: Calls, violation: Violation, monitor: Monitor, budget: Budget)
     other = trials.judged(parts.build(state)[0], budget.steps)
     if other.verdict is Verdict.FAIL:
         return _smallest(parts, state, other.violations[0].kind, trials)
-    return _as_told(calls, violation, trials)
+    return _as_told(calls, violation, trials, proven=False)
 
 
 def to_lines(witness: Witness) -> list[str]:
@@ -311,13 +314,13 @@ def _in_order(calls: Calls) -> Calls:
     return calls.take(np.lexsort((calls.ret_ns, calls.call_ns)))
 
 
-def _as_told(calls: Calls, violation: Violation, trials: _Trials) -> Witness:
-    """The operations of ``violation`` as they are; minimal where the monitor of numbers judges them wrong again."""
+def _as_told(calls: Calls, violation: Violation, trials: _Trials, *, proven: bool) -> Witness:
+    """The operations of ``violation`` as they are; minimal where they are all it takes, and the monitor judges them wrong again."""
     rows = np.unique(np.array(violation.rows, dtype=np.int64))
     rows = rows[np.lexsort((calls.ret_ns[rows], calls.call_ns[rows]))]
     number = {row: at for at, row in enumerate(rows.tolist())}
     known = [fact for fact in violation.because if fact.a in number and (fact.b < 0 or fact.b in number)]
     because = tuple(replace(fact, a=number[fact.a], b=number.get(fact.b, -1)) for fact in known)
     alone = calls.take(rows)
-    again = are_numbers(calls) and trials.judged(alone, NEVER).verdict is Verdict.FAIL
+    again = proven and trials.judged(alone, NEVER).verdict is Verdict.FAIL
     return Witness(calls=alone, violation=replace(violation, rows=tuple(range(len(rows))), because=because), minimal=again)
