@@ -315,12 +315,12 @@ HISTORY = (
     click.option(
         "--failed-cas",
         type=click.Choice(["look", "nothing"]),
-        help="What a cas that failed without an error proves: it saw another value, or nothing. Default: look in jepsen-log, else nothing.",
+        help="What a cas says that failed without error: that another value was there, or nothing. Default: nothing, in jepsen-log look.",
     ),
     click.option(
         "--nil",
         type=click.Choice(["initial", "unknown"]),
-        help="What a read proves that answered nil: nothing is there, or nothing. Default: initial.",
+        help="What a read that answered nil says: that nothing is there, or nothing at all. Default: initial.",
     ),
     click.option(
         "--keyed",

@@ -15,7 +15,7 @@ from msgspec import UNSET
 
 from harness.dialects.events import Event, Meaning, Told, kind_of, time_of, told_by
 from harness.dialects.source import Source
-from harness.dialects.values import OfKey, Value, WrongHistoryError, text_of
+from harness.dialects.values import OfKey, WrongHistoryError, of_json
 
 WHAT: Final = "events as JSON objects, as exported from Jepsen"
 
@@ -57,16 +57,7 @@ def _events(source: Source) -> Iterator[Event]:
             raise WrongHistoryError(number, 'the event has no f; write what was asked, such as "read"')
         kind = kind_of(line.type, number)
         time_ns = time_of(line.time, number)
-        value = _plain(line.value)
+        value = of_json(line.value)
         if line.key is not None:
-            value = OfKey(key=_plain(line.key), value=value)
+            value = OfKey(key=of_json(line.key), value=value)
         yield Event(number, kind, line.f.removeprefix(":"), value, process, time_ns, line.error is not UNSET)
-
-
-def _plain(value: Value) -> Value:
-    """``value`` with 3.0 written as 3, which is the same number in JSON."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, list):
-        return tuple(map(_plain, value))
-    return text_of(value) if isinstance(value, dict) else value

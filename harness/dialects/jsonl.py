@@ -17,7 +17,7 @@ from harness.dialects.columns import LATEST_NS, Columns, said
 from harness.dialects.events import HELD, Meaning, Told
 from harness.dialects.models import MODELS, Ask, model_of, operation_of
 from harness.dialects.source import Source
-from harness.dialects.values import Value, WrongHistoryError, elements_of, text_of
+from harness.dialects.values import Value, WrongHistoryError, elements_of, of_json, text_of
 from harness.monitors.calls import INITIAL, NEVER, NOTHING, Ended, F
 from harness.words import did_you_mean, one_of, quoted, shown
 
@@ -118,7 +118,7 @@ class _Writer:
     def _key(self, key: Value) -> str:
         if type(key) is str:
             return key
-        return "" if key is None else text_of(key)
+        return "" if key is None else text_of(of_json(key))
 
     def _times(self, line: Line, ended: Ended, number: int) -> tuple[int, int]:
         timed = line.call_ns is not None
@@ -150,7 +150,7 @@ class _Writer:
         if ask is Ask.CAS:
             if line.old is UNSET or line.new is UNSET or line.value is not UNSET:
                 raise WrongHistoryError(number, "a cas needs old and new, and no value; write null for what is not there")
-            return F.CAS, code(line.old, number), code(line.new, number)
+            return F.CAS, code(of_json(line.old), number), code(of_json(line.new), number)
         if ask in (Ask.ACQUIRE, Ask.RELEASE):
             held = code(HELD, number)
             return (F.CAS, INITIAL, held) if ask is Ask.ACQUIRE else (F.CAS, held, INITIAL)
@@ -162,7 +162,7 @@ class _Writer:
             return _WITHOUT[ask], NOTHING, NOTHING
         if ask is Ask.DRAIN:
             raise WrongHistoryError(number, "a drain is no operation of its own here; write a dequeue for each element")
-        value = line.value
+        value = of_json(line.value)
         if value is UNSET or (value is None and ask is not Ask.WRITE):
             raise WrongHistoryError(number, f'a {line.f} needs a value; add "value"')
         number_or_code = code(value, number)
@@ -192,11 +192,10 @@ class _Writer:
     def _read(self, line: Line, ask: Ask, number: int) -> tuple[int, Iterable[Value] | None]:
         result = line.result
         if result is UNSET:
-            if line.value is UNSET:
-                raise WrongHistoryError(
-                    number, f'an ok {line.f} needs its result; write null where there was nothing, or let it have ended "info"'
-                )
-            result = line.value
+            raise WrongHistoryError(
+                number, f'an ok {line.f} needs its result; write null where there was nothing, or let it have ended "info"'
+            )
+        result = of_json(result)
         if result is None and ask is Ask.READ and not self._nil_tells:
             return NOTHING, None
         if not self._model.whole:

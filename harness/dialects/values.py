@@ -82,7 +82,7 @@ def text_of(value: Value) -> str:  # noqa: PLR0911  one return a type
         case int():
             return str(value)
         case float():
-            return repr(value) if math.isfinite(value) else "##NaN" if math.isnan(value) else "##Inf" if value > 0 else "##-Inf"
+            return repr(value + 0.0) if math.isfinite(value) else "##NaN" if math.isnan(value) else "##Inf" if value > 0 else "##-Inf"
         case Keyword() | Symbol() | Char():
             return f"{_SIGNS[type(value)]}{value!s}"
         case str():
@@ -108,6 +108,19 @@ def _text_of_collection(value: Value) -> str:
             return f"[{text_of(value.key)} {text_of(value.value)}]"
         case _:
             return str(value)
+
+
+def of_json(value: Value) -> Value:
+    """``value`` with 3.0 as 3, which is the same number in JSON."""
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case list():
+            return [of_json(item) for item in value]
+        case dict():
+            return {key: of_json(held) for key, held in value.items()}
+        case _:
+            return value
 
 
 def elements_of(value: Value) -> tuple[Value, ...] | None:

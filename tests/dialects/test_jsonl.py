@@ -35,6 +35,7 @@ def op(f: str, **fields: object) -> dict[str, object]:
         ("register", op("write", value="w3", ended="fail"), "write w3 fail"),
         ("register", op("write", value=3, ended="info"), "write 3 info"),
         ("register", op("read", result=3), "read -> 3 ok"),
+        ("register", op("read", result=[3.0, 0.5]), "read -> [3 0.5] ok"),
         ("register", op("read", result=None), "read -> nil ok"),
         ("register", op("read", value=3), None),
         ("register", op("read", ended="info"), "read info"),
