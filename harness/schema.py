@@ -29,10 +29,12 @@ from harness.scenario import (
     CutNetwork,
     Done,
     Expectation,
+    HandOver,
     Healthcheck,
     Jobs,
     Kill,
     Load,
+    Operation,
     Pause,
     Port,
     ProcessType,
@@ -47,20 +49,24 @@ from harness.scenario import (
     StartService,
     Step,
     StopService,
+    StoreQuery,
     Stream,
     Terminate,
     TerminateAtStart,
     Tls,
     Together,
+    Visit,
     Volume,
     WorkerLog,
     WorkingDir,
+    Workload,
 )
 from harness.scenario.container import ONLY
 from harness.scenario.jobs import forms_of
 from harness.scenario.queues import EFFECTS_OF
 from harness.scenario.services import CUTS_CONNECTIONS, EMBEDDED, SERVICE_KINDS, VARIABLES
-from harness.threshold import AGGREGATES, DEFAULT_THRESHOLDS, JOB_THRESHOLDS, METRICS, ONCE_THRESHOLDS, OPERATORS
+from harness.scenario.state import OPERATIONS, WITHOUT_MEANING
+from harness.threshold import AGGREGATES, BESIDES, DEFAULT_THRESHOLDS, METRICS, OPERATORS
 from harness.units import DURATION_PATTERN, Duration, Rate
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
@@ -252,6 +258,51 @@ steps:
   - cut_connections: rabbitmq
 """
 
+STATE_EXAMPLE: Final = """\
+services:
+  postgres:
+state:
+  items:                                     # a name of your own
+    model: register
+    write:
+      PUT /items/{key}: {name: "{value}"}    # the harness chooses keys and values
+    read:
+      request: GET /items/{key}
+      answer: $.name                         # where the value stands in the answer
+      nothing: 404                           # there is none yet
+    cas:
+      PUT /items/{key}?if={old}: {name: "{value}"}   # 409 or 412: it was another value
+    keys: 20
+    hot: 50%                                 # every other operation is on the first key
+    store: {query: "SELECT id, name FROM items"}     # what the store itself holds at the end
+  tags:
+    model: set                               # no operation has {key}, so there is one set
+    add:
+      POST /tags: {tag: "{value}"}
+    read: {request: GET /tags, answer: "$.tags[*]"}  # inside of { }, text with [ ] needs quotes
+    remove: DELETE /tags/{value}
+  hits:
+    model: counter
+    add:
+      request: POST /hits
+      headers: {Idempotency-Key: "{value}"}  # another one for each operation; the same when it is sent again
+    read: {request: GET /hits, answer: "regex:hits=([0-9]+)"}
+  front:
+    model: same                              # every replica answers alike
+    requests:
+      - GET /
+      - request: GET /version
+        mask: ["started at [0-9:.]+"]
+  login:
+    model: journey                           # begins at one replica and goes on at another
+    requests:
+      - request: GET /login
+        keep: {token: $.csrf}
+      - POST /login: {user: jo, token: "{kept:token}"}
+      - request: GET /me
+        expect: {body_contains: jo}
+"""
+
 CONTAINER_PORT: Final = 8000
 """The port of a container when nothing says it."""
 
@@ -279,6 +330,7 @@ def scenario_docs() -> str:
         _load_docs(),
         _services_docs(),
         _jobs_docs(),
+        _state_docs(),
         _steps_docs(),
         _more_steps_docs(),
         _service_steps_docs(),
@@ -553,6 +605,62 @@ The text may stand anywhere in a line of the replica's output, and each line mus
 replica holds a job, if workers call themselves there by their name, `{{replica}}`, and else until anybody holds one."""
 
 
+def _state_docs() -> str:
+    models = _table(
+        ("model", "needs", "may have", "can't have"),
+        (
+            (_code(model), _listed(needed or ("requests",)), _listed(allowed), _listed(WITHOUT_MEANING.get(model, ())))
+            for model, (needed, allowed) in OPERATIONS.items()
+        ),
+    )
+    return f"""\
+## state
+
+What clients write and read beside the users of `load`, and what every replica must answer alike: a mapping of names to workloads. A
+scenario with state needs no `load`. All workloads ask the process type that takes the load.
+
+```yaml
+{STATE_EXAMPLE.strip()}
+```
+
+{_law(Workload)}
+
+{_keys(Workload)}
+
+{models}
+
+A client does one operation after the other, drawn by `weight`, each at the replica whose turn it is, and each is an ordinary request of the
+run as well. `{{key}}`, `{{value}}` and their like are chosen by the harness: no value comes twice, so an answer tells which write it saw.
+With more than one key every operation must send `{{key}}`. A good answer says that the operation happened, and a status in `refused` that
+it did not; after any other answer, or none, nobody knows, and the run reckons with both.
+
+YAML takes a brace inside of `{{ }}` or `[ ]` for its own, so a request with a placeholder needs quotes there:
+`read: {{request: "GET /items/{{key}}", answer: $.name}}`.
+
+### operations
+
+{_law(Operation)} All keys of [requests](#requests) but `stream` stand beside these:
+
+{_keys(Operation, besides=Request)}
+
+A JSON path is one of RFC 9535, such as `$.value`, `$.items[*]` or `$.items[*].id`; what it finds counts as text, so 5 and `"5"` are the
+same. A regular expression follows `regex:`, and is looked for in the whole body; its group is the value, or all that it matches where it
+has none. A read needs `answer`; of a `counter` the `add` may have it, too. Of a body that is no JSON, or holds several values where one is
+asked for, nothing is known; where a path or an expression finds nothing, there is nothing.
+
+### requests of same and journey
+
+{_law(Visit)} All keys of [requests](#requests) but `stream` and `weight` stand beside these:
+
+{_keys(Visit, besides=Request)}
+
+### store
+
+{_law(StoreQuery)} Either `query` or `key`.
+
+{_keys(StoreQuery)}"""
+
+
 def _steps_docs() -> str:
     moments = _table(("when", "the victim is hit"), ((f"`{word}`", meaning) for word, meaning in MOMENTS.items()))
     return f"""\
@@ -629,6 +737,12 @@ def _more_steps_docs() -> str:
 
 {_keys(CrashLoop)}
 
+### hand_over
+
+{_law(HandOver)} So `hand_over: {{journey: login}}`, or `hand_over: {{state: items, replica: each}}`.
+
+{_keys(HandOver)}
+
 ### pause, squeeze_memory, cut_network
 
 These take something away from a replica and give it back at the end of the step, whatever happens meanwhile. The router is not told: nobody
@@ -689,6 +803,16 @@ seed draws the same steps, but a run whose steps take longer need not get as far
 meaning in a step that is drawn."""
 
 
+THERE_IS: Final = {
+    "jobs": "there are jobs",
+    "once": "jobs are idempotent",
+    "state": "clients write and read state",
+    "same": "all replicas are asked the same",
+    "journey": "there are journeys",
+}
+"""What a part of a scenario is that more is expected of, in words."""
+
+
 def _expect_docs() -> str:
     metrics = _table(
         ("metric", "unit", "samples in a run", "meaning", "example"),
@@ -697,7 +821,7 @@ def _expect_docs() -> str:
             for metric in METRICS.values()
         ),
     )
-    where = {"": DEFAULT_THRESHOLDS, ", where there are jobs": JOB_THRESHOLDS, ", where jobs are idempotent": ONCE_THRESHOLDS}
+    where = {"": DEFAULT_THRESHOLDS} | {f", where {THERE_IS[part]}": thresholds for part, thresholds in BESIDES.items()}
     defaults = "\n".join(f"- `{threshold}`{words}" for words, thresholds in where.items() for threshold in thresholds)
     return f"""\
 ## expect
@@ -822,7 +946,7 @@ def _type_words(annotation: Any, field: FieldInfo) -> str:
     if origin is tuple:
         return "list"
     if origin is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-        return "mapping"
+        return "request" if annotation is Operation else "mapping"
     raise AssertionError(f"no words for {annotation}; give the field its type_words")
 
 

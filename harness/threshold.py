@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -130,6 +130,12 @@ METRICS: Final[dict[str, Metric]] = {
         _count("recovered_jobs", "jobs that were not acknowledged, yet done"),
         _count("jobs_done", "jobs whose effect was seen", ">= 100"),
         _span("job_time", "from the instant at which a job was acknowledged until its effect was seen"),
+        _count("lost_writes", "changes of state that were acknowledged and are gone"),
+        _count("stale_reads", "answers that were older than what had been acknowledged or answered before, or than the scenario allows"),
+        _count("diverged_keys", "keys on which replicas, or the store, do not agree at the end"),
+        _count("state_errors", "other answers about state that no order of the operations explains"),
+        _count("differing_answers", "requests that replicas answer differently at the end"),
+        _count("broken_journeys", "sessions that could not go on at another replica"),
         _count("faults", "faults that landed", ">= 10"),
         _count("busy_faults", "faults that landed on a replica with a request in flight or a job in hand", ">= 10"),
     )
@@ -354,9 +360,31 @@ ONCE_THRESHOLDS: Final[tuple[Threshold, ...]] = (parse_threshold("duplicated_job
 """What every scenario whose jobs are idempotent expects besides."""
 
 
-def default_thresholds(*, jobs: bool = False, once: bool = False) -> tuple[Threshold, ...]:
-    """What a scenario expects unless it names the metric itself: one with ``jobs``, one whose jobs may have their effect only ``once``."""
-    return (*DEFAULT_THRESHOLDS, *(JOB_THRESHOLDS if jobs else ()), *(ONCE_THRESHOLDS if once else ()))
+STATE_THRESHOLDS: Final[tuple[Threshold, ...]] = tuple(
+    parse_threshold(text) for text in ("lost_writes == 0", "stale_reads == 0", "diverged_keys == 0", "state_errors == 0")
+)
+"""What every scenario expects besides that has clients who write and read state."""
+
+SAME_THRESHOLDS: Final[tuple[Threshold, ...]] = (parse_threshold("differing_answers == 0"),)
+"""What every scenario expects besides that asks all replicas the same."""
+
+JOURNEY_THRESHOLDS: Final[tuple[Threshold, ...]] = (parse_threshold("broken_journeys == 0"),)
+"""What every scenario expects besides in which sessions go on at other replicas."""
+
+BESIDES: Final[dict[str, tuple[Threshold, ...]]] = {
+    "jobs": JOB_THRESHOLDS,
+    "once": ONCE_THRESHOLDS,
+    "state": STATE_THRESHOLDS,
+    "same": SAME_THRESHOLDS,
+    "journey": JOURNEY_THRESHOLDS,
+}
+"""What a scenario expects besides, by what it has."""
+
+
+def default_thresholds(has: Iterable[str] = ()) -> tuple[Threshold, ...]:
+    """What a scenario expects unless it names the metric itself; ``has`` is what it has of the keys of `BESIDES`."""
+    held = frozenset(has)
+    return (*DEFAULT_THRESHOLDS, *(threshold for part, thresholds in BESIDES.items() if part in held for threshold in thresholds))
 
 
 def effective_thresholds(expect: Sequence[Threshold], defaults: Sequence[Threshold] = DEFAULT_THRESHOLDS) -> list[tuple[Threshold, bool]]:

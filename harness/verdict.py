@@ -43,6 +43,13 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float = 0.95
 
 
+class Proof(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that proves a finding: reports write it into the run's folder, as ``name``, which may name a folder in it."""
+
+    name: str
+    text: str
+
+
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One statement of one check.
 
@@ -59,6 +66,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         step: Number of the step concerned, or -1.
         count: How many ops, replicas or faults it speaks of.
         bound: How strong a zero is, for findings that say that nothing happened.
+        proofs: Files that prove it.
     """
 
     check: str
@@ -73,6 +81,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     step: int = -1
     count: int = 0
     bound: Bound | None = None
+    proofs: tuple[Proof, ...] = ()
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from harness.checks import connections, expect, jobs, posture, requests, sanity, streams, timing
+from harness.checks import connections, expect, jobs, posture, requests, sanity, state, streams, timing
 from harness.history import History
 from harness.verdict import Finding, Verdict, worst
 
@@ -21,6 +21,7 @@ CHECKS: Final[dict[str, Check]] = {
     "sanity": sanity.check,
     "requests": requests.check,
     "jobs": jobs.check,
+    "state": state.check,
     "streams": streams.check,
     "connections": connections.check,
     "timing": timing.check,

@@ -8,7 +8,7 @@ failure.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -19,6 +19,7 @@ from harness.checks.facts import Facts
 from harness.checks.metrics import SAMPLERS, contained_of, lives_of
 from harness.checks.wording import count, listed, number, some
 from harness.history import History
+from harness.scenario import Scenario
 from harness.threshold import METRICS, Threshold, default_thresholds, effective_thresholds
 from harness.units import span
 from harness.verdict import Finding, Verdict
@@ -78,8 +79,17 @@ def check(history: History) -> list[Finding]:
 
 
 def _defaults(facts: Facts) -> tuple[Threshold, ...]:
-    jobs = facts.scenario.jobs
-    return default_thresholds(jobs=jobs is not None, once=jobs is not None and jobs.idempotent)
+    return default_thresholds(_has(facts.scenario))
+
+
+def _has(scenario: Scenario) -> Iterator[str]:
+    """What the scenario has that is to hold besides."""
+    if scenario.jobs is not None:
+        yield "jobs"
+        if scenario.jobs.idempotent:
+            yield "once"
+    for workload in scenario.state.values():
+        yield "state" if workload.operations else workload.model
 
 
 def _finding(facts: Facts, threshold: Threshold, *, written: bool) -> Finding:

@@ -18,6 +18,8 @@ from harness.checks.deaths import died_by_itself, oom_kills_of
 from harness.checks.facts import SAME_MOMENT_S, STOP_PURPOSES, Facts, Fault, Harm, Life, Mask
 from harness.checks.held import awaited, dropped_held, held_of, in_flight
 from harness.checks.job_facts import JobFacts, busy_at, jobs_of
+from harness.checks.state_judgement import DIVERGED_KEYS, LOST_WRITES, STALE_READS, STATE_ERRORS, state_of, state_sampler
+from harness.checks.state_walks import broken, differing
 from harness.checks.subscriptions import Stream, cut_at_stop, met_stops, streams_of
 from harness.checks.writes import written
 from harness.clock import NS_PER_S
@@ -117,6 +119,27 @@ def _resume_time(facts: Facts, process: str | None) -> list[float]:
 def _cut_streams(facts: Facts, process: str | None) -> list[float]:
     streams = streams_of(facts)
     return [float(len(cut_at_stop(streams)))] if met_stops(streams) and _takes_load(facts, process) else []
+
+
+# --- state ------------------------------------------------------------------------------------------------------------------
+
+
+def _differing_answers(facts: Facts, process: str | None) -> list[float]:
+    """Requests that replicas answered differently, where at least two of them were asked."""
+    state = state_of(facts).facts
+    asked = {line.replica for line in state.ledger.same if not line.error}
+    if len(asked) < 2 or process not in (None, facts.scenario.load_process):
+        return []
+    named = [(name, workload) for name, workload in facts.scenario.state.items() if workload.model == "same"]
+    return [float(sum(len(differing(state, name, workload)) for name, workload in named))]
+
+
+def _broken_journeys(facts: Facts, process: str | None) -> list[float]:
+    """Journeys that could not go on at another replica, where there was another one."""
+    made = facts.history.state.journeys
+    if not any(line.before for line in made) or process not in (None, facts.scenario.load_process):
+        return []
+    return [float(len(broken(made)))]
 
 
 # --- jobs -------------------------------------------------------------------------------------------------------------------
@@ -439,6 +462,12 @@ SAMPLERS: Final[dict[str, Sampler]] = {
     "recovered_jobs": _of_jobs(lambda jobs: jobs.recovered),
     "jobs_done": _of_jobs(lambda jobs: jobs.done),
     "job_time": _job_time,
+    "lost_writes": state_sampler(LOST_WRITES),
+    "stale_reads": state_sampler(STALE_READS),
+    "diverged_keys": state_sampler(DIVERGED_KEYS),
+    "state_errors": state_sampler(STATE_ERRORS),
+    "differing_answers": _differing_answers,
+    "broken_journeys": _broken_journeys,
     "faults": _faults,
     "busy_faults": _busy_faults,
 }

@@ -49,4 +49,8 @@ def _write(report: RunReport, reporters: Sequence[Reporter]) -> list[Path]:
         path = report.folder / reporter.file
         write_whole(path, reporter.of_run(report))
         written.append(path)
+    for proof in (proof for finding in report.findings for proof in finding.proofs):
+        path = report.folder / proof.name
+        write_whole(path, proof.text.encode(errors="backslashreplace"))
+        written.append(path)
     return written

@@ -1,0 +1,352 @@
+"""Why state was lost, stale or different, and what to change: the table of causes for state.
+
+The subject of a row is a `Case`: one kind of violation in one workload. As in `harness.checks.causes` the first row of a finding's name
+whose evidence is there speaks, and where none fits nothing is said. Most evidence is in who answered what: whether a replica ever answered
+what another one had been told, whether what is lost went through a replica that was killed right after, whether the older of two writes
+won.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+
+from harness.checks.causes import Cause, first_that_fits
+from harness.checks.state_facts import StateFacts, Worked
+from harness.checks.state_judgement import LOST, STALE, Wrong
+from harness.checks.wording import count, grouped
+from harness.clock import NS_PER_S
+from harness.history import Signalled
+from harness.monitors.calls import NOTHING, Calls, Ended, F
+from harness.monitors.stale import staleness
+from harness.units import span
+
+ENOUGH: Final = 3
+"""Answers that must all be of one sort before that is taken for a habit."""
+
+SOON_NS: Final = 5 * NS_PER_S
+"""A write that was acknowledged so shortly before SIGKILL, and lost, may have been lost by it."""
+
+DIFFERENT: Final = ("diverged", "order-disagreement", "incomparable-reads")
+TOO_MUCH: Final = ("counted-twice", "duplicated-element", "double-effect")
+REFUSED: Final = ("aborted-read", "resurrected-element", "resurrected")
+ALL: Final = tuple(dict.fromkeys((*LOST, *STALE, *DIFFERENT, "not-linearizable", "removed-yet-there")))
+
+_SHARE: Final = (
+    "Keep state in a backing service that all replicas share, and nothing in the process or in its own files but what may vanish at any "
+    "moment (factor VI)."
+)
+_DURABLE: Final = "Answer only when the backing service has confirmed the write; what is kept to be written later is lost with the process."
+_ATOMIC: Final = (
+    "Change it in one step: a transaction that takes a lock (SELECT … FOR UPDATE, BEGIN IMMEDIATE), one atomic statement "
+    "(SET n = n + 1, INCR), or a compare-and-set that is tried again."
+)
+_RENEW: Final = (
+    "Answer from the backing service, or renew the copy when anybody writes (a shared cache, an invalidation message, a short time to live "
+    "that clients can bear: then say so with stale:)."
+)
+_CLOCKS: Final = "Let the backing service decide which write is later (a version, a sequence, its own clock); clocks of replicas differ."
+_ONCE: Final = (
+    "Apply each request once: keep its idempotency key with its effect in one transaction, and do not repeat inside the app what may "
+    "already have been done."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traces:
+    """Who answered what: ``own`` answers of a value that went through the replica that answers, ``others`` through another one."""
+
+    own: int
+    others: int
+    replicas: int
+
+
+class Case:
+    """One kind of violation in one workload, with what is known beside it."""
+
+    def __init__(self, facts: StateFacts, wrong: Wrong) -> None:
+        self.facts = facts
+        self.wrong = wrong
+
+    @property
+    def worked(self) -> Worked:
+        """The workload."""
+        return self.wrong.worked
+
+    @property
+    def calls(self) -> Calls:
+        """All its operations."""
+        return self.worked.calls
+
+    @cached_property
+    def writers(self) -> dict[tuple[int, int], int]:
+        """The row that wrote each value of each key; counters have none."""
+        calls = self.calls
+        if self.worked.workload.model == "counter":
+            return {}
+        rows = np.flatnonzero(np.isin(calls.f, (F.WRITE, F.CAS, F.ADD, F.APPEND)))
+        values = np.where(calls.f == F.CAS, calls.arg2, calls.arg)
+        return {(int(calls.key[row]), int(values[row])): row for row in rows.tolist()}
+
+    @cached_property
+    def traces(self) -> Traces:
+        """Which of the answers were of writes that went through the same replica."""
+        calls, own, others, seen = self.calls, 0, 0, set()
+        for row in np.flatnonzero((calls.f == F.READ) & (calls.ended == Ended.OK) & (calls.replica >= 0)).tolist():
+            many = len(calls.starts) and calls.starts[row + 1] > calls.starts[row]
+            values = calls.items_of(row).tolist() if many else [int(calls.result[row])]
+            for value in values:
+                writer = self.writers.get((int(calls.key[row]), value))
+                if writer is None or calls.replica[writer] < 0:
+                    continue
+                seen.add(int(calls.replica[row]))
+                same = calls.replica[writer] == calls.replica[row]
+                own, others = own + same, others + (not same)
+        return Traces(own=own, others=others, replicas=len(seen))
+
+    @cached_property
+    def kills(self) -> list[Signalled]:
+        """Every SIGKILL that a step sent."""
+        return [fault.signal for fault in self.facts.facts.faults if fault.signal.purpose == "kill"]
+
+    @cached_property
+    def last_kill(self) -> tuple[Signalled, int] | None:
+        """The kill of the replica that had acknowledged what is lost shortly before, and how long before, in ns; the closest one."""
+        calls, found = self.wrong.calls, []
+        for row in self.wrong.violation.rows:
+            if calls.f[row] == F.READ or calls.ended[row] != Ended.OK or calls.replica[row] < 0:
+                continue
+            replica = calls.replicas[int(calls.replica[row])]
+            gaps = [(kill, kill.at_ns - int(calls.ret_ns[row])) for kill in self.kills if kill.replica == replica]
+            found += [(kill, gap_ns) for kill, gap_ns in gaps if 0 <= gap_ns <= SOON_NS]
+        return min(found, key=lambda pair: pair[1], default=None)
+
+    @cached_property
+    def overlapping(self) -> tuple[str, str] | None:
+        """Two changes of the key of the violation that were under way at once, and by whom; None when there were none."""
+        calls = self.wrong.calls
+        keys = {int(calls.key[row]) for row in self.wrong.violation.rows}
+        changes = np.flatnonzero(np.isin(calls.key, list(keys)) & ~np.isin(calls.f, (F.READ, F.CONTAINS)) & (calls.ended == Ended.OK))
+        changes = changes[np.argsort(calls.call_ns[changes], kind="stable")]
+        for before, after in zip(changes.tolist(), changes[1:].tolist(), strict=False):
+            if calls.call_ns[after] <= calls.ret_ns[before] and calls.replica[before] >= 0 and calls.replica[after] >= 0:
+                return calls.replicas[int(calls.replica[before])], calls.replicas[int(calls.replica[after])]
+        return None
+
+    @cached_property
+    def copied(self) -> str:
+        """The replica that answered a stale value and had itself answered or written that value before; empty when there is none."""
+        calls, rows = self.wrong.calls, self.wrong.violation.rows
+        for row in rows:
+            if calls.f[row] != F.READ or calls.replica[row] < 0 or calls.result[row] == NOTHING or calls.session[row] < 0:
+                continue
+            alike = (calls.key == calls.key[row]) & (calls.replica == calls.replica[row]) & (calls.ret_ns < calls.call_ns[row])
+            said = (calls.f == F.READ) & (calls.result == calls.result[row])
+            wrote = (calls.f == F.WRITE) & (calls.arg == calls.result[row])
+            if np.any(alike & (said | wrote)):
+                return calls.replicas[int(calls.replica[row])]
+        return ""
+
+    @cached_property
+    def older_won(self) -> tuple[str, str, int] | None:
+        """Who wrote what all have at the end, who acknowledged a write that began after that was over, and how much later, in ns."""
+        calls, final = self.calls, self.worked.final
+        if self.worked.workload.model not in ("register", "sessions") or not len(final):
+            return None
+        at_end: dict[int, set[int]] = defaultdict(set)
+        for row in final.tolist():
+            at_end[int(calls.key[row])].add(int(calls.result[row]))
+        best: tuple[str, str, int] | None = None
+        for key, values in at_end.items():
+            writer = self.writers.get((key, next(iter(values)))) if len(values) == 1 else None
+            if writer is None or calls.ended[writer] != Ended.OK:
+                continue
+            later = (calls.key == key) & (calls.f == F.WRITE) & (calls.ended == Ended.OK) & (calls.call_ns > calls.ret_ns[writer])
+            for row in np.flatnonzero(later & (calls.replica != calls.replica[writer])).tolist():
+                gap_ns = int(calls.call_ns[row] - calls.ret_ns[writer])
+                if best is None or gap_ns > best[2]:
+                    best = calls.replicas[int(calls.replica[writer])], calls.replicas[int(calls.replica[row])], gap_ns
+        return best
+
+    @cached_property
+    def counts_of_their_own(self) -> bool:
+        """At the end each replica tells no more than what went through it, and they differ: each counts for itself."""
+        calls, final = self.calls, self.worked.final
+        if self.worked.workload.model != "counter" or not len(final):
+            return False
+        keys, differ = np.unique(calls.key[final]), False
+        for key in keys.tolist():
+            rows = final[calls.key[final] == key]
+            told = {int(calls.replica[row]): int(calls.result[row]) for row in rows.tolist()}
+            differ |= len(set(told.values())) > 1
+            tried = (calls.key == key) & (calls.f == F.ADD) & (calls.ended != Ended.FAIL)
+            if any(number > int(np.count_nonzero(tried & (calls.replica == replica))) for replica, number in told.items()):
+                return False
+        return differ
+
+    @cached_property
+    def sent_again(self) -> int:
+        """How many operations on this state were sent more than once."""
+        return int(np.count_nonzero(self.worked.attempts > 1))
+
+
+def explain(facts: StateFacts, wrong: Wrong) -> tuple[str, str]:
+    """Cause and cure of one kind of violation, both empty when the evidence says neither."""
+    return first_that_fits(OF_STATE, wrong.kind, Case(facts, wrong))
+
+
+def _own_only(case: Case) -> bool:
+    traces = case.traces
+    return (traces.others == 0 and traces.own >= ENOUGH and traces.replicas > 1) or case.counts_of_their_own
+
+
+def _own_only_words(case: Case) -> str:
+    if case.counts_of_their_own:
+        return "At the end no replica tells more than went through itself: each counts for itself, in its own memory or a file of its own."
+    return (
+        f"Each of {count(case.traces.replicas, 'replica')} answered only what it had been told itself ({grouped(case.traces.own)} values, "
+        "and none of another one's): it keeps the state in its own memory or in a file of its own."
+    )
+
+
+def _killed_soon(case: Case) -> bool:
+    return case.last_kill is not None
+
+
+def _killed_words(case: Case) -> str:
+    assert case.last_kill is not None  # noqa: S101  the evidence of the row has shown it
+    kill, gap_ns = case.last_kill
+    return (
+        f"{kill.replica} had acknowledged it {span(gap_ns / NS_PER_S)} before its SIGKILL, and it was gone with it: it was not yet durable."
+    )
+
+
+def _overlapping_words(case: Case) -> str:
+    assert case.overlapping is not None  # noqa: S101  as above
+    one, other = case.overlapping
+    where = f"through {one} and {other}" if one != other else f"through {one}"
+    return f"Changes of one key were under way at once, {where}, and one undid the other: it is read, changed and written back in steps."
+
+
+def _older_words(case: Case) -> str:
+    assert case.older_won is not None  # noqa: S101  as above
+    one, other, gap_ns = case.older_won
+    return (
+        f"What {one} had acknowledged is there for all at the end, though {other} acknowledged another write that began "
+        f"{span(gap_ns / NS_PER_S)} later: the older one won, as it does where clocks of replicas decide and differ."
+    )
+
+
+def _lags(case: Case) -> bool:
+    if case.worked.workload.model not in ("register", "sessions"):
+        return False
+    return bool(np.any(staleness(case.calls).stale)) and case.traces.others > 0
+
+
+def _lag_words(case: Case) -> str:
+    found = staleness(case.calls)
+    longest = span(found.quantile_ns(1.0) / NS_PER_S)
+    return f"Answers come from copies that lag behind, by up to {longest}, and know what others wrote only after that."
+
+
+OF_STATE: Final[tuple[Cause[Case], ...]] = (
+    *(
+        Cause(
+            name=name,
+            needs="no replica ever answered what had gone through another one (a counter: none tells more than went through it)",
+            fits=_own_only,
+            cause=_own_only_words,
+            cure=_SHARE,
+        )
+        for name in ALL
+    ),
+    *(
+        Cause(
+            name=name,
+            needs="the replica that had acknowledged it got SIGKILL within 5 s",
+            fits=_killed_soon,
+            cause=_killed_words,
+            cure=_DURABLE,
+        )
+        for name in (*LOST, "went-back", "stale-read", "not-linearizable")
+    ),
+    *(
+        Cause(
+            name=name,
+            needs="a register; at the end all have a value whose write had ended before another one, through another replica, began",
+            fits=lambda case: case.older_won is not None,
+            cause=_older_words,
+            cure=_CLOCKS,
+        )
+        for name in ("lost-write", "stale-read", "not-linearizable")
+    ),
+    *(
+        Cause(
+            name=name,
+            needs="the replica that answered the old value had written or answered it before",
+            fits=lambda case: bool(case.copied),
+            cause=lambda case: (
+                f"{case.copied} answered what it had known before, though it had been overwritten: it keeps a copy that nobody renews."
+            ),
+            cure=_RENEW,
+        )
+        for name in (*STALE, *DIFFERENT, "lost-write", "not-linearizable")
+    ),
+    *(
+        Cause(
+            name=name,
+            needs="two acknowledged changes of the key were under way at once",
+            fits=lambda case: case.overlapping is not None,
+            cause=_overlapping_words,
+            cure=_ATOMIC,
+        )
+        for name in ("lost-update", "lost-increment", "lost-element")
+    ),
+    *(
+        Cause(
+            name=name,
+            needs="a register, of which replicas do answer what went through others, only later",
+            fits=_lags,
+            cause=_lag_words,
+            cure=_RENEW,
+        )
+        for name in STALE
+    ),
+    *(
+        Cause(
+            name=name,
+            needs="operations were sent again, as the scenario allows for what has an Idempotency-Key",
+            fits=lambda case: case.sent_again > 0,
+            cause=lambda case: (
+                f"{count(case.sent_again, 'operation')} of this state went out more than once, and at least one was applied each time."
+            ),
+            cure=_ONCE,
+        )
+        for name in TOO_MUCH
+    ),
+    *(
+        Cause(
+            name=name,
+            needs="no operation was sent more than once",
+            fits=lambda case: case.sent_again == 0,
+            cause=lambda _case: "Every operation was sent once, so the app itself applied one more than once.",
+            cure=_ONCE,
+        )
+        for name in TOO_MUCH
+    ),
+    *(
+        Cause(
+            name=name,
+            needs="a status of refused was the answer to what is there all the same",
+            fits=lambda _case: True,
+            cause=lambda _case: "The app answered that it had not done what it did.",
+            cure="Answer with a status of refused only before anything was changed, or undo the change in the same transaction.",
+        )
+        for name in REFUSED
+    ),
+)
+"""Every cause of what is wrong with state, most telling first."""

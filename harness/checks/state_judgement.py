@@ -1,0 +1,143 @@
+"""What monitors say of each workload, what all replicas answered alike, and which journeys went on: judged once for each history.
+
+Where a read may never be stale, operations and the reads at the end must have an order that explains all answers: the monitor of the model
+decides. Where the scenario allows staleness (``stale``), only what is older than that is wrong, and the reads at the end must show what was
+acknowledged. `sessions` are judged by what each client may expect of its own order. Whatever the model, the last reads of all replicas and
+of the store are compared with each other and with what was acknowledged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Final
+
+import numpy as np
+
+from harness.checks.facts import Facts
+from harness.checks.state_facts import AT_THE_END, StateFacts, Worked
+from harness.clock import NS_PER_S
+from harness.monitors import MONITORS
+from harness.monitors.calls import Calls
+from harness.monitors.divergence import judge_final
+from harness.monitors.judged import Budget, Judged, Monitor, Violation
+from harness.monitors.stale import judge_within
+from harness.verdict import Verdict
+
+LOST_WRITES: Final = "lost_writes"
+STALE_READS: Final = "stale_reads"
+DIVERGED_KEYS: Final = "diverged_keys"
+STATE_ERRORS: Final = "state_errors"
+
+LOST: Final = ("lost-write", "lost-element", "lost-increment", "lost-update", "lost-value", "skipped-element")
+STALE: Final = (
+    "stale-read",
+    "stale-element",
+    "stale-beyond-bound",
+    "went-back",
+    "read-your-writes",
+    "monotonic-reads",
+    "monotonic-writes",
+    "writes-follow-reads",
+)
+
+BUDGET: Final = Budget(steps=2_000_000)
+
+
+def metric_of(kind: str) -> str:
+    """The metric that counts violations of ``kind``."""
+    if kind in LOST:
+        return LOST_WRITES
+    if kind in STALE:
+        return STALE_READS
+    return DIVERGED_KEYS if kind == "diverged" else STATE_ERRORS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wrong:
+    """One kind of violation in one workload: its worst example, how often it was seen, and the monitor that judges it again."""
+
+    worked: Worked
+    kind: str
+    times: int
+    calls: Calls
+    violation: Violation
+    monitor: Monitor
+
+
+class StateJudgement:
+    """What is wrong with the state of one history, and what nobody knows."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = StateFacts(facts)
+
+    @cached_property
+    def judged(self) -> dict[str, list[tuple[Judged, Calls, Monitor]]]:
+        """What each monitor says of each workload, with what it was asked about."""
+        return {worked.name: list(_judgements(worked)) for worked in self.facts.workloads}
+
+    @cached_property
+    def wrongs(self) -> tuple[Wrong, ...]:
+        """All that is wrong, each kind of a workload once."""
+        return tuple(wrong for worked in self.facts.workloads for wrong in self._wrongs(worked))
+
+    def of_metric(self, metric: str) -> list[float]:
+        """How many violations count for ``metric``; no sample where something was not decided and nothing was found."""
+        if not self.facts.workloads:
+            return []
+        times = sum(wrong.times for wrong in self.wrongs if metric_of(wrong.kind) == metric)
+        unknown = any(each.verdict is Verdict.UNKNOWN for found in self.judged.values() for each, _, _ in found)
+        unread = metric == DIVERGED_KEYS and any(worked.unread or not len(worked.final) for worked in self.facts.workloads)
+        return [] if not times and (unknown or unread) else [float(times)]
+
+    def _wrongs(self, worked: Worked) -> Iterator[Wrong]:
+        seen: set[str] = set()
+        for found, calls, monitor in self.judged[worked.name]:
+            for violation in found.violations:
+                if violation.kind not in seen:
+                    seen.add(violation.kind)
+                    times = found.counts.get(violation.kind, 1)
+                    yield Wrong(worked=worked, kind=violation.kind, times=times, calls=calls, violation=violation, monitor=monitor)
+
+
+def _judgements(worked: Worked) -> Iterator[tuple[Judged, Calls, Monitor]]:
+    monitor = _monitor(worked)
+    told = worked.told if worked.workload.stale is None else worked.calls.take(worked.clients)
+    yield monitor(told, BUDGET), told, monitor
+    if len(worked.final):
+        last = worked.calls.take(np.concatenate((worked.clients, worked.final)))
+        yield final(last, BUDGET), last, final
+
+
+def _monitor(worked: Worked) -> Monitor:
+    stale = worked.workload.stale
+    if stale is None:
+        return MONITORS[worked.workload.model]
+    return _within(round(stale.s * NS_PER_S))
+
+
+def _within(bound_ns: int) -> Monitor:
+    return lambda calls, _budget: judge_within(calls, bound_ns)
+
+
+def final(calls: Calls, budget: Budget) -> Judged:
+    """The reads at the end against each other and against what was acknowledged, as a monitor."""
+    ends = np.array([name.startswith(AT_THE_END) for name in calls.sessions], dtype=np.bool_)
+    return judge_final(calls, np.flatnonzero(ends[calls.session]), budget)
+
+
+@lru_cache(maxsize=1)
+def state_of(facts: Facts) -> StateJudgement:
+    """The judgement of the state of a history, made once for each `Facts`."""
+    return StateJudgement(facts)
+
+
+def state_sampler(metric: str) -> Callable[[Facts, str | None], list[float]]:
+    """How ``metric`` is measured."""
+
+    def sample(facts: Facts, process: str | None) -> list[float]:
+        of_it = process is None or process == facts.scenario.load_process
+        return state_of(facts).of_metric(metric) if of_it and facts.scenario.state else []
+
+    return sample
