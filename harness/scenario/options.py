@@ -345,8 +345,8 @@ class Signal(_Choosing, _Aimed):
 class HandOver(_Choosing, _Aimed, _Lagging):
     """Begin something at a replica, stop that replica, and go on at the others: a session must live on, and what was written must be there.
 
-    A journey goes on with its second request at another replica. Of any other workload a fresh value is written through the replica, and
-    read through each of the others once it is gone. Then, and before anything is asked again, a replacement is started.
+    A journey goes on with its second request at another replica. Of any other workload a fresh value is written through the replica and
+    read through each of the others. They are asked once the replica is gone and its replacement, which is one of them, is healthy.
     """
 
     journey: str | None = Field(
