@@ -129,6 +129,8 @@ class Calls:
 
     def items_of(self, row: int) -> Column:
         """What the read ``row`` of a whole set or log answered."""
+        if not len(self.starts):
+            return self.items
         return self.items[self.starts[row] : self.starts[row + 1]]
 
     def value(self, code: int) -> str:

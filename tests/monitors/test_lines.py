@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
+from harness.dialects import Options, read_history
 from harness.monitors.calls import Call, Calls, Ended, F, calls_of
 from harness.monitors.lines import Operation, encode
 from tests.monitors.histories import FS, Recipe, histories
@@ -96,3 +99,32 @@ def test_all_that_monitors_judge_is_in_the_lines(model: str) -> None:
 
 def items(calls: Calls) -> int:
     return int(np.diff(calls.starts).sum())
+
+
+@pytest.mark.parametrize("model", FS)
+def test_a_history_reads_back_as_itself(model: str, tmp_path: Path) -> None:
+    file = tmp_path / "history.jsonl"
+    for numbers in histories(Recipe(model=model, keys=2, most=12, damaged=0, told=1), seed=6, count=20):
+        texts = ("nil", *(str(number) if number % 2 else f"<v {number}>" for number in range(1, 99)))
+        calls = numbers if model == "counter" else replace(numbers, values=texts)
+        file.write_text("".join(f"{line}\n" for line in encode(calls)))
+        again = read_history(file, model, Options()).calls
+        for column in ("f", "call_ns", "ret_ns", "ended", "place"):
+            left, right = getattr(calls, column), getattr(again, column)
+            ends = calls.ended != Ended.INFO if column == "ret_ns" else np.ones(len(calls), dtype=bool)
+            assert left[ends].tolist() == right[ends].tolist()
+        assert [calls.keys[key] for key in calls.key] == [again.keys[key] for key in again.key]
+        assert [spelled(calls, row) for row in range(len(calls))] == [spelled(again, row) for row in range(len(again))]
+
+
+def test_reads_of_nothing_at_all_are_lists_too() -> None:
+    calls = calls_of([call(F.ADD, arg="a"), call(F.READ, items=[])])
+    bare = replace(calls, starts=np.zeros(0, dtype=np.int64))
+    assert list(encode(bare)) == list(encode(calls))
+
+
+def spelled(calls: Calls, row: int) -> list[str]:
+    """The values of a row as texts, in quotes or not."""
+    codes = [int(calls.arg[row]), int(calls.arg2[row]), *calls.items_of(row).tolist()]
+    answers = [int(calls.result[row])] if calls.f[row] in (F.READ, F.DEQUEUE) and not calls.items_of(row).size else []
+    return [calls.value(code).strip('"') for code in codes + answers]
