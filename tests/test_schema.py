@@ -22,10 +22,12 @@ from harness.scenario import (
     CutNetwork,
     Done,
     Expectation,
+    HandOver,
     Healthcheck,
     Jobs,
     Kill,
     Load,
+    Operation,
     Pause,
     Port,
     ProcessType,
@@ -40,15 +42,19 @@ from harness.scenario import (
     StartService,
     Step,
     StopService,
+    StoreQuery,
     Stream,
     Terminate,
     TerminateAtStart,
     Tls,
+    Visit,
     Volume,
     WorkerLog,
     WorkingDir,
+    Workload,
     load_scenario,
 )
+from harness.scenario.state import ALL_OPERATIONS, OPERATIONS
 from harness.scenario.target import HEALTH_KINDS
 from harness.threshold import DEFAULT_THRESHOLDS, METRICS
 
@@ -77,6 +83,14 @@ MODELS: dict[type[BaseModel], dict[str, object]] = {
     Jobs: {"count": 1, "done": {"file": "done.log"}},
     Done: {},
     WorkerLog: {"started": "job {job} began"},
+    Workload: {
+        "model": "register",
+        "write": {"PUT /items/{key}": "{value}"},
+        "read": {"request": "GET /items/{key}", "answer": "$.name"},
+    },
+    Operation: {"method": "GET", "path": "/"},
+    Visit: {"method": "GET", "path": "/"},
+    StoreQuery: {},
     Routing: {},
     Step: {},
     Terminate: {},
@@ -89,6 +103,7 @@ MODELS: dict[type[BaseModel], dict[str, object]] = {
     Signal: {"name": "SIGHUP"},
     TerminateAtStart: {},
     CrashLoop: {},
+    HandOver: {},
     StopService: {"service": "redis"},
     StartService: {"service": "redis"},
     CutConnections: {"service": "redis"},
@@ -105,6 +120,10 @@ def validator() -> Draft7Validator:
 
 def scenario(**more: object) -> dict[str, Any]:
     return MODELS[Scenario] | more
+
+
+def state(**more: object) -> dict[str, Any]:
+    return scenario(state={"items": MODELS[Workload] | more})
 
 
 @pytest.mark.parametrize("file", list(schema.FILES), ids=lambda file: file.name)
@@ -205,7 +224,41 @@ GOOD: list[dict[str, Any]] = [
     },
 ]
 
+GOOD += [
+    state(),
+    state(keys=20, hot="50%", clients=2, pause="0s", refused=409, stale="1s", settle="5s", process="web"),
+    state(cas={"request": "PUT /items/{key}?if={old}", "body": "{value}", "weight": 3}, refused=[]),
+    scenario(services={"redis": None}, state={"items": MODELS[Workload] | {"store": {"service": "redis", "key": "items"}}}),
+    scenario(
+        state={
+            "tags": {"model": "set", "add": {"POST /tags": "{value}"}, "contains": {"request": "GET /tags/{value}", "nothing": [404, 410]}},
+            "front": {"model": "same", "requests": ["GET /", {"request": "GET /x", "compare": ["etag"], "mask": ["[0-9]+"]}]},
+            "login": {"model": "journey", "requests": [{"request": "GET /", "keep": {"t": "$.t"}}, {"POST /": {"t": "{kept:t}"}}]},
+        },
+        steps=[{"hand_over": {"journey": "login"}}],
+    ),
+]
+
 BAD: list[dict[str, Any]] = [
+    scenario(state=None),
+    scenario(state=[]),
+    scenario(state={"items": {}}),
+    state(model="regsiter"),
+    state(model=None),
+    state(write="items"),
+    state(write={"PUT /items/{key}": "{value}", "anser": "$.x"}),
+    state(read={"request": "GET /items/{key}", "answer": 5}),
+    state(read={"request": "GET /items/{key}", "answer": "$.x", "nothing": "404"}),
+    state(keys=0),
+    state(keys="5"),
+    state(clients=0),
+    state(hot=50),
+    state(refused=[42]),
+    state(settle=5),
+    state(store="SELECT 1"),
+    state(store={"table": "x"}),
+    scenario(state={"front": {"model": "same", "requests": "GET /"}}),
+    scenario(state={"front": {"model": "same", "requests": [{"request": "GET /", "mask": "x"}]}}),
     scenario(services={"db": None}),
     scenario(services={"db": {}}),
     scenario(services={"db": {"kind": "postgresql"}}),
@@ -309,12 +362,33 @@ def test_every_key_has_a_meaning_and_an_example_that_is_right(model: type[BaseMo
         needed: dict[str, object] = {"http": "/"} if model is Healthcheck and key not in HEALTH_KINDS and key != "disable" else {}
         needed |= {"kill": "any"} if model is Step and key in ("repeat", "at") else {}
         needed |= {"service": {"key": "x"}, "process": {"get": "/x"}, "variable": {"file": "x"}}.get(key, {}) if model is Done else {}
+        needed |= {"service": {"key": "x"}}.get(key, {}) if model is StoreQuery else {}
+        needed |= {"journey": "login"} if model is HandOver and key != "state" else {}
         if (model, key) == (Scenario, "jobs"):
             needed = {"services": {"redis": None}}
+        if model is Workload and (key in ALL_OPERATIONS or key == "requests"):
+            continue  # the next test
+        if (model, key) in ((Operation, "stream"), (Visit, "stream"), (Visit, "weight")):
+            continue  # a request of load has them
         if (model, key) in ((ProcessType, "depends_on"), (Scenario, "target")):
             continue  # names other process types, or replaces them all
         made = model.model_validate(MODELS[model] | needed | {key: field.examples[0]})
         assert made is not None
+
+
+@pytest.mark.parametrize("key", [*ALL_OPERATIONS, "requests"])
+def test_every_operation_has_an_example_that_is_right_with_its_model(key: str) -> None:
+    models = {"add": "counter", "remove": "set", "contains": "set", "append": "log", "requests": "same"}
+    model = models.get(key, "register")
+    rest = {name: Workload.model_fields[name].examples for name in OPERATIONS[model][0]}
+    if model == "log":
+        rest["read"] = [{"request": "GET /log/{key}", "answer": "$[*]"}]
+    if model == "set":
+        rest |= {"add": [{"POST /set/{key}": "{value}"}], "contains": Workload.model_fields["contains"].examples}
+    examples = {name: written[0] for name, written in rest.items() if written} | {key: Workload.model_fields[key].examples}
+    written = Workload.model_fields[key].examples
+    assert written
+    assert Workload.model_validate({"model": model} | examples | {key: written[0]})
 
 
 def test_the_reference_names_everything_that_there_is() -> None:
@@ -355,6 +429,12 @@ def test_the_jobs_of_the_reference_are_jobs(example: str) -> None:
     made = Scenario.model_validate(MODELS[Scenario] | {"load": {"requests": ["GET /"], "process": None}} | yaml.safe_load(example))
     assert made.jobs is not None
     assert example.strip() in schema.scenario_docs()
+
+
+def test_the_state_of_the_reference_is_state() -> None:
+    made = Scenario.model_validate(scenario(**yaml.safe_load(schema.STATE_EXAMPLE)))
+    assert {name: workload.keys for name, workload in made.state.items() if workload.operations} == {"items": 20, "tags": 1, "hits": 1}
+    assert schema.STATE_EXAMPLE.strip() in schema.scenario_docs()
 
 
 def test_the_steps_of_the_reference_are_steps() -> None:

@@ -141,7 +141,7 @@ def _without_stream(long: Mapping[str, Any], complaints: Iterator[Complaint], wh
 
 
 class Operation(Request):
-    """One of the app's own requests, and what its answer tells. All that a request may have, and these."""
+    """One of the app's own requests, and what its answer tells."""
 
     answer: Answer | None = Field(
         default=None,
