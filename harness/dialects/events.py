@@ -24,6 +24,8 @@ KINDS: Final[tuple[Kind, ...]] = ("invoke", "ok", "fail", "info")
 MOST_BACK_NS: Final = 1_000_000_000
 """So far times may run back from line to line."""
 HELD: Final = "held"
+WRITES: Final = ("write", "put")
+"""Operations that may write nil, and so must say that they do."""
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):

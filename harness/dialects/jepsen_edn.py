@@ -12,7 +12,7 @@ from typing import Final
 
 from harness.dialects.columns import said
 from harness.dialects.edn import forms
-from harness.dialects.events import Event, Meaning, Told, kind_of, time_of, told_by
+from harness.dialects.events import WRITES, Event, Meaning, Told, kind_of, time_of, told_by
 from harness.dialects.source import Source
 from harness.dialects.values import OfKey, Value, WrongHistoryError, text_of, whole_number
 
@@ -55,6 +55,8 @@ def _events(text: str) -> Iterator[Event]:
         if process is None:
             raise WrongHistoryError(line, "the event has no :process; say whose it is, such as :process 0")
         time_ns = time_of(form.get(":time"), line)
+        if ":value" not in form and kind == "invoke" and f in WRITES:
+            raise WrongHistoryError(line, f"the :{f} has no :value; write what is written, such as :value 3")
         value = form.get(":value")
         if form.get(":key") is not None:
             value = OfKey(key=form[":key"], value=value)

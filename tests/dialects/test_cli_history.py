@@ -80,7 +80,7 @@ BROKEN: list[tuple[str | bytes, str, str]] = [
     ('{"f": "add", "value": 1.5}', "--model counter", "1.5 is no number"),
     ('{"f": "write", "value": ' + "[" * 3000 + "]" * 3000 + "}", "", ":1: its values are nested deeper than any history needs"),
     # Jepsen's JSON
-    ('{"type": "invoke", "f": "write"}', "", "missing required field `process`"),
+    ('{"type": "invoke", "f": "write"}', "", ":1: the event has no process"),
     ('{"type": "invoke", "process": 0}', "", ":1: the event has no f"),
     ('{"type": "done", "f": "write", "process": 0}', "", ":1: its type is done"),
     ('{"type": "ok", "f": "write", "value": 3, "process": 0}', "", ":1: process 0 completes :write that it never invoked"),

@@ -59,6 +59,7 @@ def test_an_index_of_nothing_is_none() -> None:
         ("{:type :invoke :f :read :process 0}\n3", 2, "3 is no event"),
         ("{:type :invoke :f :read}", 1, "has no :process"),
         ("{:type :invoke :process 0}", 1, "has no :f"),
+        ("{:type :invoke :f :write :process 0}", 1, "the :write has no :value"),
         ("{:f :read :process 0}", 1, "has no :type"),
         ("{:type :done :f :read :process 0}", 1, "its type is :done"),
         ("{:type :invoke :f :read :process 0 :time 0.5}", 1, "its time is 0.5"),

@@ -21,6 +21,12 @@ def test_events_are_read_with_what_else_stands_in_them() -> None:
     assert told(read(Source(data=data), Meaning()).calls) == ["write 3 ok", "read -> 3 ok"]
 
 
+def test_notes_of_nobody_are_let_be_and_times_have_several_names() -> None:
+    data = b'{"type":"info","event":"phase","t_ns":5}\n{"type":"invoke","f":"write","value":3,"process":0,"t_ns":7}\n'
+    calls = read(Source(data=data + b'{"type":"ok","f":"write","process":0,"time_ns":9}'), Meaning()).calls
+    assert (calls.call_ns.tolist(), calls.ret_ns.tolist()) == ([7], [9])
+
+
 def test_one_list_of_events_is_read_too() -> None:
     data = b"[" + WRITE.strip().replace(b"\n", b",\n") + b"]"
     assert told(read(Source(data=data), Meaning()).calls) == ["write 3 ok"]
@@ -43,7 +49,8 @@ def test_a_cas_that_failed_with_an_error_has_seen_nothing() -> None:
     ("data", "says"),
     [
         (b'{"type":"invoke","value":3,"process":0}', "the event has no f"),
-        (b'{"type":"invoke","f":"read"}', "missing required field `process`"),
+        (b'{"type":"invoke","f":"read"}', "the event has no process"),
+        (b'{"type":"invoke","f":"write","process":0}', "the write has no value"),
         (b'{"type":"begin","f":"read","process":0}', "its type is begin"),
         (b'{"type":"invoke","f":"read","process":0,"time":"now"}', "time: must be"),
         (b'{"type":"invoke","f":"read","process":0,"time":0.5}', "its time is 0.5"),
