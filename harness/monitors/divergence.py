@@ -33,6 +33,9 @@ MODEL: Final = "final"
 MOST_ROWS: Final = 200
 """So many additions are named beside a counter that is wrong; where there are more, only the read is."""
 
+ONE_OF_SEVERAL: Final = -3
+"""For the writer of a value: it was written several times."""
+
 KEPT: Final = 50
 """So many examples of a kind are made; further ones are only counted."""
 
@@ -140,8 +143,8 @@ def _judge_registers(calls: Calls, answered: Rows, found: _Found) -> None:
     at = np.flatnonzero(np.isin(measured.rows, answered) & (measured.lag_ns > 0))
     for place in at[np.argsort(-measured.lag_ns[at], kind="stable")].tolist():
         found.add("lost-write", overwritten(calls, measured, place), calls, size_ns=int(measured.lag_ns[place]))
-    answered = answered[~writers.ambiguous[calls.key[answered]]]
     writer = writers.by(calls.key[answered].astype(np.int64), calls.result[answered])
+    writer = np.where(writers.ambiguous[calls.key[answered]] & (writer != NOBODY), ONE_OF_SEVERAL, writer)
     refuser = written(calls, refused=True).by(calls.key[answered].astype(np.int64), calls.result[answered])
     for place in np.flatnonzero(writer == NOBODY).tolist():
         row, value, refused = int(answered[place]), int(calls.result[answered[place]]), int(refuser[place])
@@ -155,14 +158,16 @@ def _judge_registers(calls: Calls, answered: Rows, found: _Found) -> None:
     lowest = np.minimum.reduceat(calls.result[answered], starts) if len(starts) else starts
     highest = np.maximum.reduceat(calls.result[answered], starts) if len(starts) else starts
     ends = np.concatenate([starts[1:], [len(answered)]])
+    ended_ns = np.full(len(writers.ambiguous), -NEVER)
+    np.maximum.at(ended_ns, calls.key[writers.rows], calls.ret_ns[writers.rows])
     for number in np.flatnonzero(lowest != highest).tolist():
         chosen = slice(int(starts[number]), int(ends[number]))
-        _judge_values(calls, answered[chosen], writer[chosen], found)
+        _judge_values(calls, answered[chosen], writer[chosen], found, ended_ns=int(ended_ns[calls.key[answered[starts[number]]]]))
 
 
-def _judge_values(calls: Calls, reads: Rows, writer: Rows, found: _Found) -> None:
-    """Different values of one key, one violation at most: the two that were there the longest beside each other."""
-    values = [_Value(calls, reads, writer, code) for code in np.unique(calls.result[reads]).tolist()]
+def _judge_values(calls: Calls, reads: Rows, writer: Rows, found: _Found, *, ended_ns: int) -> None:
+    """Different values of one key, whose writes had all ended at ``ended_ns``; one violation at most."""
+    values = [_Value(calls, reads, writer, code, ended_ns=ended_ns) for code in np.unique(calls.result[reads]).tolist()]
     excused = 0
     for one, other in combinations(values, 2):
         if one.may_precede(other) or other.may_precede(one):
@@ -177,13 +182,13 @@ def _judge_values(calls: Calls, reads: Rows, writer: Rows, found: _Found) -> Non
 class _Value:
     """One value that final reads of one key answered."""
 
-    def __init__(self, calls: Calls, reads: Rows, writer: Rows, code: int) -> None:
+    def __init__(self, calls: Calls, reads: Rows, writer: Rows, code: int, *, ended_ns: int = -NEVER) -> None:
         rows = reads[calls.result[reads] == code]
         self.code, self.writer = code, int(writer[calls.result[reads] == code][0])
         self.first_ns, self.last_ns = int(calls.ret_ns[rows].min()), int(calls.call_ns[rows].max())
         self.shown = int(rows[np.argmin(calls.ret_ns[rows])])
         self.last = int(rows[np.argmax(calls.call_ns[rows])])
-        self.ends_ns = int(calls.ret_ns[self.writer]) if self.writer >= 0 else -NEVER
+        self.ends_ns = int(calls.ret_ns[self.writer]) if self.writer >= 0 else ended_ns if self.writer == ONE_OF_SEVERAL else -NEVER
         self.settled = self.ends_ns < int(calls.call_ns[reads].min())
         self.age_ns = self.last_ns - self.ends_ns if self.settled and self.writer >= 0 else 0
 
@@ -197,6 +202,8 @@ class _Value:
             return [Because(why=Why.SAW_INITIAL, a=row)]
         if self.writer == NOBODY:
             return [Because(why=Why.NOBODY_WROTE, a=row, value=self.code)]
+        if self.writer == ONE_OF_SEVERAL:
+            return []
         saw = [Because(why=Why.SAW, a=row, b=self.writer, value=self.code)]
         return [*saw, Because(why=Why.BEFORE, a=self.writer, b=row)] if self.settled else saw
 

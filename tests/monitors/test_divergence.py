@@ -178,8 +178,19 @@ def test_the_budget_may_end_between_keys() -> None:
     assert divergence.judge_final(calls, np.array([1]), Budget(over=lambda: True)).verdict is Verdict.UNKNOWN
 
 
-def test_a_key_whose_values_repeat_is_not_judged() -> None:
+def test_a_value_that_was_written_twice_is_judged_by_what_differs_alone() -> None:
     assert judge([change(W, "a", 1), change(W, "a", 3), final("a", 100, "x")]).verdict is Verdict.UNKNOWN
+    told = [change(W, "a", 1), change(W, "b", 3), change(W, "a", 5)]
+    assert kinds([*told, final("a", 100, "x"), final("b", 102, "y")]) == {"diverged"}
+    assert kinds([*told, final("z", 100, "x")]) == {"unexpected-value"}
+    late = judge([change(W, "a", 1, INFO), change(W, "b", 3), change(W, "a", 1), final("b", 100, "x"), final("a", 102, "y")])
+    assert (late.verdict, late.counts) == (Verdict.UNKNOWN, {})
+    unknown = judge([*told, change(W, "b", 7, INFO), final("a", 100, "x"), final("b", 102, "y")])
+    assert (unknown.verdict, unknown.counts) == (Verdict.UNKNOWN, {})
+
+
+def test_an_element_that_is_put_while_it_is_read_may_be_missing() -> None:
+    assert kinds([change(A, "z", 1), change(A, "a", 99, ret=200), final(["z"], 100, "x")]) == set()
 
 
 RECIPES = (
@@ -238,7 +249,8 @@ MUTANTS = (
     ("who was not read is told", "    found.undecided += _unread(calls, final_rows, answered)\n", ""),
     ("other orders are seen", "< 0)\n        if len(turned):", "< -NEVER)\n        if len(turned):"),
     ("more than was appended is seen", "(times > elements.tries[at])", "(times > 9)"),
-    ("keys that repeat are left out", "answered = answered[~writers.ambiguous[calls.key[answered]]]", "answered = answered[:]"),
+    ("a value that was written twice may come late", "ended_ns if self.writer == ONE_OF_SEVERAL else -NEVER", "-NEVER"),
+    ("values that repeat name nobody", "& (writer != NOBODY), ONE_OF_SEVERAL, writer)", "& False, ONE_OF_SEVERAL, writer)"),
     ("the age of a value is told", "self.age_ns = self.last_ns - self.ends_ns if self.settled", "self.age_ns = 0 if self.settled"),
     ("too little is too little", "if told < least:", "if told < least - 1:"),
     ("too much is too much", "elif told > most:", "elif told > most + 1:"),
