@@ -9,6 +9,7 @@ told from itself; its key is left to the general search.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -52,6 +53,9 @@ def _judge_order(told: Elements, known: Known, found: Found) -> None:
     """Find what is wrong with the order of those values that are as they should be one by one."""
     if not len(told.reads):
         return
+    good = known.good.copy()
+    good[told.cell_of[~known.once]] = False  # what is there twice has no place of its own
+    known = replace(known, good=good)
     items, rank, within = _good_items(told, known)
     lengths = np.bincount(rank, minlength=len(told.reads))
     begins = np.cumsum(lengths) - lengths
@@ -76,8 +80,6 @@ def _good_items(told: Elements, known: Known) -> tuple[Column, Column, Column]:
     rank = np.repeat(np.arange(len(told.reads)), lengths)
     items = told.items
     chosen = known.good[items]
-    if not known.once.all():
-        chosen &= ~np.isin(items, told.cell_of[~known.once])
     if not chosen.all():
         items, rank = items[chosen], rank[chosen]
         lengths = np.bincount(rank, minlength=len(told.reads))

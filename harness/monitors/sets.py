@@ -35,7 +35,7 @@ def judge(calls: Calls, budget: Budget) -> Judged:
     at = apart(calls)
     took_part = kept & (calls.ended != Ended.FAIL)
     told = took_part & (calls.ended == Ended.OK) & (calls.result != NOTHING) & (calls.f != F.ADD)
-    removals = np.flatnonzero(took_part & (calls.f == F.REMOVE) & (calls.result != 0))
+    removals = np.flatnonzero(took_part & (calls.f == F.REMOVE))
     if not len(removals):
         _judge_grown(calls, at, kept, found)
     else:
@@ -163,19 +163,20 @@ def _judge_lives(lives: _Lives, found: Found) -> None:
     missed_call = at_most(lives.no_of, at.call[lives.no], first.copy())
     certain = np.zeros(len(lives.keys), dtype=np.bool_)
     certain[gone_of[(calls.ended[gone] == Ended.OK) & (calls.result[gone] > 0)]] = True
+    known = np.minimum(born_end, seen_end)
     # the removal came first, or never: then it was there from some instant on, for ever
     from_on = np.maximum(np.maximum(born_call, missed_call), np.where(gone_end < last, gone_call, first))
-    stays = ~certain & (from_on <= np.minimum(born_end, seen_end))
+    stays = ~certain & (from_on <= known)
     # the removal came later: then nobody may miss it from the first proof of it to the last call that needs it
-    there = np.minimum(np.minimum(born_end, seen_end), gone_end)
+    there = np.minimum(known, gone_end)
     needed = np.maximum(np.maximum(born_call, seen_call), gone_call)
     missed = np.zeros(len(lives.keys), dtype=np.bool_)
     missed[lives.no_of[(there[lives.no_of] < at.call[lives.no]) & (at.ret[lives.no] < needed[lives.no_of])]] = True
     goes = (born_call <= there) & (needed <= gone_end) & ~missed
     wrong = removed & (lives.removals == 1) & (lives.additions == 1) & ~stays & ~goes
     early = wrong & (seen_end < born_call)
-    after = wrong & ~early & (seen_call > gone_end)
-    lost = wrong & ~early & ~after & missed
+    after = wrong & ~early & (seen_call > gone_end) & (born_call <= gone_end)
+    lost = wrong & ~early & ~after & (missed | ((gone_end < born_call) & (known < missed_call)))
     kinds = {"future-read": early, "removed-yet-there": after, "lost-element": lost, "not-linearizable": wrong & ~early & ~after & ~lost}
     for kind, which in kinds.items():
         found.note(kind, np.flatnonzero(which), partial(_life, lives, kind))
@@ -220,7 +221,9 @@ def _life(lives: _Lives, kind: str, element: int) -> Violation:
         if at.ret[first] < at.call[rows[-1]]:
             because.append(before(first, rows[-1]))
     inside = no[(at.ret[sure] < at.call[no]) & (at.ret[no] < at.call[need])]
-    if len(inside):
+    if at.ret[gone] < at.call[add]:
+        because.append(before(gone, add))
+    elif len(inside):
         rows.append(int(inside[0]))
         because += [before(sure, rows[-1]), Because(why=Why.LACKS, a=rows[-1], b=add, value=value), before(rows[-1], need)]
     elif at.ret[gone] < at.call[need]:
