@@ -6,12 +6,16 @@ says of hosts, ports and Secure is left out: whatever one replica sets, the next
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
 _NEVER: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """What ends before this has ended, where an answer does not say what day it is."""
+
+
+_SECONDS: Final = re.compile(r"-?[0-9]+")
 
 
 class Cookies:
@@ -50,8 +54,8 @@ class Cookies:
 def _has_ended(told: dict[str, str], date: datetime) -> bool:
     """Whether a cookie with these attributes is to be forgotten; Max-Age counts before Expires."""
     age = told.get("max-age", "")
-    if age.removeprefix("-").isascii() and age.removeprefix("-").isdigit():
-        return int(age) <= 0
+    if _SECONDS.fullmatch(age):
+        return age.startswith("-") or not age.strip("0")
     ends = _instant(told.get("expires", ""))
     return ends is not None and ends <= date
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
@@ -32,6 +33,13 @@ MANY_KEYS: Final = 200
 """With more keys than that several threads read."""
 
 THREADS: Final = 4
+
+MOST_SILENCES: Final = 3
+"""A replica that gave no answer so often in a round is not asked again in it: each silence may last as long as a request may take."""
+
+READ_WITHIN_S: Final = 300.0
+"""How long one round may take; what was not read by then has an error on record."""
+
 MASKED: Final = "*"
 """What stands in a recorded body for what a mask matches."""
 
@@ -146,11 +154,20 @@ class _Values:
     def round(self, number: int, places: Sequence[Place]) -> bool:
         """Read every key everywhere; whether all agree on each."""
         said: list[list[Told]] = [[] for _ in range(self._workload.keys)]
+        silences: Counter[str] = Counter()
+        end_ns = self._end.now_ns() + round(READ_WITHIN_S * NS_PER_S)
 
         def read(asker: Asker, place: Place, key: int) -> None:
             assert self._reader is not None  # noqa: S101  only then it is called
             at_ns = self._end.now_ns()
-            said[key].append(self._note(place.name, key, number, at_ns, self._reader.read(asker, place, key)))
+            if silences[place.name] >= MOST_SILENCES:
+                told = Told(error=f"not asked: it had given no answer {MOST_SILENCES} times")
+            elif at_ns > end_ns:
+                told = Told(error=f"not asked: the reads before it had taken {READ_WITHIN_S:.0f} s")
+            else:
+                told = self._reader.read(asker, place, key)
+                silences[place.name] += told.silent
+            said[key].append(self._note(place.name, key, number, at_ns, told))
 
         if self._reader is not None:
             self._end.asked_by_all(read, places, self._workload.keys)

@@ -44,11 +44,13 @@ class Told:
         result: The value; None where there is nothing.
         items: All elements, of a set or a log.
         error: Why it could not be read; then the others say nothing.
+        silent: There was no answer at all.
     """
 
     result: str | None = None
     items: tuple[str, ...] | None = None
     error: str = ""
+    silent: bool = False
 
 
 class Understanding:
@@ -66,7 +68,7 @@ class Understanding:
         if not asked.error and asked.status in self._operation.nothing:
             return Told(items=() if self.many else None)
         if error := self._why_not(asked, problem):
-            return Told(error=error)
+            return Told(error=error, silent=not asked.status)
         assert self._extractor is not None  # noqa: S101  else there was an error
         if self.many:
             texts = self._extractor.texts(asked.body)

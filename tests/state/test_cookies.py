@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.state.cookies import Cookies
 
@@ -52,6 +54,8 @@ def test_longer_paths_come_first() -> None:
     [
         ("Max-Age=0", False),
         ("Max-Age=-1", False),
+        ("Max-Age=00", False),
+        ("Max-Age=" + "9" * 5000, True),
         ("Max-Age=60", True),
         ("Expires=Thu, 01 Jan 1970 00:00:00 GMT", False),
         ("Expires=Sun, 22 Nov 2026 14:59:59 GMT", False),
@@ -75,3 +79,10 @@ def test_without_a_date_only_what_is_long_over_has_ended() -> None:
 
 def test_values_are_kept_as_they_are_and_what_is_no_cookie_is_left_out() -> None:
     assert cookies('a="x=y"; Path=/', "nonsense", "=v").header("/") == 'a="x=y"'
+
+
+@settings(max_examples=200)
+@given(st.text(max_size=30), st.text(max_size=30), st.sampled_from(["Max-Age", "Expires", "Path", "x"]))
+def test_nothing_that_an_app_sets_raises(text: str, date: str, attribute: str) -> None:
+    made = cookies(text, f"a=1; {attribute}={text}", f"b={text}; Expires={text} GMT", asked=text, date=date)
+    assert isinstance(made.header(text), str)

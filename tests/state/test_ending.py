@@ -99,6 +99,36 @@ def test_one_that_is_gone_and_still_counts_as_up_is_an_error() -> None:
     assert {line.result for line in lines.of(StateRead) if line.replica == "web.1"} == {"a"}
 
 
+def test_a_replica_that_gives_no_answer_is_not_asked_for_every_key() -> None:
+    lines = Lines()
+    with (
+        app(lambda _got: said({"name": "a"})) as one,
+        app(lambda _got: Says(cut=0, body=b"x"), "web.2") as two,
+        app(dies, "web.3") as three,
+    ):
+        end({"items": REGISTER | {"keys": 5, "settle": "1ms"}}, lines, clock=FakeClock()).read_all(places(one, two, three))
+        assert len(one.asked) == len(two.asked) == 10, "one that answers badly is asked on"
+    errors = [line.error for line in lines.of(StateRead) if line.replica == "web.3" and line.round == 1]
+    assert errors == ["RemoteDisconnected"] * 3 + ["not asked: it had given no answer 3 times"] * 2
+    assert [line.error for line in lines.of(StateRead) if line.replica == "web.3" and line.round == 2] == errors, "it may have come back"
+
+
+def dies(_got: Got) -> Says:
+    raise ConnectionAbortedError
+
+
+def test_reads_that_take_very_long_come_to_an_end() -> None:
+    lines, clock = Lines(), FakeClock()
+
+    def slow(_got: Got) -> Says:
+        clock.sleep(200)
+        return said({"name": "a"})
+
+    with app(slow) as one:
+        end({"items": REGISTER | {"keys": 4}}, lines, clock=clock).read_all(places(one))
+    assert [line.error for line in lines.of(StateRead)] == ["", ""] + ["not asked: the reads before it had taken 300 s"] * 2
+
+
 def test_with_nobody_up_nothing_is_read() -> None:
     lines = Lines()
     end({"items": REGISTER, "page": SAME}, lines).read_all(list)
