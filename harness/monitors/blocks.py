@@ -277,14 +277,14 @@ def _blocks(parent: Rows, made: Rows) -> tuple[Rows, Rows]:
     root[made], depth[made] = parent[made], 1
     active = made
     for _ in range(len(made).bit_length() + 1):
-        if not len(active):
-            return root, depth
         half = root[active]
         whole, more = root[half], depth[half]
         going = whole != half
         active = active[going]
+        if not len(active):
+            break
         root[active], depth[active] = whole[going], depth[active] + more[going]
-    root[active] = -1
+    root[made[parent[root[made]] >= 0]] = -1
     return root, depth
 
 
@@ -300,7 +300,7 @@ def shifted(values: Values, segment: Rows, segments: int, columns: Sequence[Colu
 
 
 def against_chain(values: Values, chosen: Mask) -> Rows:
-    """The values of blocks whose write or whose first read ended before something began that must come before it. Only of ``chosen``."""
+    """The values of blocks whose write or whose first read ended before something of an earlier value began. Only of ``chosen``."""
     linked = values.linked
     linked = linked[chosen[linked]]
     order = linked[np.lexsort((values.depth[linked], values.root[linked]))]
@@ -315,7 +315,7 @@ def against_chain(values: Values, chosen: Mask) -> Rows:
     until_write = np.maximum.accumulate(np.maximum(write_call, read_call))
     before = np.full(len(order), -1, dtype=np.int64)
     before[1:] = until_write[:-1]
-    return order[(write_ret < before) | (read_ret < np.maximum(before, write_call))]
+    return order[(write_ret < before) | (read_ret < before)]
 
 
 def zones(values: Values, chosen: Mask) -> tuple[Rows, Column, Column]:

@@ -90,7 +90,6 @@ def _fits(values: Values, looks: Looks, order: Rows, *, latest: bool) -> Mask:
         before = np.maximum.accumulate(np.maximum(write_call, read_call))
         start = np.maximum(write_call, np.append(write_call[:1], before[:-1]))
     end = np.append(start[1:], NEVER)
-    end[np.append(key[1:] != key[:-1], True)] = NEVER
     place = np.zeros(len(values.key), dtype=np.int64)
     place[order] = np.arange(many)
     at = place[looks.missed]

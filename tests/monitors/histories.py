@@ -180,7 +180,9 @@ def damaged(made: list[Call], dice: random.Random) -> list[Call]:
     at = dice.randrange(len(made))
     call = made[at]
     kind = dice.choice(("answer", "answer", "time", "time", "outcome", "gone"))
-    if kind == "answer" and call.items is not None:
+    if kind == "answer" and call.f is F.CAS and dice.random() < 0.7:
+        made[at] = replace(call, arg=dice.choice([told.arg2 or told.arg or INITIAL for told in made]))
+    elif kind == "answer" and call.items is not None:
         made[at] = replace(call, items=_other_items(call.items, dice))
     elif kind == "answer" and call.result is not None:
         known = [number for told in made for number in (told.arg, told.arg2, told.result) if number is not None]
