@@ -32,8 +32,8 @@ class StateAsked(Line, frozen=True, tag="state-asked", gc=False):
     Attributes:
         workload: Its name in the scenario.
         f: What it does: ``write``, ``read``, ``cas``, ``add``, ``remove``, ``contains``, ``append``.
-        key: The number of the key, from 0.
-        client: The client's number in the workload, from 1.
+        key: The number of the key, from 0; below zero for a key of the harness's own, in a step that hands over.
+        client: The client's number in the workload, from 1; below zero for the harness itself, and so is ``op`` then.
         session: Counts up from 0 when a client does not know what became of an operation, and goes on as a new one.
         value: The value that is written, added, removed or asked for; empty for none.
         old: The value that a compare-and-set replaces.

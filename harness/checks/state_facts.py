@@ -168,8 +168,8 @@ class _Reader:
             arg2=self._value(asked.value) if f is F.CAS else None,
             result=result,
             items=items,
-            session=f"client {asked.client}" + (f", after {asked.session} lost answers" if asked.session else ""),
-            key=f"{self._name}/{asked.key}",
+            session=_who(asked),
+            key=f"{self._name}/{_probe(asked.key) if asked.key < 0 else asked.key}",
             replica=answered.replica if answered is not None else "",
             place=asked.op,
         )
@@ -228,6 +228,17 @@ class _Reader:
             return f"“{text}”"
         self.foreign += 1
         return None
+
+
+def _who(asked: StateAsked) -> str:
+    """Whose operation it is: a client's, or the harness's own in a step that hands over."""
+    if asked.client <= 0:
+        return f"the harness, {_probe(asked.client)}"
+    return f"client {asked.client}" + (f", after {asked.session} lost answers" if asked.session else "")
+
+
+def _probe(number: int) -> str:
+    return f"probe {-number}"
 
 
 def _number(text: str) -> int | None:

@@ -1,7 +1,8 @@
 """Written through one replica, which then is stopped, and read through all others: what was acknowledged must be there.
 
-It is an operation as those of the load's clients are, and on record as such, under numbers that no op of the load has: below zero. Where
-the workload's requests name a key, it has one of its own, which nobody else writes to; where they don't, there is only one thing to write.
+It is an operation as those of the load's clients are, and on record as such, under numbers that no op and no client of the load has: below
+zero. Where the workload's requests name a key, it has one of its own, which nobody else writes to; where they don't, there is only one
+thing to write.
 """
 
 from __future__ import annotations
@@ -131,11 +132,9 @@ class Probe:
             error="" if there else problem,
         )
 
-    def _ask(self, f: str, key: int, session: int, value: str) -> int:
+    def _ask(self, f: str, key: int, probe: int, value: str) -> int:
         op = self._numbers.op()
-        self._append(
-            StateAsked(op=op, at_ns=self._clock.now_ns(), workload=self._name, f=f, key=key, client=0, session=session, value=value)
-        )
+        self._append(StateAsked(op=op, at_ns=self._clock.now_ns(), workload=self._name, f=f, key=key, client=-probe, value=value))
         return op
 
     def _answer(  # noqa: PLR0913  what the line holds

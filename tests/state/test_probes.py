@@ -47,7 +47,7 @@ def test_a_fresh_value_goes_to_a_key_of_its_own_and_is_read(
     keys: dict[str, object], f: str, path: str, read: Says, told: dict[str, Any]
 ) -> None:
     asked, answered, got = made(keys, said({}), read)
-    assert [(line.op, line.f, line.key, line.client, line.session) for line in asked] == [(-1, f, -1, 0, 1), (-2, "read", -1, 0, 1)]
+    assert [(line.op, line.f, line.key, line.client, line.session) for line in asked] == [(-1, f, -1, -1, 0), (-2, "read", -1, -1, 0)]
     assert asked[0].value == VALUE
     assert [(line.op, line.ended, line.replica, line.there) for line in answered] == [(-1, OK, "web.1", False), (-2, OK, "web.1", True)]
     assert {"result": answered[1].result, "items": answered[1].items} == {"result": None, "items": None} | told
@@ -112,5 +112,5 @@ def test_each_probe_has_numbers_of_its_own() -> None:
         for each in (probe(lines, REGISTER, numbers), probe(lines, SET, numbers)):
             each.write(asks, web.place)
     asked = lines.of(StateAsked)
-    assert [(line.op, line.key, line.session) for line in asked] == [(-1, -1, 1), (-2, -2, 2)]
+    assert [(line.op, line.key, line.client) for line in asked] == [(-1, -1, -1), (-2, -2, -2)]
     assert len({line.value for line in asked}) == 2
