@@ -43,7 +43,7 @@ def test_before_there_is_a_fleet_nobody_is_asked() -> None:
     ties = _Ties(Backing(SCENARIO, mark="2fecf0", scratch=Path(), clock=FakeClock(), record=lambda _event: None), lambda _event: None)
     ties.exited(replica("web.1"), Exit(at_ns=2, status=0))
     ties.hear("web.1", b"job 2fecf0-1 started\n")
-    assert (ties.address("web"), ties.step()) == (None, 0)
+    assert (ties.address("web"), ties.up("web"), ties.replicas("web"), ties.step()) == (None, [], [], 0)
 
 
 def test_a_step_that_nobody_frames_is_a_defect() -> None:
