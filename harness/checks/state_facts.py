@@ -34,6 +34,9 @@ FUNCTIONS: Final = {
     "append": F.APPEND,
 }
 
+TAKEN: Final = {"network": "loss of network", "memory": "lack of memory"}
+"""What a disturbance is called where it is said of a replica."""
+
 LISTS: Final = ("set", "log")
 """Models whose reads answer many values."""
 
@@ -107,7 +110,7 @@ class StateFacts:
             yield Moment(at_ns=fault.signal.at_ns, until_ns=fault.signal.until_ns, text=fault.signal.signal, replica=fault.signal.replica)
         for disturbance in self.facts.disturbances:
             taken = disturbance.taken
-            yield Moment(at_ns=taken.at_ns, until_ns=disturbance.over_ns, text=taken.what, replica=taken.replica)
+            yield Moment(at_ns=taken.at_ns, until_ns=disturbance.over_ns, text=TAKEN.get(taken.what, taken.what), replica=taken.replica)
         for life in self.facts.lives.values():
             if life.spawned_ns and life.healthy_ns:
                 yield Moment(at_ns=life.spawned_ns, until_ns=life.healthy_ns, text="start", replica=life.replica, fault=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.monitors import counter, log, queue, register, sets
+from harness.monitors import counter, log, queue, register, sessions, sets
 from harness.monitors.judged import Monitor
 
 MONITORS: Final[dict[str, Monitor]] = {
@@ -18,5 +18,6 @@ MONITORS: Final[dict[str, Monitor]] = {
     "counter": counter.judge,
     "queue": queue.judge,
     "log": log.judge,
+    "sessions": sessions.judge,
 }
 """Every model that a history can be judged by."""

@@ -175,12 +175,18 @@ def calls_of(told: Iterable[Call], *, numbers: bool = False) -> Calls:
             return NOTHING
         return int(value) if numbers else values.of(str(value))
 
+    def answer(row: Call) -> int:
+        if row.items is not None:
+            return len(row.items)
+        yes_or_no = row.f in (F.CONTAINS, F.CAS) and row.result is not None
+        return int(row.result or 0) if yes_or_no else code(row.result)
+
     lengths = [len(row.items) if row.items is not None else 0 for row in rows]
     return Calls(
         f=np.array([row.f for row in rows], dtype=np.int8),
         arg=np.array([code(row.arg) for row in rows], dtype=np.int64),
         arg2=np.array([code(row.arg2) for row in rows], dtype=np.int64),
-        result=np.array([code(row.result) if row.items is None else len(row.items) for row in rows], dtype=np.int64),
+        result=np.array([answer(row) for row in rows], dtype=np.int64),
         call_ns=np.array([row.call_ns for row in rows], dtype=np.int64),
         ret_ns=np.array([row.ret_ns if row.ended is not Ended.INFO else NEVER for row in rows], dtype=np.int64),
         ended=np.array([row.ended for row in rows], dtype=np.int8),
