@@ -32,6 +32,7 @@ _T = TypeVar("_T")
 FLUSHED_EVERY_S: Final = 0.3
 LAG_S: Final = 0.5
 PAUSE_S: Final = 0.003
+ANSWERS_LATE_S: Final = 0.05
 MOST_SKEW_S: Final = 3.0
 _TWICE_EVERY: Final = 5
 _REFUSED_EVERY: Final = 4
@@ -394,11 +395,16 @@ class Twice(Passing):
 
 
 class NotIdempotent(Passing):
-    """Plants: an Idempotency-Key means nothing. To be found, where clients try again: increments that happened twice."""
+    """Plants: an Idempotency-Key means nothing, and an answer comes 50 ms after its increment.
+
+    To be found, where clients try again: increments that happened twice.
+    """
 
     def add_one(self, key: str, request: str = "") -> int:  # noqa: ARG002  the parameter of the protocol
         """Each time."""
-        return self._store.add_one(key)
+        count = self._store.add_one(key)
+        time.sleep(ANSWERS_LATE_S)
+        return count
 
 
 class RefusesDone(Passing):
