@@ -85,11 +85,11 @@ def disagreements(calls: Calls, budget: Budget) -> Judged:
     if not is_register(calls):
         return judged("replicas", violations=[], undecided=["the order of versions is judged of registers only"], operations=0, reads=0)
     what = seen(calls, written(calls))
-    known = (calls.replica[what.rows] >= 0) & (calls.f[what.rows] == F.READ)
+    known = calls.replica[what.rows] >= 0
     rows, writer = what.rows[known], what.writer[known]
     undecided = list(what.undecided)
     if len(rows) < len(what.rows):
-        undecided.append(f"of {len(what.rows) - len(rows)} of {len(what.rows)} reads it is not known which replica answered")
+        undecided.append(f"of {len(what.rows) - len(rows)} of {len(what.rows)} answers it is not known which replica gave them")
     version = np.where(writer == FIRST, len(calls) + calls.key[rows], writer)
     zones = _zones_of_replicas(calls, rows, version)
     zones = _with_first(zones, first=len(calls), keys=_after(calls.key))
@@ -166,7 +166,7 @@ def _touches(calls: Calls, writers: Written, what: Seen, found: _Found) -> _Touc
     saw = np.full(count, -1, dtype=np.int64)
     saw[what.rows] = np.where(what.writer == FIRST, count + calls.key[what.rows], what.writer)
     wrote = np.zeros(count, dtype=bool)
-    wrote[writers.rows[~writers.ambiguous[calls.key[writers.rows]]]] = True
+    wrote[writers.rows] = True
     _add_pending_swaps(calls, writers, saw, found)
     rows = in_order_of_calls(calls)
     twice = swapped(calls) & (saw >= 0) & wrote
@@ -290,7 +290,7 @@ def _certain(calls: Calls, touches: _Touches) -> _Certain:
     order = np.lexsort((here, touches.version, touches.line))
     same = (touches.line[order][1:] == touches.line[order][:-1]) & (touches.version[order][1:] == touches.version[order][:-1])
     again, later = order[:-1][same], order[1:][same]
-    returned = touches.lasts[again] & (before[later] > again)
+    returned = touches.lasts[again]
     returned &= (touches.version[before[later]] != touches.version[later]) & (touches.version[before[later]] < first)
     again, later = again[returned], later[returned]
     every = np.concatenate([to_first, by_writer[1], later])
@@ -318,7 +318,7 @@ def _went_back(calls: Calls, touches: _Touches) -> tuple[Rows, Rows]:
     at = np.maximum.accumulate(np.where(rises, np.arange(len(places)), 0))
     at = np.concatenate([[0], at[:-1]])
     older = (group[at] == group) & touches.lasts[places[at]] & (places[at] < places)
-    older &= (calls.ended[version] == Ended.OK) & (version[at] != version) & (calls.ret_ns[version] <= calls.call_ns[version[at]])
+    older &= (version[at] != version) & (calls.ret_ns[version] <= calls.call_ns[version[at]])
     return places[at][older], places[older]
 
 
@@ -475,7 +475,7 @@ def _cycle(calls: Calls, zones: Zones, found: _Found, why: Why) -> Violation:
 
 def _kind(calls: Calls, hops: tuple[Hop, ...], why: Why) -> str:
     """What the cycle breaks. Two hops, one from what was read to what was written and one back again, show a write before its cause."""
-    if len({hop.line for hop in hops if hop.line >= 0}) == 1:
+    if len({hop.line for hop in hops if hop.line >= 0 and hop.before != hop.after}) == 1:  # the order of all others is certain
         return "went-back" if why is Why.SAME_REPLICA else "monotonic-reads"
     writes = [hop for hop, after in zip(hops, (*hops[1:], *hops[:1]), strict=True) if hop.after == after.version]
     if len(hops) == 2 and len(writes) == 1 and calls.f[writes[0].before] == F.READ:
