@@ -12,6 +12,7 @@ it fast:
   it after that one, too.
 * Pending operations that ask the same are one kind, used in the order of their calls. Where a configuration led nowhere, so does one that
   used as many or more of each kind and is the same otherwise.
+* After a pending operation comes nothing that would do the same without it.
 * States are met by number, and what an operation does to a state is asked of the model once.
 """
 
@@ -222,13 +223,17 @@ class _States:
         return found
 
     def next(self, state: int, kind: int) -> int:
+        """The state after an operation of ``kind``; -1 where it can't be. Ask ``after`` first where it matters."""
+        known = self.after[state].get(kind)
+        if known is not None:
+            return known
         after = self.model.step(self.known[state], self.kinds[kind])
         found = self.after[state][kind] = -1 if after is None else self.number(after)
         return found
 
 
-_Choice = tuple[int, int, int, int]
-"""What may come next: the mask's bit, the pending kind's part of the count, the next state, and its place in the order of trial."""
+_Choice = tuple[int, int, int, int, int]
+"""What may come next: the mask's bit, the pending kind's part of the count, the next state, when it ends, and its kind."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -249,7 +254,8 @@ class _Explorer:
         pending, guards = _fields(told.pending)
         dead: dict[tuple[int, int, int], list[int]] = {}
         stack: list[tuple[tuple[int, int, int], int, list[_Choice]]] = []
-        first, mask, used, state = 0, 0, 0, states.number(self.model.first)
+        first, mask, used, state, without = 0, 0, 0, states.number(self.model.first), -1
+        place = (first, mask)
         count = len(told.call)
         while True:
             self.steps += 1
@@ -264,6 +270,8 @@ class _Explorer:
                 choices = []
             else:
                 choices += self._of_pending(states, pending, used, state, limit_ns)
+                if without >= 0 and (first, mask) == place:  # what only looks may have needed the pending one
+                    choices = [choice for choice in choices if states.next(without, choice[4]) != choice[2]]
                 _sort(choices, states, blocked)
                 stack.append((here, used, choices))
             while stack and not stack[-1][2]:
@@ -271,9 +279,11 @@ class _Explorer:
                 _bury(dead, here, used, guards)
             if not stack:
                 return False
-            (first, mask, state), used, choices = stack[-1]
-            bit, part, state, _ = choices.pop()
+            (first, mask, before), used, choices = stack[-1]
+            bit, part, state, _, _ = choices.pop()
+            without = before if part else -1
             mask |= bit
+            place = (first, mask)
             used += part
 
     def _look(self, states: _States, first: int, mask: int, state: int) -> tuple[int, int, list[_Choice], int, int]:
@@ -301,7 +311,7 @@ class _Explorer:
                         limit_ns, stuck = ret[at], at
                         blocked = kind[at] if found < 0 else -1
                     if found >= 0:
-                        choices.append((bit, 0, found, ret[at]))
+                        choices.append((bit, 0, found, ret[at], kind[at]))
             bit <<= 1
             bits >>= 1
         if stuck >= 0 and limit_ns > self.furthest_ns:
@@ -310,7 +320,7 @@ class _Explorer:
         if done:
             first += done
             mask >>= done
-            choices = [(bit >> done, part, found, end) for bit, part, found, end in choices]
+            choices = [(bit >> done, part, found, end, of) for bit, part, found, end, of in choices]
         return first, mask, choices, blocked, limit_ns
 
     def _of_pending(
@@ -326,7 +336,7 @@ class _Explorer:
                 if found is None:
                     found = states.next(state, kind)
                 if found >= 0 and found != state:
-                    choices.append((0, 1 << shift, found, NEVER))
+                    choices.append((0, 1 << shift, found, NEVER, kind))
         return choices
 
 

@@ -74,6 +74,11 @@ EDGES: list[tuple[bool, tuple[Call, ...]]] = [
     (False, (write(1, 0, 9), write(2, 0, 9), look(0, 2, 3), look(1, 4, 5), look(2, 6, 7), look(1, 8, 8), look(2, 9, 9))),
     (False, (write(1, 0, 9), write(2, 0, 9), look(1, 3, 4), look(0, 1, 2), look(2, 5, 6), read(2, 20, 21))),
     (False, (swap(1, 2, 0, 9), swap(2, 3, 0, 9), swap(3, 1, 0, 9))),
+    (True, tuple(f(1, at, at + 1, key=key) for key in "xy" for f, at in ((write, 0), (read, 2)))),
+    (True, (write(1, 0, 1), swap(1, 2, 2, 6), read(1, 5, 6), read(2, 4, 5))),
+    (True, (write(1, 0, 1), swap(1, 2, 2, 5), read(1, 5, 6), read(2, 5, 6))),
+    (False, (write(1, 0, 30), swap(1, 2, 0, 30), read(2, 1, 2), read(2, 20, 21), write(3, 5, 6))),
+    (True, (write(1, 0, 1), read(1, 5, 6), write(2, 2, 5), read(2, 10, 11))),
 ]
 """Histories that hang on one condition each, and whether an order explains them."""
 
