@@ -783,11 +783,16 @@ class Facts:
 
     @cached_property
     def starved(self) -> dict[str, Scheduled]:
-        """Replicas whose time was over, for a start or a stop, because the machine had no CPU for them; see `STARVED_SHARE`."""
+        """Replicas whose time was over, for a start or a stop, because the machine had no CPU for them; see `STARVED_SHARE`.
+
+        Not those whose port somebody else had: no CPU would have helped them.
+        """
+        hopeless = {event.replica for event in self.events(StartFailed) if event.reason == "port-taken"}
         return {
             event.replica: event
             for event in self.events(Scheduled)
-            if event.waited_ns >= STARVED_SHARE * (event.at_ns - event.since_ns)
+            if event.replica not in hopeless
+            and event.waited_ns >= STARVED_SHARE * (event.at_ns - event.since_ns)
             and event.ran_ns <= FED_SHARE * (event.at_ns - event.since_ns)
         }
 

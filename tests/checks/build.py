@@ -1206,6 +1206,9 @@ STORIES: dict[str, Callable[[], Story]] = {
     "fail--never-ready": lambda: _failed_start("never-healthy", "GET /healthz was answered with 503 (waited 1s)"),
     "fail--exited-at-start": lambda: _failed_start("exited", "it exited with status 1 before it was healthy"),
     "fail--port-taken": lambda: _failed_start("port-taken", "port 8000 is held by another program"),
+    "fail--port-taken--starved": lambda: _scheduled(
+        _failed_start("port-taken", "port 8000 is held by another program"), 0, 150, ran=20, waited=120
+    ),
     "fail--start-failed": lambda: _failed_start("lost-its-way", "it went elsewhere"),
     "pass--exit-statuses--gone-at-the-end-of-its-grace": lambda: stop_run(_gone_in_time),
     "fail--crashed-while-stopping": lambda: stop_run(_crash),
