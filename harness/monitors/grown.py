@@ -199,7 +199,6 @@ def _reads_of(told: Elements, once: Mask, last: Column, first: Column) -> tuple[
     if not len(told.reads):
         return seen_end, seen_call, lacked_call
     keys = told.calls.key[told.reads]
-    first_rank = np.searchsorted(keys, told.keys, "left")
     final_rank = np.searchsorted(keys, told.keys, "right") - 1
     element, rank = (told.cell_of, told.cell_rank) if once.all() else (told.cell_of[once], told.cell_rank[once])
     # of the ranks of an element, from the last one down, those without a gap between them and the end
@@ -213,7 +212,7 @@ def _reads_of(told: Elements, once: Mask, last: Column, first: Column) -> tuple[
         in_run = rank - np.arange(len(rank)) == np.repeat(final_rank[those] - stops + 1, stops - begins)
         run[those] = np.add.reduceat(in_run, begins, dtype=np.int64)
     lacked = final_rank - run
-    some = lacked >= first_rank
+    some = lacked >= 0  # the last read of the key before may be meant, which is before everything
     lacked_call[some] = calls[lacked[some]]
     return seen_end, seen_call, lacked_call
 
@@ -362,7 +361,7 @@ def overtaken(told: Elements, known: Known, level: Column) -> tuple[Column, Call
     order = chosen[np.lexsort((level[chosen], told.keys[chosen]))]
     late = np.maximum.accumulate(known.late[order])
     new = np.ones(len(order), dtype=np.bool_)
-    new[1:] = (np.diff(told.keys[order]) != 0) | (np.diff(level[order]) != 0)
+    new[1:] = np.diff(level[order]) != 0  # the lowest level of a key is never compared
     begin = np.flatnonzero(new)[np.cumsum(new) - 1]
     over = order[(begin > 0) & (known.sure[order] < late[begin - 1])]
 

@@ -23,6 +23,9 @@ from harness.monitors.models import MODELS
 
 ASKED: Final = (F.APPEND, F.READ)
 
+NOWHERE: Final = 1 << 62
+"""The place of what the longest read lacks: behind all others."""
+
 
 def judge(calls: Calls, budget: Budget) -> Judged:
     """Judge a history of logs, each key one."""
@@ -68,7 +71,7 @@ def _judge_order(told: Elements, known: Known, found: Found) -> None:
         return _disagree(told, int(rank[cell]), int(longest[rank[cell]]), int(items[cell]), int(expected[cell]), int(within[cell]))
 
     found.note("order-disagreement", first, disagree)
-    place = np.full(told.many, int(lengths.max(initial=0)), dtype=np.int64)
+    place = np.full(told.many, NOWHERE, dtype=np.int64)
     of_longest = longest[rank] == rank
     place[items[of_longest]] = within[of_longest]
     _judge_time(told, known, place, longest, found)
@@ -127,6 +130,6 @@ def _judge_time(told: Elements, known: Known, place: Column, longest: Column, fo
         )
         return Violation(kind="reordered-elements", rows=rows_of(add, add_other, read), because=because)
 
-    seen = np.isin(over, told.cell_of)
-    found.note("reordered-elements", over[seen], reordered)
-    found.note("skipped-element", over[~seen], lambda element: skipped(told, element, by(element), read_of(element)))
+    placed = place[over] < NOWHERE
+    found.note("reordered-elements", over[placed], reordered)
+    found.note("skipped-element", over[~placed], lambda element: skipped(told, element, by(element), read_of(element)))

@@ -162,7 +162,7 @@ def _judge_lives(lives: _Lives, found: Found) -> None:
     seen_end, seen_call = at_least(lives.yes_of, at.ret[lives.yes], last.copy()), at_most(lives.yes_of, at.call[lives.yes], first.copy())
     missed_call = at_most(lives.no_of, at.call[lives.no], first.copy())
     certain = np.zeros(len(lives.keys), dtype=np.bool_)
-    certain[gone_of[(calls.ended[gone] == Ended.OK) & (calls.result[gone] > 0)]] = True
+    certain[gone_of[calls.result[gone] > 0]] = True
     known = np.minimum(born_end, seen_end)
     # the removal came first, or never: then it was there from some instant on, for ever
     from_on = np.maximum(np.maximum(born_call, missed_call), np.where(gone_end < last, gone_call, first))

@@ -81,7 +81,7 @@ def examples(recipe: Recipe, seed: int, count: int) -> tuple[tuple[Calls, bool],
     return tuple((calls, explained(calls, recipe.model)) for calls in histories(recipe, seed=seed, count=count))
 
 
-def noticed_by(judge: Callable[[Calls, Budget], Judged], recipes: tuple[Recipe, ...], *, count: int = 400) -> bool:
+def noticed_by(judge: Callable[[Calls, Budget], Judged], recipes: tuple[Recipe, ...], *, count: int = 150) -> bool:
     """Whether ``judge`` differs from trying all orders on some of the histories of ``recipes``."""
     return any(
         disagreement(judge, calls, recipe.model, right=right)

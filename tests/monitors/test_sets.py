@@ -196,6 +196,33 @@ def test_an_element_that_comes_and_goes_twice_is_searched() -> None:
     assert kinds(*twice, look("a", 1, 8, 9)) == {"not-linearizable": 1}
 
 
+def test_a_read_of_the_whole_that_lacks_what_was_removed_only_later_is_searched() -> None:
+    assert judged(A, B, read("a", 4, 5), remove("b", 6, 7)).counts == {"not-linearizable": 1}
+    assert judged(A, B, read("a", 4, 6), remove("b", 6, 7)).verdict is Verdict.PASS
+
+
+def test_a_removal_that_found_it_has_removed_it() -> None:
+    assert kinds(add("a", 0, 9), remove("a", 0, 9, there=1), look("a", 1, 20, 21)) == {"removed-yet-there": 1}
+    assert kinds(add("a", 0, 9), remove("a", 0, 9), look("a", 1, 20, 21)) == {}
+
+
+def test_an_element_that_is_removed_may_be_seen_too_early_or_lost_after_an_early_removal() -> None:
+    assert kinds(add("a", 5, 6), look("a", 1, 1, 4), remove("a", 8, 9)) == {"future-read": 1}
+    assert kinds(remove("a", 0, 1), add("a", 2, 3), look("a", 1, 4, 5), look("a", 0, 8, 9)) == {"lost-element": 1}
+
+
+def test_an_unexpected_element_that_is_gone_again_is_not_lost() -> None:
+    assert kinds(A, read("ax", 4, 5), read("a", 6, 7)) == {"unexpected-element": 1}
+
+
+def test_looks_say_when_an_element_came_as_well() -> None:
+    seen = (add("a", 0, 1, Ended.INFO), look("a", 1, 2, 3))
+    assert kinds(*seen, add("b", 4, 5), read("b", 0, 9)) == {"skipped-element": 1}
+    missed = (add("b", 0, 9), look("b", 0, 2, 3))
+    assert kinds(A, *missed, read("b", 0, 9)) == {"skipped-element": 1}
+    assert kinds(add("a", 0, 2), *missed, read("b", 0, 9)) == {}
+
+
 def test_each_key_is_a_set_of_its_own() -> None:
     assert kinds(A, add("a", 5, 6, key="other"), read("a", 2, 3)) == {}
     assert kinds(add("a", 0, 1, key="other"), A, read("", 2, 3)) == {"lost-element": 1}
