@@ -341,7 +341,7 @@ def _with_history(command: Callable[..., ExitCode]) -> Callable[..., ExitCode]:
 @REPORTER
 @_with_history
 def check(*, runs: tuple[Path, ...], reporters: tuple[str, ...], histories: tuple[Path, ...], as_json: bool, **asked: Any) -> ExitCode:
-    """Judge stored runs again; nothing is started.
+    """Judge stored runs again, or a history; nothing is started.
 
     A run that was cut off gets the reports that it lacks; those that are there are left as they are.
 

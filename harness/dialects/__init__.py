@@ -18,7 +18,7 @@ from harness.dialects.source import Source
 from harness.dialects.values import WrongHistoryError
 from harness.errors import UsageError
 from harness.monitors.calls import INITIAL_TEXT, Calls
-from harness.words import did_you_mean, one_of
+from harness.words import did_you_mean, one_of, printable
 
 __all__ = ["DIALECTS", "MODELS", "Options", "Reading", "check_names", "read_history"]
 
@@ -107,7 +107,8 @@ def read_history(path: Path, model: str, options: Options) -> Reading:
         )
         told = dialect.read(source, meaning)
     except WrongHistoryError as error:
-        raise UsageError(f"{path}:{error.line}: {error}" if error.line else f"{path}: {error}") from error
+        place = f"{path}:{error.line}" if error.line else f"{path}"
+        raise UsageError(f"{place}: {printable(str(error))}") from error
     return Reading(calls=told.calls, model=told.model, dialect=name, notes=told.notes)
 
 

@@ -15,7 +15,7 @@ from harness.checks.wording import count
 from harness.errors import MachineError
 from harness.histories import HistoryReport, Wrong, exit_of
 from harness.report.console import STYLES, glyphs, prose_width
-from harness.report.text import clean, encodable
+from harness.report.text import clean, clean_lines, encodable
 from harness.verdict import Verdict
 
 VERSION: Final = 1
@@ -54,7 +54,7 @@ def print_history(report: HistoryReport, console: Console) -> None:
 def print_summary(reports: Sequence[HistoryReport], console: Console) -> None:
     """Print how many of several files are right."""
     ends = [(report.verdict, len([other for other in reports if other.verdict == report.verdict])) for report in reports]
-    words = {"pass": "linearizable", "fail": "not linearizable", "unknown": "not decided", "error": "not readable"}
+    words = {"pass": "linearizable", "fail": "not linearizable", "unknown": "unknown", "error": "not readable"}
     told = ", ".join(f"{number} {words[verdict]}" for verdict, number in sorted(set(ends), key=lambda end: list(words).index(end[0])))
     console.print(f"{count(len(reports), 'history', 'histories')}: {told}", soft_wrap=True)
 
@@ -97,7 +97,7 @@ def _said(report: HistoryReport) -> str:
         case "fail":
             return f"not linearizable: {report.wrong[0].means}" if report.wrong else "not linearizable"
         case _:
-            return f"not decided: {clean(report.undecided[0])}" if report.undecided else "not decided"
+            return f"unknown: {clean(report.undecided[0])}" if report.undecided else "unknown"
 
 
 def _print_wrong(wrong: Wrong, console: Console, *, several: bool) -> None:
@@ -111,7 +111,7 @@ def _print_wrong(wrong: Wrong, console: Console, *, several: bool) -> None:
     if wrong.picture:
         console.print()
         for line in wrong.picture:
-            console.print(Text("    " + encodable(line)), soft_wrap=True)
+            console.print(Text("    " + "".join(clean_lines(line))), soft_wrap=True)
         console.print()
 
 

@@ -47,6 +47,14 @@ def test_the_dialect_can_be_said(tmp_path: Path) -> None:
         read_history(path, "register", Options(dialect="jepsen-edn"))
 
 
+def test_what_a_file_says_can_not_move_the_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_text('{"type": "ok", "f": "read", "process": "\\u001b[2J\\u202e"}')
+    with pytest.raises(UsageError) as wrong:
+        read_history(path, "register", Options())
+    assert str(wrong.value).isprintable()
+
+
 def test_a_byte_order_mark_is_no_part_of_the_history(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"\xef\xbb\xbf" + b'{"f": "write", "value": 3}')

@@ -20,7 +20,7 @@ WRONG = Wrong(
     operations=({"f": "write", "place": 4}, {"f": "read", "place": 1024, "result": "\ud800"}),
     minimal=True,
     proof=("r2 began late.", "So it can't be."),
-    picture=("c1 ├w1┤", "c2      ├r2┤"),
+    picture=("c1 ├w1┤", "  \x1b[31m\x07   ├r2┤"),
 )
 FAILED = HistoryReport(
     file="a.log", verdict="fail", dialect="jepsen-log", model="register", operations=1024, reads=3, keys=3, clients=10, wrong=(WRONG,)
@@ -43,7 +43,7 @@ def test_a_verdict_is_one_sentence_with_its_numbers() -> None:
     open_one = HistoryReport(file="a", verdict="unknown", model="log", operations=2, keys=1, undecided=("too many", "and more"))
     assert printed(passed) == "✓ a: 1 024 operations on 3 keys by 10 clients, each a register: linearizable\n"
     assert printed(one) == "✓ a: 1 operation on a set: linearizable\n"
-    assert printed(open_one) == "? a: 2 operations on a log: not decided: too many\n  also: and more\n"
+    assert printed(open_one) == "? a: 2 operations on a log: unknown: too many\n  also: and more\n"
 
 
 def test_what_is_wrong_stands_below_with_proof_lines_and_picture() -> None:
@@ -53,6 +53,7 @@ def test_what_is_wrong_stands_below_with_proof_lines_and_picture() -> None:
     )
     for part in ("    r2 began late.\n", "    So it can't be.\n", "    Lines of the file: 4, 1024.\n", "    c1 ├w1┤\n"):
         assert part in text
+    assert "\n      \\x07   ├r2┤\n" in text
 
 
 def test_notes_are_told_and_errors_are_not_told_twice() -> None:
