@@ -58,7 +58,7 @@ def judge(calls: Calls, budget: Budget) -> Judged:
     what = seen(calls, writers)
     found = _Found(violations=list(what.violations), counts=dict(what.counts))
     touches, undecided = _sequential(calls, _touches(calls, writers, what, found))
-    tangled = _tangled(calls, touches)
+    tangled = _tangled(calls, writers, touches)
     if len(tangled.touches):
         certain = _certain(calls, tangled.touches)
         _add_certain(calls, tangled.touches, certain, found)
@@ -239,24 +239,45 @@ class _Tangled:
     label: Column
 
 
-def _tangled(calls: Calls, touches: _Touches) -> _Tangled:
+def _tangled(calls: Calls, writers: Written, touches: _Touches) -> _Tangled:
     """What is left when all is left out that some order explains.
 
-    An edge leads from what a session touched to what it touched next. Where every edge leads to what was born later there is no cycle, and
-    that is cheap to see. Strong components of the rest (Pearce, Information Processing Letters 116(1), 2016) tell all cycles.
+    An edge leads from what a session touched to what it touched next. Versions stand in a row, by key and birth. A cycle has an edge back
+    across each gap between its first and its last version, so edges that no chain of such edges spans are in none. Strong components of what
+    is left tell all cycles.
     """
     before = touches.last_before()
-    edge = np.flatnonzero((before >= 0) & (touches.version[before] != touches.version))
+    edge = np.flatnonzero(before >= 0)
     old, new = touches.version[before[edge]], touches.version[edge]
-    first = len(calls)
-    born = np.concatenate([calls.call_ns, np.full(max(0, _after(touches.version) - first), BEFORE_ALL)])
-    back = born[new] <= born[old]
-    if not back.any():
+    place = _places(calls, writers)
+    begins, ends = place[old], place[new]
+    back = np.flatnonzero(ends < begins)
+    if not len(back):
         return _Tangled(touches=touches.take(np.zeros(0, dtype=np.int64)), label=np.zeros(0, dtype=np.int64))
-    to_first = new >= first
-    label, in_cycle = components(np.concatenate([old, new[to_first]]), np.concatenate([new, old[to_first]]), _after(touches.version))
-    chosen = touches.take(in_cycle[touches.version])
+    spans = np.bincount(ends[back], minlength=len(place) + 1) - np.bincount(begins[back], minlength=len(place) + 1)
+    stretch = np.concatenate([[0], np.cumsum(np.cumsum(spans)[:-1] == 0)])
+    kept = np.flatnonzero((stretch[begins] == stretch[ends]) & (begins != ends))
+    old, new = old[kept], new[kept]
+    to_first = new >= len(calls)
+    versions, number = np.unique(np.concatenate([old, new[to_first], new, old[to_first]]), return_inverse=True)
+    sources, targets = np.split(number, 2)
+    found, in_cycle = components(sources, targets, len(versions))
+    label = np.full(max(_after(touches.version), len(place)), -1, dtype=np.int64)
+    label[versions[in_cycle]] = found[in_cycle]
+    chosen = touches.take(label[touches.version] >= 0)
     return _Tangled(touches=chosen, label=label[chosen.version])
+
+
+def _places(calls: Calls, writers: Written) -> Column:
+    """The place of each version in a row of all, by key and then by birth: of those that rows wrote, and of the first one of each key."""
+    rows, keys = writers.rows, len(writers.ambiguous)
+    if bool((calls.call_ns[rows][1:] < calls.call_ns[rows][:-1]).any()):
+        rows = rows[np.argsort(calls.call_ns[rows], kind="stable")]
+    rows = rows[stable_order(calls.key[rows].astype(np.int64), keys)]
+    place = np.zeros(len(calls) + keys, dtype=np.int64)
+    place[rows] = np.arange(len(rows)) + calls.key[rows] + 1
+    place[len(calls) :] = np.searchsorted(calls.key[rows], np.arange(keys)) + np.arange(keys)
+    return place
 
 
 def _after(column: Column | NDArray[np.int32]) -> int:

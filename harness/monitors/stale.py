@@ -17,7 +17,7 @@ import numpy as np
 
 from harness.monitors.calls import NEVER, Calls, Column, Ended, F, Rows
 from harness.monitors.judged import MOST, Because, Judged, Violation, Why, judged
-from harness.monitors.written import FIRST, Mask, Seen, Written, is_register, seen, written
+from harness.monitors.written import FIRST, Mask, Seen, Written, is_register, seen, stable_order, written
 
 MODEL: Final = "stale"
 
@@ -183,7 +183,10 @@ def _least_after(events: _Events, key: Column, after_ns: Column) -> Rows:
     rank = np.empty(count, dtype=np.int64)
     rank[by_value] = np.arange(count)
     least = np.minimum.accumulate((events.key * stride + rank)[order][::-1])[::-1]
-    at = np.searchsorted(place, key * stride + np.searchsorted(instants, after_ns, "right"), "left")
+    asked = key * stride + np.searchsorted(instants, after_ns, "right")
+    by_key = stable_order(key, int(max(key.max(initial=0), events.key.max())) + 1)
+    at = np.empty(len(asked), dtype=np.int64)
+    at[by_key] = np.searchsorted(place, asked[by_key], "left")  # near to each other, so that what they meet is in the cache
     found = by_value[least[np.minimum(at, count - 1)] % stride]
     return np.where((at < count) & (events.key[found] == key), found, NONE)
 

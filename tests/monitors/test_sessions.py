@@ -374,8 +374,10 @@ def differs(module: ModuleType) -> bool:
 
 
 MUTANTS = (
-    ("older ones must have been born later", "back = born[new] <= born[old]", "back = born[new] < born[old] - (1 << 40)"),
-    ("the first version is before all", "np.concatenate([old, new[to_first]]), np.concatenate([new, old[to_first]])", "old, new"),
+    ("one edge back is enough to look", "back = np.flatnonzero(ends < begins)", "back = np.flatnonzero(ends + 1 < begins)"),
+    ("the first version is before all", "np.concatenate([old, new[to_first], new, old[to_first]])", "np.concatenate([old, new])"),
+    ("chains of edges back", "np.cumsum(np.cumsum(spans)[:-1] == 0)", "np.cumsum(np.cumsum(spans)[:-1] <= 1)"),
+    ("the first version has the first place", "np.searchsorted(calls.key[rows], np.arange(keys)) + np.arange(keys)", "len(place)"),
     ("lines are apart", "np.where((before >= 0) & (self.line[before] == self.line), before, -1)", "before"),
     ("a swap's own step", "        before[swaps] = swaps - 1\n", ""),
     ("a write without an answer does not last", "lasts=calls.ended[rows] == Ended.OK", "lasts=calls.ended[rows] >= 0"),
