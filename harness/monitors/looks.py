@@ -2,8 +2,10 @@
 
 Without them the other operations have an order, as `harness.monitors.register` has found. A look then is wrong for sure where its value had
 been seen before it began and was still seen by what began after it ended. It is right for sure where it began before its value was written,
-or ended after something that certainly replaced it. For the others the order is written down in four ways, each with an instant for every
-operation: if all looks of a key fit one of them, that is an order with them. What then is left, the general search decides.
+or ended after something that certainly replaced it. For the others the order is written down in three ways, and each with three choices of
+an instant for every operation. Where all three orders have had the same values, one may go over into another, for what came before is the
+same; so if in each stretch between two such places the looks fit one of the orders, that is an order with them. What then is left, the
+general search decides.
 """
 
 from __future__ import annotations
@@ -48,34 +50,80 @@ def doubtful_looks(proofs: Proofs, numbering: Numbering, fit: Mask) -> Rows:
     proofs.missed(looks.rows[wrong], looks.missed[wrong])
     looks = looks.only(~proofs.wrong[calls.key[looks.rows]])
     looks = looks.only(looks.ret_ns < overwritten(calls, told, values, looks.missed, by_swap=True))
-    for unread_late in (False, True):
-        for latest in (False, True):
-            if len(looks.rows):
-                looks = looks.only(~_fits(values, looks, _order(values, looks, unread_late=unread_late), latest=latest))
-    return looks.rows
+    return looks.only(~_fit(values, looks)).rows if len(looks.rows) else looks.rows
 
 
-def _order(values: Values, looks: Looks, *, unread_late: bool) -> Rows:
+def _fit(values: Values, looks: Looks) -> Mask:
+    """Which looks are of keys whose looks all fit some order."""
+    orders = [_order(values, looks, by) for by in (np.minimum, np.add, np.maximum)]
+    times = _times(values, looks, orders[0])
+    place, many = np.zeros(len(values.key), dtype=np.int64), len(orders[0])
+    places, cut = [], np.ones(many, dtype=np.bool_)
+    for order in orders:
+        place[order] = np.arange(many)
+        places.append(place[looks.missed])
+        cut &= np.maximum.accumulate(place[orders[0]]) == np.arange(many)
+    place[orders[0]] = np.arange(many)
+    segment = np.cumsum(np.append(False, cut[:-1]))
+    fits = np.zeros(len(looks.rows), dtype=np.bool_)
+    for later in (0, 1, 2):
+        starts = [times.starts(place[order], later) for order in orders]
+        next_start = np.append(np.max(starts, axis=0)[1:], NEVER)
+        bad = np.ones(int(segment[-1]) + 1, dtype=np.bool_)
+        for start, at in zip(starts, places, strict=True):
+            end = np.where(cut, next_start, np.append(start[1:], NEVER))
+            stuck = (times.call > start[at]) & (times.ret < end[at])
+            held = np.zeros(len(bad), dtype=np.bool_)
+            held[segment[at[stuck]]] = True
+            bad &= held
+        bad_keys = np.zeros(int(values.key.max()) + 1, dtype=np.bool_)
+        bad_keys[values.key[orders[0][bad[segment]]]] = True
+        fits |= ~bad_keys[values.key[looks.missed]]
+    return fits
+
+
+def _order(values: Values, looks: Looks, by: np.ufunc) -> Rows:
     """The values of the looks' keys in an order that explains all but the looks: by key, by block, by compare-and-sets.
 
-    Blocks are in order of their first instant, or of their last one. Either way one that must come before another does: if its first end is
-    before the other one's last beginning, and not the other way round, both of its instants are at or before those of the other one.
+    Blocks are in order of the smaller of their two instants (first end and last beginning), or of the sum, or of the greater one. Each way
+    one that must come before another does: its first end is before the other one's last beginning, and as that one need not come before
+    it, its last beginning is not after the other one's first end. So neither of these three is greater; and where two are the same, the
+    block that must come first is the one that ends last among those by the smaller, and begins last among those by the greater.
     """
     keys = np.zeros(int(values.key.max()) + 1, dtype=np.bool_)
     keys[values.key[looks.missed]] = True
     chosen = values.there() & keys[values.key]
     block, ends, begins = zones(values, chosen)
-    instant, forward = (np.maximum(ends, begins), ends < begins) if unread_late else (np.minimum(ends, begins), ends >= begins)
+    ends = np.minimum(ends, values.end_ns)
+    instant = by(ends - values.begin_ns, begins - values.begin_ns)
+    forward = (ends >= begins) if by is np.minimum else (ends < begins)
     rank = np.zeros(len(chosen), dtype=np.int64)
     rank[block[np.lexsort((~forward, instant, values.key[block]))]] = np.arange(len(block))
     all_of_them = np.flatnonzero(chosen)
     return all_of_them[np.lexsort((values.depth[all_of_them], rank[values.root[all_of_them]]))]
 
 
-def _fits(values: Values, looks: Looks, order: Rows, *, latest: bool) -> Mask:
-    """Which looks are of keys whose looks all fit the order, when each operation takes effect as early, or as late, as the order allows."""
-    key, many = values.key[order].astype(np.int64), len(order)
-    of_look = values.key[looks.missed].astype(np.int64)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Times:
+    """When the values of an order were written and read, and the looks were called and returned, the keys' instants laid apart."""
+
+    write_call: Column
+    read_call: Column
+    write_ret: Column
+    read_ret: Column
+    call: Column
+    ret: Column
+
+    def starts(self, order: Rows, later: int) -> Column:
+        """When each write of ``order`` takes effect when all do as early as they can (0), as late as they can (2), or midway (1)."""
+        begun = np.maximum.accumulate(np.maximum(self.write_call, self.read_call)[order])
+        early = np.maximum(self.write_call[order], np.append(begun[:1] * 0, begun[:-1]))
+        late = np.minimum.accumulate(np.minimum(self.write_ret, self.read_ret)[order][::-1])[::-1]
+        return early + (late - early) // 2 * later if later < 2 else late
+
+
+def _times(values: Values, looks: Looks, order: Rows) -> _Times:
+    key, of_look = values.key[order].astype(np.int64), values.key[looks.missed].astype(np.int64)
     columns = [values.call_ns[order], values.last_call_ns[order], values.ret_ns[order], values.first_ret_ns[order]]
     (instants,) = shifted(
         values,
@@ -83,18 +131,5 @@ def _fits(values: Values, looks: Looks, order: Rows, *, latest: bool) -> Mask:
         int(key.max()) + 1,
         [np.concatenate([*columns, looks.call_ns, looks.ret_ns])],
     )
-    write_call, read_call, write_ret, read_ret, call, ret = np.split(instants, np.cumsum([many] * 4 + [len(of_look)]))
-    if latest:
-        start = np.minimum.accumulate(np.minimum(write_ret, read_ret)[::-1])[::-1]
-    else:
-        before = np.maximum.accumulate(np.maximum(write_call, read_call))
-        start = np.maximum(write_call, np.append(write_call[:1], before[:-1]))
-    end = np.append(start[1:], NEVER)
-    place = np.zeros(len(values.key), dtype=np.int64)
-    place[order] = np.arange(many)
-    at = place[looks.missed]
-    stuck = (call > start[at]) & (ret < end[at])
-    bad = np.zeros(int(key.max()) + 1, dtype=np.bool_)
-    bad[of_look[stuck]] = True
-    found: Mask = ~bad[of_look]
-    return found
+    parts = np.split(instants, np.cumsum([len(key)] * 4 + [len(of_look)]))
+    return _Times(write_call=parts[0], read_call=parts[1], write_ret=parts[2], read_ret=parts[3], call=parts[4], ret=parts[5])
