@@ -19,7 +19,7 @@ from harness.checks.facts import SAME_MOMENT_S, STOP_PURPOSES, Facts, Fault, Har
 from harness.checks.held import awaited, dropped_held, held_of, in_flight
 from harness.checks.job_facts import JobFacts, busy_at, jobs_of
 from harness.checks.state_judgement import DIVERGED_KEYS, LOST_WRITES, STALE_READS, STATE_ERRORS, state_of, state_sampler
-from harness.checks.state_walks import broken, differing
+from harness.checks.state_walks import broken, differing, last_answers
 from harness.checks.subscriptions import Stream, cut_at_stop, met_stops, streams_of
 from harness.checks.writes import written
 from harness.clock import NS_PER_S
@@ -127,11 +127,11 @@ def _cut_streams(facts: Facts, process: str | None) -> list[float]:
 def _differing_answers(facts: Facts, process: str | None) -> list[float]:
     """Requests that replicas answered differently, where at least two of them were asked."""
     state = state_of(facts).facts
-    asked = {line.replica for line in state.ledger.same if not line.error}
-    if len(asked) < 2 or process not in (None, facts.scenario.load_process):
+    named = {name: workload for name, workload in facts.scenario.state.items() if workload.model == "same"}
+    asked = [{line.replica for line in last_answers(state, name) if not line.error} for name in named]
+    if not any(len(replicas) > 1 for replicas in asked) or process not in (None, facts.scenario.load_process):
         return []
-    named = [(name, workload) for name, workload in facts.scenario.state.items() if workload.model == "same"]
-    return [float(sum(len(differing(state, name, workload)) for name, workload in named))]
+    return [float(sum(len(differing(state, name, workload)) for name, workload in named.items()))]
 
 
 def _broken_journeys(facts: Facts, process: str | None) -> list[float]:

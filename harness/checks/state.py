@@ -49,7 +49,7 @@ def check(history: History) -> list[Finding]:
     judgement = state_of(facts)
     findings = [_wrong(judgement, wrong) for wrong in judgement.wrongs]
     for worked in judgement.facts.workloads:
-        findings += [*_unknown(judgement, worked), _counted(worked), *_stale(worked), *_foreign(worked)]
+        findings += [*_unknown(judgement, worked), _counted(judgement, worked), *_stale(worked), *_foreign(worked)]
     return [*findings, *walks(judgement.facts)]
 
 
@@ -93,12 +93,12 @@ def _unknown(judgement: StateJudgement, worked: Worked) -> Iterator[Finding]:
     if worked.unread or not len(worked.final):
         lines = [f"{replica}: {why}" for replica, why in worked.unread]
         what = f"{name}: not all replicas could be read at the end" if len(worked.final) else f"{name}: nothing was read at the end"
-        if "read" in worked.workload.operations:
+        if "read" in worked.workload.operations or worked.workload.store is not None:
             yield _doubt("state-not-read", what, some(lines), NOT_READ_CURE)
     undecided = [text for judged, _, _ in judgement.judged[name] for text in judged.undecided]
     if undecided and good:
         yield _doubt("state-undecided", f"{name}: not everything could be decided", some(undecided), UNDECIDED_CURE)
-    if good and len(_answered(worked)) < 2:
+    if good and len(_answered(judgement, worked)) < 2:
         yield _doubt("state-one-replica", f"{name}: only one replica ever answered, so nothing is known of the others", cure=ONE_CURE)
 
 
@@ -106,18 +106,18 @@ def _doubt(name: str, title: str, evidence: tuple[str, ...] = (), cure: str = ""
     return Finding(check=CHECK, name=name, verdict=Verdict.UNKNOWN, title=title, evidence=evidence, cure=cure)
 
 
-def _answered(worked: Worked) -> list[str]:
+def _answered(judgement: StateJudgement, worked: Worked) -> list[str]:
     """The replicas that answered an operation, the store not among them."""
     calls = worked.calls
     rows = np.flatnonzero((calls.ended == Ended.OK) & (calls.replica >= 0))
     names = {calls.replicas[code] for code in np.unique(calls.replica[rows]).tolist()}
-    return sorted(names)
+    return sorted(names - {judgement.facts.store_of(worked.workload)})
 
 
 # --- what is known ----------------------------------------------------------------------------------------------------------
 
 
-def _counted(worked: Worked) -> Finding:
+def _counted(judgement: StateJudgement, worked: Worked) -> Finding:
     calls = worked.calls
     mine = slice(0, worked.asked)
     ended = Counter(calls.ended[mine].tolist())
@@ -133,7 +133,7 @@ def _counted(worked: Worked) -> Finding:
         title=f"{worked.name} ({worked.workload.model}): {count(worked.asked, 'operation')} on {count(keys, 'key')} by "
         f"{count(worked.workload.clients, 'client')}, {tally([part for part in parts if part[1]])}"
         + (ends + agreed if len(worked.final) else ""),
-        evidence=(tally(asked), f"answered by {listed(_answered(worked))}") if worked.asked else (),
+        evidence=(tally(asked), f"answered by {listed(_answered(judgement, worked))}") if worked.asked else (),
         count=worked.asked,
     )
 

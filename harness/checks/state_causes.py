@@ -22,6 +22,7 @@ from harness.checks.wording import count, grouped
 from harness.clock import NS_PER_S
 from harness.history import Signalled
 from harness.monitors.calls import NOTHING, Calls, Ended, F
+from harness.monitors.judged import Why
 from harness.monitors.stale import staleness
 from harness.units import span
 
@@ -49,7 +50,10 @@ _RENEW: Final = (
     "Answer from the backing service, or renew the copy when anybody writes (a shared cache, an invalidation message, a short time to live "
     "that clients can bear: then say so with stale:)."
 )
-_CLOCKS: Final = "Let the backing service decide which write is later (a version, a sequence, its own clock); clocks of replicas differ."
+_CLOCKS: Final = (
+    "Answer only when the backing service has the write, and let that decide which write is later (a version, a sequence, its own clock); "
+    "clocks of replicas differ."
+)
 _ONCE: Final = (
     "Apply each request once: keep its idempotency key with its effect in one transaction, and do not repeat inside the app what may "
     "already have been done."
@@ -141,6 +145,8 @@ class Case:
     def copied(self) -> str:
         """The replica that answered a stale value and had itself answered or written that value before; empty when there is none."""
         calls, rows = self.wrong.calls, self.wrong.violation.rows
+        if self.worked.workload.model not in ("register", "sessions"):
+            return ""
         for row in rows:
             if calls.f[row] != F.READ or calls.replica[row] < 0 or calls.result[row] == NOTHING or calls.session[row] < 0:
                 continue
@@ -237,7 +243,8 @@ def _older_words(case: Case) -> str:
     one, other, gap_ns = case.older_won
     return (
         f"What {one} had acknowledged is there for all at the end, though {other} acknowledged another write that began "
-        f"{span(gap_ns / NS_PER_S)} later: the older one won, as it does where clocks of replicas decide and differ."
+        f"{span(gap_ns / NS_PER_S)} later: the older one won, as it does where a replica writes after it has answered, or where the "
+        "clocks of replicas decide."
     )
 
 
@@ -342,7 +349,7 @@ OF_STATE: Final[tuple[Cause[Case], ...]] = (
         Cause(
             name=name,
             needs="a status of refused was the answer to what is there all the same",
-            fits=lambda _case: True,
+            fits=lambda case: any(fact.why in (Why.REFUSED_WROTE, Why.REFUSED_ADDED) for fact in case.wrong.violation.because),
             cause=lambda _case: "The app answered that it had not done what it did.",
             cure="Answer with a status of refused only before anything was changed, or undo the change in the same transaction.",
         )

@@ -15,11 +15,13 @@ from typing import Final
 import numpy as np
 
 from harness.checks.facts import Facts
+from harness.checks.wording import count
 from harness.job_history import mark_of
 from harness.monitors.calls import INITIAL_TEXT, NEVER, Call, Calls, Ended, F, Rows, calls_of
 from harness.monitors.words import Moment
 from harness.scenario import Workload
 from harness.state_history import FAIL, OK, StateAnswered, StateAsked, StateRead
+from harness.words import shown
 
 AT_THE_END: Final = "the end"
 """The session of reads at the end."""
@@ -128,6 +130,7 @@ class StateFacts:
         rows = len(asked) + np.arange(len(read))
         sent = [answered[line.op].attempts if line.op in answered else 1 for line in asked]
         heard = [line for line in (answered.get(line.op) for line in asked) if line is not None and line.ended == OK and line.error]
+        unheard = [*(line.error for line in heard), *(f"{shown(text)} is no whole number" for text in reader.no_numbers)]
         failed = dict.fromkeys((line.replica or self.store_of(workload), line.error) for line in reads if line.error and line.round == last)
         return Worked(
             name=name,
@@ -138,7 +141,7 @@ class StateFacts:
             attempts=np.array(sent + [1] * len(read), dtype=np.int64),
             asked=len(asked),
             unread=tuple(failed),
-            unheard=(len(heard), heard[0].error if heard else ""),
+            unheard=(len(unheard), unheard[0] if unheard else ""),
             settled_s=(max(line.done_ns for line in reads) - min(line.at_ns for line in reads)) / 1e9 if reads else 0.0,
             foreign=reader.foreign,
         )
@@ -155,6 +158,7 @@ class _Reader:
         self._keyed = all("{key}" in text for text in written)
         self._numbers = any("{number}" in text for text in written)
         self.foreign = 0
+        self.no_numbers: list[str] = []
 
     def call(self, asked: StateAsked, answered: StateAnswered | None) -> Call:
         """One operation of a client."""
@@ -216,10 +220,18 @@ class _Reader:
         if items is not None:
             return None, [value for item in items if (value := self._value(item)) is not None]
         if self._model == "counter":
-            return (0 if result is None else _number(result)), None
+            return (0 if result is None else self._number(result)), None
         if result is None:
             return INITIAL_TEXT, None
         return self._value(result) or INITIAL_TEXT, None
+
+    def _number(self, text: str) -> int | None:
+        """A count; None for what is no whole number."""
+        try:
+            return int(text)
+        except ValueError:
+            self.no_numbers.append(text)
+            return None
 
     def _value(self, text: str) -> str | None:
         """A value as it is told; None for one of others."""
@@ -237,16 +249,8 @@ def _who(asked: StateAsked) -> str:
     """Whose operation it is: a client's, or the harness's own in a step that hands over."""
     if asked.client <= 0:
         return f"the harness, {_probe(asked.client)}"
-    return f"client {asked.client}" + (f", after {asked.session} lost answers" if asked.session else "")
+    return f"client {asked.client}" + (f", after {count(asked.session, 'lost answer')}" if asked.session else "")
 
 
 def _probe(number: int) -> str:
     return f"probe {-number}"
-
-
-def _number(text: str) -> int | None:
-    """A count; None for what is no whole number."""
-    try:
-        return int(text)
-    except ValueError:
-        return None

@@ -41,15 +41,21 @@ def alike(line: SameAnswered, request: Visit) -> tuple[object, ...]:
     return (line.status, line.headers, masked(line.body, request), line.error)
 
 
-def differing(facts: StateFacts, name: str, workload: Workload) -> list[tuple[int, list[SameAnswered]]]:
-    """The requests to which the replicas' last answers differ, with one answer of each sort."""
+def last_answers(facts: StateFacts, name: str) -> list[SameAnswered]:
+    """What all replicas answered in the last round, which is the one that counts."""
     lines = [line for line in facts.ledger.same if line.workload == name]
     last = max((line.round for line in lines), default=0)
+    return [line for line in lines if line.round == last]
+
+
+def differing(facts: StateFacts, name: str, workload: Workload) -> list[tuple[int, list[SameAnswered]]]:
+    """The requests to which the replicas' last answers differ, with one answer of each sort."""
+    lines = last_answers(facts, name)
     found = []
     for index, request in enumerate(workload.requests):
         sorts: dict[tuple[object, ...], SameAnswered] = {}
         for line in lines:
-            if line.round == last and line.request == index and not line.error:
+            if line.request == index and not line.error:
                 sorts.setdefault(alike(line, request), line)
         if len(sorts) > 1:
             found.append((index, list(sorts.values())))
@@ -75,7 +81,7 @@ def walks(facts: StateFacts) -> Iterator[Finding]:
 
 
 def _same(facts: StateFacts, name: str, workload: Workload) -> Iterator[Finding]:
-    lines = [line for line in facts.ledger.same if line.workload == name]
+    lines = last_answers(facts, name)
     replicas = sorted({line.replica for line in lines if not line.error})
     failed = dict.fromkeys(f"{line.replica}: {line.error}" for line in lines if line.error)
     if failed or len(replicas) < 2:
