@@ -80,6 +80,7 @@ def edn(value: object) -> str:
     return "nil" if value is None else str(value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", RECIPES)
 def test_a_history_is_judged_the_same_in_every_dialect(model: str, tmp_path: Path) -> None:
     verdicts = set()
