@@ -260,6 +260,10 @@ def _lag_words(case: Case) -> str:
     return f"Answers come from copies that lag behind, by up to {longest}, and know what others wrote only after that."
 
 
+def _was_refused(case: Case) -> bool:
+    return any(fact.why in (Why.REFUSED_WROTE, Why.REFUSED_ADDED) for fact in case.wrong.violation.because)
+
+
 OF_STATE: Final[tuple[Cause[Case], ...]] = (
     *(
         Cause(
@@ -349,7 +353,7 @@ OF_STATE: Final[tuple[Cause[Case], ...]] = (
         Cause(
             name=name,
             needs="a status of refused was the answer to what is there all the same",
-            fits=lambda case: any(fact.why in (Why.REFUSED_WROTE, Why.REFUSED_ADDED) for fact in case.wrong.violation.because),
+            fits=_was_refused,
             cause=lambda _case: "The app answered that it had not done what it did.",
             cure="Answer with a status of refused only before anything was changed, or undo the change in the same transaction.",
         )
