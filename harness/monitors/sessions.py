@@ -243,8 +243,8 @@ def _tangled(calls: Calls, writers: Written, touches: _Touches) -> _Tangled:
     """What is left when all is left out that some order explains.
 
     An edge leads from what a session touched to what it touched next. Versions stand in a row, by key and birth. A cycle has an edge back
-    across each gap between its first and its last version, so edges that no chain of such edges spans are in none. Strong components of what
-    is left tell all cycles.
+    across each gap between its first and its last version, so edges that no chain of such edges spans are in none. Strong components of
+    what is left tell all cycles.
     """
     before = touches.last_before()
     edge = np.flatnonzero(before >= 0)
