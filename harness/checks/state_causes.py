@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from harness.checks.causes import Cause, first_that_fits
-from harness.checks.state_facts import StateFacts, Worked
+from harness.checks.state_facts import LISTS, StateFacts, Worked
 from harness.checks.state_judgement import LOST, STALE, Wrong
 from harness.checks.wording import count, grouped
 from harness.clock import NS_PER_S
@@ -126,8 +126,22 @@ class Case:
                 continue
             replica = calls.replicas[int(calls.replica[row])]
             gaps = [(kill, kill.at_ns - int(calls.ret_ns[row])) for kill in self.kills if kill.replica == replica]
-            found += [(kill, gap_ns) for kill, gap_ns in gaps if 0 <= gap_ns <= SOON_NS]
+            found += [(kill, gap_ns) for kill, gap_ns in gaps if 0 <= gap_ns <= SOON_NS and not self._seen_after(row, kill)]
         return min(found, key=lambda pair: pair[1], default=None)
+
+    def _seen_after(self, row: int, kill: Signalled) -> bool:
+        """Whether anybody was still told, after ``kill``, what ``row`` had put there: then it was not lost with the replica."""
+        calls = self.wrong.calls
+        if self.worked.workload.model == "counter":
+            return False
+        value = calls.arg2[row] if calls.f[row] == F.CAS else calls.arg[row]
+        later = (calls.key == calls.key[row]) & (calls.ended == Ended.OK) & (calls.call_ns > kill.at_ns)
+        if np.any(later & (calls.f == F.CONTAINS) & (calls.arg == value) & (calls.result == 1)):
+            return True
+        reads = np.flatnonzero(later & (calls.f == F.READ))
+        if self.worked.workload.model in LISTS:
+            return any(value in calls.items_of(read) for read in reads.tolist())
+        return bool(np.any(calls.result[reads] == value))
 
     @cached_property
     def overlapping(self) -> tuple[str, str] | None:
@@ -278,7 +292,7 @@ OF_STATE: Final[tuple[Cause[Case], ...]] = (
     *(
         Cause(
             name=name,
-            needs="the replica that had acknowledged it got SIGKILL within 5 s",
+            needs="the replica that had acknowledged it got SIGKILL within 5 s, and nobody was told of it after that",
             fits=_killed_soon,
             cause=_killed_words,
             cure=_DURABLE,
