@@ -225,20 +225,12 @@ class _Slots:
         high, low = np.repeat(at.after(keys), most + 2), np.repeat(at.before(keys), most + 2)
         slot = first[told.keys] + told.number
         at_least(slot, at.ret[rows], high)
-        at_most(slot + ~told.ticket, at.call[rows], low)
+        at_most(slot + 1, at.call[rows], low)
         high = np.minimum.accumulate(high[::-1])[::-1]
         high[first[:-1]] = at.before(keys)
         given = np.zeros(len(high), dtype=np.bool_)
         given[slot[told.ticket]] = True
         return cls(low=np.maximum.accumulate(low), high=high, given=given, first=first, of_answer=slot)
-
-    @property
-    def free(self) -> Mask:
-        """Which slots are to be filled."""
-        free = ~self.given
-        free[self.first[:-1]] = False
-        free[self.first[1:] - 1] = False
-        return free
 
 
 def _went_back(told: _Told, slots: _Slots, one: int) -> Violation:
@@ -299,9 +291,9 @@ class _Jobs:
         first = np.searchsorted(slots.high, at.call[rows])
         order = np.argsort(last, kind="stable")
         rows, first, last = rows[order], first[order], last[order]
-        place = np.concatenate([[0], np.cumsum(slots.free)])
+        place = np.concatenate([[0], np.cumsum(~slots.given)])
         taken = first_fit(place[first], place[last + 1] - 1, int(place[-1]))
-        return cls(rows=rows, first=first, last=last, begin=place[first], taken=taken, free=np.flatnonzero(slots.free))
+        return cls(rows=rows, first=first, last=last, begin=place[first], taken=taken, free=np.flatnonzero(~slots.given))
 
     def crowd(self, job: int) -> Column:
         """Jobs that can't all have a slot, ``job`` among them: those in the slots that it fits, and what these could have had instead."""
@@ -333,7 +325,7 @@ def _not_counted(told: _Told, slots: _Slots, rows: Rows, first: int, last: int) 
     """That the additions ``rows`` are more than the slots from ``first`` to ``last``, which are all that they fit."""
     at, key = told.at, told.calls.key[rows[0]]
     of_key = told.keys == key
-    late = np.flatnonzero(of_key & (slots.of_answer + ~told.ticket <= last + 1) & (at.call[told.rows] == slots.low[last + 1]))[0]
+    late = np.flatnonzero(of_key & (slots.of_answer <= last) & (at.call[told.rows] == slots.low[last + 1]))[0]
     begin = first - int(slots.first[key]) - 1
     between = told.rows[of_key & told.ticket & (slots.of_answer >= first) & (slots.of_answer <= last)]
     read, many = int(told.rows[late]), len(rows) + len(between)
@@ -349,16 +341,16 @@ def _not_counted(told: _Told, slots: _Slots, rows: Rows, first: int, last: int) 
 
 def _judge_amounts(calls: Calls, at: Apart, adds: Rows, told: Rows, found: Found) -> None:
     """Judge keys where amounts differ, as far as sums tell."""
-    up, acked = calls.arg[adds] > 0, calls.ended[adds] == Ended.OK
+    up = calls.arg[adds] > 0
     own = np.where(calls.f[told] == F.ADD, calls.arg[told], 0)
     may_rise, may_fall = _sum(calls, at, adds[up], told, begun=True), _sum(calls, at, adds[~up], told, begun=True)
-    rose, fell = _sum(calls, at, adds[up & acked], told, begun=False), _sum(calls, at, adds[~up & acked], told, begun=False)
+    rose, fell = _sum(calls, at, adds[up], told, begun=False), _sum(calls, at, adds[~up], told, begun=False)
     low, high = rose + may_fall + np.maximum(own, 0), may_rise + fell + np.minimum(own, 0)
     number = calls.result[told]
 
     def build(kind: str, one: int) -> Violation:
         row, less = int(told[one]), kind == "lost-increment"
-        ended, begun = acked & (at.ret[adds] < at.call[row]), at.call[adds] <= at.ret[row]
+        ended, begun = at.ret[adds] < at.call[row], at.call[adds] <= at.ret[row]
         counts = np.where(up, ended, begun) if less else np.where(up, begun, ended)
         rows = adds[(calls.key[adds] == calls.key[row]) & counts].tolist()
         why, bound = (Why.SUM_TOO_SMALL, low) if less else (Why.SUM_TOO_LARGE, high)

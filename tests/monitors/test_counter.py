@@ -90,12 +90,14 @@ def test_a_number_below_one_before_it_went_back() -> None:
     assert found.counts == {"went-back": 1}
     assert found.violations[0].size_ns == 1
     assert kinds(add(0, 9), read(1, 1, 3), read(0, 3, 4)) == {}
+    assert kinds(*(add(0, 9) for _ in range(3)), read(3, 1, 2), read(1, 3, 4)) == {"went-back": 1}
 
 
 def test_an_addition_that_is_pending_may_count_once_or_not_at_all() -> None:
     pending = add(2, 3, ended=Ended.INFO)
     assert kinds(ONE, pending, read(1, 4, 5), read(2, 6, 7)) == {}
     assert kinds(ONE, pending, read(3, 4, 5)) == {"counted-twice": 1}
+    assert kinds(ONE, add(2, 3, 9, Ended.INFO), read(1, 4, 5)) == {}, "what a pending addition told is not known"
     assert kinds(ONE, pending, read(2, 4, 5), read(1, 6, 7)) == {"went-back": 1}
 
 
@@ -119,6 +121,14 @@ def test_an_addition_that_tells_its_number_bounds_the_others() -> None:
     assert kinds(add(0, 1, 2), add(2, 3)) == {"counted-twice": 1}
     assert kinds(add(0, 1), add(2, 3, 1)) == {"lost-increment": 1}
     assert kinds(read(1, 0, 1), add(0, 1), add(2, 3, 1)) == {"went-back": 1}
+    assert kinds(add(0, 1), add(0, 1, 1), read(1, 2, 3)) == {"lost-increment": 1}
+
+
+def test_an_addition_that_tells_a_higher_number_is_not_the_one_that_a_lower_number_counts() -> None:
+    told = (read(1, 0, 1, key="other"), add(0, 9, 2, key="other"))
+    assert kinds(*told, add(1, 9, key="other")) == {}
+    assert kinds(*told, add(5, 9, key="other")) == {"counted-twice": 1}
+    assert kinds(add(0, 1, 1), *told, add(5, 9, key="other")) == {"counted-twice": 1}
 
 
 def test_an_addition_that_skips_a_number_which_nobody_made_is_told() -> None:
@@ -174,6 +184,8 @@ def test_different_amounts_in_a_large_history_are_not_decided() -> None:
 def test_each_key_is_a_counter_of_its_own() -> None:
     assert kinds(ONE, add(2, 3, key="other"), read(1, 4, 5), read(1, 4, 5, key="other")) == {}
     assert kinds(ONE, TWO, add(2, 3, amount=3, key="other"), read(2, 4, 5), read(2, 4, 5, key="other")) == {"impossible-number": 1}
+    different = (add(0, 1, amount=5), add(2, 3, amount=3), read(8, 4, 5))
+    assert kinds(*different, add(0, 1, amount=1, key="other"), add(2, 3, amount=2, key="other"), read(3, 4, 5, key="other")) == {}
     assert kinds(ONE, read(0, 4, 5, key="other"), read(1, 2, 3), read(1, 6, 7, key="other")) == {"counted-twice": 1}
     assert kinds(add(8, 9), add(0, 1, key="other"), read(0, 4, 5), read(0, 4, 5, key="other")) == {"lost-increment": 1}
 
