@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
 _VERSION: Final = "1.4.2"
 _LARGEST_PAGE: Final = 100_000
+_SLOW_S: Final = 0.05
 
 _INDEX: Final = """State to be judged.
 PUT GET /registers/<key>  {"value": "..."}  ?if=<old>    POST GET /counters/<key>  Idempotency-Key: ...
 GET /sets/<key>?after=&limit=  PUT DELETE GET /sets/<key>/<element>    POST GET /logs/<key>  {"value": "..."}
 POST /login  {"user": "..."}  GET /me  POST /form/step1  POST /form/step2    PUT /upload/<id>/<part>  GET /upload/<id>
-GET /config  /healthz
+GET /config  /healthz  /slow
 """
 
 
@@ -129,6 +130,11 @@ def _add_rest(app: Flask, store: Store, version: str) -> None:
     def config() -> ResponseReturnValue:
         served_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         return {"largest_page": _LARGEST_PAGE, "served_at": served_at, "version": version}
+
+    @app.get("/slow")
+    def slow() -> ResponseReturnValue:
+        time.sleep(_SLOW_S)
+        return Response("slow\n", mimetype="text/plain")
 
 
 def _limit() -> int | None:

@@ -368,7 +368,7 @@ def test_a_body_without_its_text_is_refused(client: FlaskClient, path: str, body
 
 def test_a_store_that_does_not_answer_is_503() -> None:
     client = create_app(SqliteStore(Path("/nowhere/at/all/state.db"))).test_client()
-    assert [client.get(path).status_code for path in ("/healthz", "/registers/k", "/config", "/")] == [503, 503, 200, 200]
+    assert [client.get(path).status_code for path in ("/healthz", "/registers/k", "/config", "/slow", "/")] == [503, 503, 200, 200, 200]
 
 
 def test_a_journey_goes_through_any_number_of_replicas() -> None:
