@@ -52,7 +52,8 @@ class Worked:
         workload: What the scenario says of it.
         calls: All operations, those of clients first, then all reads at the end.
         final: The rows of the last reads of each key at each replica and at the store.
-        earlier: The rows of reads at the end before the last ones, while replicas did not agree yet.
+        before: The rows of the round of reads before that, where there was one.
+        earlier: The rows of all rounds before the last one, while replicas did not agree yet.
         attempts: How often each operation was sent; 1 for reads at the end.
         asked: How many operations of clients there are.
         unread: What could not be read at the end: replica (or the store's name), and why.
@@ -65,6 +66,7 @@ class Worked:
     workload: Workload
     calls: Calls
     final: Rows
+    before: Rows
     earlier: Rows
     attempts: Rows
     asked: int
@@ -137,6 +139,7 @@ class StateFacts:
             workload=workload,
             calls=calls_of(calls, numbers=workload.model == "counter"),
             final=rows[rounds == last],
+            before=rows[rounds == last - 1],
             earlier=rows[rounds < last],
             attempts=np.array(sent + [1] * len(read), dtype=np.int64),
             asked=len(asked),

@@ -106,8 +106,13 @@ def _judgements(worked: Worked) -> Iterator[tuple[Judged, Calls, Monitor]]:
     told = worked.told if worked.workload.stale is None else worked.calls.take(worked.clients)
     yield monitor(told, BUDGET), told, monitor
     if len(worked.final):
+        final = final_of(worked.workload.model)
         last = worked.calls.take(np.concatenate((worked.clients, worked.final)))
-        yield final(last, BUDGET), last, final
+        found = final(last, BUDGET)
+        if found.verdict is Verdict.UNKNOWN and len(worked.before):  # one look may be too few: see `judge_final`
+            last = worked.calls.take(np.concatenate((worked.clients, worked.before, worked.final)))
+            found = final(last, BUDGET)
+        yield found, last, final
 
 
 def _monitor(worked: Worked) -> Monitor:
@@ -121,10 +126,14 @@ def _within(bound_ns: int) -> Monitor:
     return lambda calls, _budget: judge_within(calls, bound_ns)
 
 
-def final(calls: Calls, budget: Budget) -> Judged:
-    """The reads at the end against each other and against what was acknowledged, as a monitor."""
-    ends = np.array([name.startswith(AT_THE_END) for name in calls.sessions], dtype=np.bool_)
-    return judge_final(calls, np.flatnonzero(ends[calls.session]), budget)
+def final_of(model: str) -> Monitor:
+    """The monitor of reads at the end of a ``model``: against each other and against what was acknowledged."""
+
+    def final(calls: Calls, budget: Budget) -> Judged:
+        ends = np.array([name.startswith(AT_THE_END) for name in calls.sessions], dtype=np.bool_)
+        return judge_final(calls, np.flatnonzero(ends[calls.session]), budget, model="register" if model == "sessions" else model)
+
+    return final
 
 
 @lru_cache(maxsize=1)
