@@ -26,6 +26,8 @@ from harness.monitors.models import MODELS
 
 ASKED: Final = (F.ENQUEUE, F.DEQUEUE)
 
+EVERY: Final = slice(None)
+
 
 def judge(calls: Calls, budget: Budget) -> Judged:
     """Judge a history of queues, each key one."""
@@ -128,7 +130,7 @@ def _keys_with_repeats(values: _Values) -> Column:
 
 
 def _judge_values(values: _Values, found: Found) -> Mask:
-    """Find what is wrong with single values; tells those of which nothing is, and which are known to have been put in."""
+    """Find what is wrong with single values; tells those that somebody may have put in, and of which nothing is."""
     many, at = len(values.keys), values.at
     put, refused = np.zeros(many, dtype=np.bool_), np.zeros(many, dtype=np.bool_)
     put[values.put_of], refused[values.refused_of] = True, True
@@ -138,13 +140,13 @@ def _judge_values(values: _Values, found: Found) -> Mask:
     found.note("refused-yet-dequeued", np.flatnonzero(strange & refused), partial(_strange, values))
     twice = put & (times > 1)
     found.note("dequeued-twice", np.flatnonzero(twice), partial(_twice, values))
-    called, ended = np.zeros(many, dtype=np.int64), np.zeros(many, dtype=np.int64)
-    called[values.put_of], ended[values.put_of] = at.call[values.puts], at.ret[values.puts]
+    called = np.zeros(many, dtype=np.int64)
+    called[values.put_of] = at.call[values.puts]
     early = np.zeros(many, dtype=np.bool_)
     early[values.take_of] = at.ret[values.takes] < called[values.take_of]
-    early &= put & ~twice
+    early &= ~twice
     found.note("dequeued-early", np.flatnonzero(early), partial(_early, values))
-    good: Mask = put & ~twice & ~early & ((times > 0) | (ended < at.after(values.keys)))
+    good: Mask = put & ~twice & ~early
     return good
 
 
@@ -241,8 +243,8 @@ class _Inside:
 
 
 def _stretches(begin: Column, end: Column, *, taken: Mask) -> tuple[Column, Column]:
-    """The union of the open intervals from ``begin`` to ``end``, of those that are ``taken`` and have a length, in order."""
-    chosen = np.flatnonzero(taken & (begin < end))
+    """The union of the open intervals from ``begin`` to ``end``, of those that are ``taken``, in order; one that ends early is none."""
+    chosen = np.flatnonzero(taken)
     order = chosen[np.argsort(begin[chosen], kind="stable")]
     begin, end = begin[order], np.maximum.accumulate(end[order])
     new = np.ones(len(order), dtype=np.bool_)
@@ -269,9 +271,9 @@ def _judge_overtaken(values: _Values, inside: _Inside, found: Found) -> None:
     found.note("overtaken", over, build)
 
 
-def _gone_by(inside: _Inside) -> Column:
-    """By when each value must be gone: the first end of a take of a value whose put was called after its own had ended."""
-    later = np.searchsorted(inside.put_call, inside.put_end, "right")
+def _gone_by(inside: _Inside, places: Rows | slice = EVERY) -> Column:
+    """By when values must be gone: the first end of a take of a value whose put was called after their own had ended."""
+    later = np.searchsorted(inside.put_call, inside.put_end[places], "right")
     by: Column = np.append(inside.later_end, ROOM)[later]
     return by
 
@@ -339,9 +341,9 @@ class _Polls:
 
 def _judge_untaken(values: _Values, inside: _Inside, found: Found) -> Column:
     """Find values that must be gone, and that nobody can have taken; tells the keys for which this is not decided."""
-    left = np.flatnonzero((inside.take_call == inside.never) & (inside.put_end < inside.never))
+    left = np.flatnonzero(inside.take_call == inside.never)
     polls = _Polls.of(values, inside)
-    since, never, gone_by = inside.put_end[left], inside.never[left], _gone_by(inside)[left]
+    since, never, gone_by = inside.put_end[left], inside.never[left], _gone_by(inside, left)
     surely = np.minimum(gone_by, polls.demand(since, polls.first, polls.last))
     order, missing = _unmatched(values, inside.value[left], surely, never)
     lost = left[order[missing]]
@@ -379,28 +381,33 @@ def _lost(values: _Values, inside: _Inside, polls: _Polls, left: Column, by: Col
     """That the value at ``place`` of ``left``, by when they must be gone, is one too many for the takers there are."""
     calls, at = values.calls, values.at
     key = values.keys[inside.value[left[place]]]
-    takers = values.takers[(calls.key[values.takers] == key) & (at.call[values.takers] <= by[place])]
+    takers = values.takers[calls.key[values.takers] == key]
+    takers, late = takers[at.call[takers] <= by[place]], takers[at.call[takers] > by[place]][:1].tolist()
     rows: list[int] = []
     because: list[Because] = []
     last = -1
-    for one in left[place - len(takers) : place + 1].tolist():
+    put_of, take_of = np.full(len(values.keys), -1), np.full(len(values.keys), -1)
+    put_of[values.put_of], take_of[values.take_of] = values.puts, values.takes
+    chosen = left[place - len(takers) : place + 1]
+    for one, gone_by in zip(chosen.tolist(), _gone_by(inside, chosen).tolist(), strict=True):
         x = int(inside.value[one])
-        put = values.put(x)
-        gone_by = _gone_by(inside)[one]
+        put = int(put_of[x])
         polled = np.flatnonzero((polls.first > inside.put_end[one]) & (calls.key[polls.rows] == key))
         if len(polled) and polls.last[polled].min() < gone_by:
             at_poll = int(polled[np.argmin(polls.last[polled])])
             last = int(polls.rows[at_poll])
             chain = [int(inside.value[other]) for other in polls.around(values, inside, at_poll)]
-            rows += [put, last, *(values.put(other) for other in chain), *(values.take(other) for other in chain)]
+            rows += [put, last, *put_of[chain].tolist(), *take_of[chain].tolist()]
             because += [before(put, last)] if at.ret[put] < at.call[last] else []
             because.append(Because(why=Why.FOUND_EMPTY, a=last))
         else:
             y = int(inside.value[_overtaker(inside, one)])
-            last = values.take(y)
-            rows += [put, values.put(y), last]
-            because += [before(put, values.put(y)), Because(why=Why.TOOK, a=last, b=values.put(y), value=values.code(y))]
-        because.append(Because(why=Why.NEVER_TAKEN, a=put, value=values.code(x)))
+            last, other = int(take_of[y]), int(put_of[y])
+            rows += [put, other, last]
+            because += [before(put, other), Because(why=Why.TOOK, a=last, b=other, value=int(calls.arg[other]))]
+        because.append(Because(why=Why.NEVER_TAKEN, a=put, value=int(calls.arg[put])))
+    ends = {int(at.ret[row]): row for row in rows}
+    because += [before(ends[int(by[place])], taker) for taker in late]
     if len(takers):
         because.append(Because(why=Why.TOO_FEW_TAKERS, a=last, n=len(takers) + 1, m=len(takers)))
-    return Violation(kind="lost-value", rows=rows_of(*rows, *takers.tolist()), because=tuple(because))
+    return Violation(kind="lost-value", rows=rows_of(*rows, *takers.tolist(), *late), because=tuple(because))

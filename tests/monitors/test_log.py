@@ -54,6 +54,8 @@ def test_two_reads_that_are_no_beginnings_of_one_another_disagree() -> None:
 def test_the_order_must_be_the_order_of_time() -> None:
     assert kinds(A, B, read("ba", 4, 5)) == {"reordered-elements": 1}
     assert kinds(A, append("b", 1, 3), read("ba", 4, 5)) == {}
+    assert kinds(A, append("a", 2, 3, Ended.FAIL), B, read("ba", 4, 5)) == {"reordered-elements": 1}
+    assert kinds(append("c", 0, 1), read("c", 2, 3), append("a", 4, 5), append("b", 6, 7), read("cba", 8, 9)) == {"reordered-elements": 1}
 
 
 def test_a_read_must_not_skip_what_was_acknowledged_before_what_it_has_was_asked_for() -> None:

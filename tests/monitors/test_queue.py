@@ -34,8 +34,8 @@ def empty(call_ns: int, ret_ns: int) -> Call:
     return take(INITIAL_TEXT, call_ns, ret_ns)
 
 
-def unanswered(call_ns: int) -> Call:
-    return take(None, call_ns, call_ns, Ended.INFO)
+def unanswered(call_ns: int, *, key: str = "") -> Call:
+    return take(None, call_ns, call_ns, Ended.INFO, key=key)
 
 
 def judged(*told: Call) -> Judged:
@@ -97,10 +97,41 @@ def test_takers_explain_what_is_missing_when_nothing_is_found() -> None:
 
 
 def test_what_the_pairing_can_not_tell_is_searched() -> None:
-    # the first answer of nothing must come before `b`, the second after `c`: each end of their times alone demands too much
-    told = (empty(0, 4), B, unanswered(3), empty(3, 9), put("c", 6, 7))
-    assert kinds(*told) == {}
-    assert kinds(*told, empty(10, 11)) == {"lost-value": 1}
+    told = (A, put("c", 6, 7), empty(2, 9))  # nothing may have been inside until `c` came, if a taker had taken `a` by then
+    assert kinds(*told, unanswered(5)) == {}
+    assert kinds(*told, unanswered(8)) == {"not-linearizable": 1}
+    assert kinds(*told, unanswered(8), unanswered(9)) == {}
+
+
+def test_the_taker_that_began_first_is_the_first_to_take_wherever_it_stands() -> None:
+    assert kinds(A, B, unanswered(9), unanswered(4), put("c", 4, 5), take("c", 6, 7)) == {"lost-value": 1}
+
+
+def test_what_must_be_gone_first_has_the_first_claim() -> None:
+    first = (A, B, take("b", 4, 5))
+    then = (put("c", 6, 7), put("d", 8, 9), take("d", 19, 20))
+    assert kinds(*first, *then, unanswered(4), unanswered(10)) == {}
+    assert kinds(*first, *then, unanswered(10), put("e", 21, 22), put("f", 23, 24), take("f", 25, 26), unanswered(10)) == {"lost-value": 1}
+
+
+def test_takers_of_another_queue_take_nothing_here() -> None:
+    other = [put("a", 0, 1, key="o"), put("b", 2, 3, key="o"), take("b", 4, 5, key="o")]
+    assert kinds(unanswered(4), *other) == {"lost-value": 1}
+    assert kinds(A, B, take("b", 4, 5), unanswered(4), *other, unanswered(4, key="o")) == {}
+    assert kinds(A, B, take("b", 4, 5), *other, unanswered(4, key="o")) == {"lost-value": 1}
+
+
+def test_an_answer_of_nothing_counts_only_at_instants_that_other_values_leave_to_it() -> None:
+    assert kinds(A, take("a", 5, 6), put("c", 3, 4), empty(2, 9)) == {"lost-value": 1}
+    assert kinds(A, take("a", 5, 6), put("c", 3, 5), empty(2, 9)) == {}
+    late = (put("c", 0, 1), put("b", 3, 4), take("b", 20, 21), empty(2, 9))
+    assert kinds(*late, unanswered(6)) == {"lost-value": 1}
+    assert kinds(*late, unanswered(4)) == {}
+    assert kinds(put("c", 0, 4), empty(5, 20), empty(6, 7), unanswered(10)) == {"lost-value": 1}
+
+
+def test_an_answer_of_nothing_that_nothing_explains_proves_nothing_else() -> None:
+    assert kinds(A, take("a", 8, 9), empty(2, 7), put("c", 3, 4)) == {"empty-while-inside": 1}
 
 
 def test_a_value_that_comes_out_twice_is_told() -> None:
@@ -116,6 +147,7 @@ def test_a_value_that_nobody_put_in_is_told_and_so_is_one_that_was_refused() -> 
 def test_a_value_that_comes_out_before_it_was_put_in_is_told() -> None:
     assert kinds(put("a", 4, 5), take("a", 2, 3)) == {"dequeued-early": 1}
     assert kinds(put("a", 3, 5), take("a", 2, 3)) == {}
+    assert kinds(put("b", 0, 1), take("b", 8, 9), put("a", 4, 5), take("a", 2, 3)) == {"dequeued-early": 1}
 
 
 def test_nothing_must_not_be_found_while_something_is_inside() -> None:
@@ -123,6 +155,8 @@ def test_nothing_must_not_be_found_while_something_is_inside() -> None:
     assert kinds(*inside, empty(2, 7)) == {"empty-while-inside": 1}
     assert kinds(*inside, empty(1, 7)) == {}
     assert kinds(*inside, empty(2, 8)) == {}
+    within = (put("b", 0, 3), take("b", 6, 7), put("c", 0, 8), take("c", 9, 10))
+    assert kinds(A, take("a", 30, 31), *within, empty(12, 13)) == {"empty-while-inside": 1}
 
 
 def test_what_was_always_inside_may_be_several_values_one_after_the_other() -> None:
