@@ -65,7 +65,7 @@ def _wrong(judgement: StateJudgement, wrong: Wrong) -> Finding:
         name=wrong.kind,
         verdict=Verdict.FAIL,
         title=f"{wrong.worked.name}: {KINDS[wrong.kind]} ({count(wrong.times, 'time')})",
-        evidence=("\n".join(told), f"{small}: {name}.jsonl ({count(len(found.calls), 'operation')}), drawn in {name}.svg"),
+        evidence=(*told, f"{small}: {name}.jsonl ({count(len(found.calls), 'operation')}), drawn in {name}.svg"),
         cause=cause,
         cure=cure,
         metric=metric_of(wrong.kind),

@@ -23,8 +23,8 @@ from harness.scenario import Workload
 from harness.state_history import FAIL, OK, StateAnswered, StateAsked, StateRead
 from harness.words import shown
 
-AT_THE_END: Final = "the end"
-"""The session of reads at the end."""
+AT_THE_END: Final = "last reader"
+"""How the sessions of reads at the end are called, one for each replica and one for the store."""
 
 FUNCTIONS: Final = {
     "write": F.WRITE,
@@ -162,6 +162,7 @@ class _Reader:
         self._numbers = any("{number}" in text for text in written)
         self.foreign = 0
         self.no_numbers: list[str] = []
+        self._readers: dict[str, int] = {}
 
     def call(self, asked: StateAsked, answered: StateAnswered | None) -> Call:
         """One operation of a client."""
@@ -184,6 +185,10 @@ class _Reader:
             place=asked.op,
         )
 
+    def _reader(self, replica: str) -> int:
+        """The number of the reader of a replica, or of the store, at the end."""
+        return self._readers.setdefault(replica, len(self._readers) + 1)
+
     def _argument(self, f: F, asked: StateAsked) -> str | int | None:
         if f is F.READ:
             return None
@@ -205,7 +210,7 @@ class _Reader:
             ended=Ended.OK,
             result=result,
             items=items,
-            session=f"{AT_THE_END} at {line.replica or store}",
+            session=f"{AT_THE_END} {self._reader(line.replica)}",
             key=f"{self._name}/{line.key}",
             replica=line.replica or store,
             place=-1,

@@ -28,6 +28,9 @@ from harness.verdict import Bound, Finding, Verdict, worst
 EVIDENCE_LINES: Final = 5
 """Lines on the screen for the evidence of one finding; its first piece is always shown whole."""
 
+PROOF_LINES: Final = 30
+"""The same for the first finding with a proof in sentences, which is of use only whole."""
+
 ONE_LEFT_LINES: Final = 2
 """What alone is left is shown if it takes so many lines: a line that says that there is more would be no shorter."""
 
@@ -251,13 +254,14 @@ def _problems(page: _Page, report: RunReport) -> None:
     if not problems and report.verdict is not Verdict.PASS:
         page.blank()
         page.line((f"{page.glyphs.marks[report.verdict]} nothing was found, so nothing is known", STYLES[report.verdict]))
+    proven = next((finding for finding in problems if finding.proofs), None)
     for number, finding in enumerate(problems):
         detailed = number < FULL_FINDINGS
         if detailed or number == FULL_FINDINGS:
             page.blank()
         _title(page, finding)
         if detailed:
-            _evidence(page, finding.evidence)
+            _evidence(page, finding.evidence, PROOF_LINES if finding is proven else EVIDENCE_LINES)
             _advice(page, "why", finding.cause)
             _advice(page, "cure", finding.cure)
 
@@ -268,9 +272,8 @@ def _title(page: _Page, finding: Finding) -> None:
     page.wrapped(text, first=Text.assemble((f"{page.glyphs.marks[finding.verdict]} ", style)), indent="  ")
 
 
-def _evidence(page: _Page, evidence: Iterable[str]) -> None:
+def _evidence(page: _Page, evidence: Iterable[str], room: int) -> None:
     pieces = [line for piece in evidence for line in clean_lines(piece)]
-    room = EVIDENCE_LINES
     for number, piece in enumerate(pieces):
         text = Text(piece if len(piece) <= EVIDENCE_CHARACTERS else f"{piece[:EVIDENCE_CHARACTERS]}…")
         needed = len(page.lines(text, len(INDENT) + 2))

@@ -9,7 +9,7 @@ import harness.report
 from harness.report import REPORTERS, write_all
 from harness.report.model import RunReport
 
-NO_REPORTERS = {"__init__", "choice", "console", "drain", "files", "live", "model", "progress", "rehearsal", "terminal", "text"}
+NO_REPORTERS = {"__init__", "choice", "console", "drain", "files", "history", "live", "model", "progress", "rehearsal", "terminal", "text"}
 
 
 def test_every_module_that_makes_a_file_is_in_the_registry() -> None:
