@@ -489,9 +489,16 @@ class Facts:
         """
         ops, attempts = self.history.ops, self.history.attempts
         cut: Mask = np.zeros(len(ops), dtype=np.bool_)
-        kills = [fault.signal for fault in self.faults if fault.signal.purpose == "kill"]
+        kills = [fault for fault in self.faults if fault.signal.purpose == "kill"]
         if not self.scenario.state or not kills:
             return cut
+        last = ops.last
+        candidates = (attempts.request[last] >= len(self.scenario.load.requests)) & np.isin(ops.outcome, _CUT)
+        for kill in kills:
+            if kill.signal.replica in attempts.replicas:
+                there = candidates & (attempts.replica[last] == attempts.replicas.index(kill.signal.replica))
+                cut |= there & (attempts.invoke_ns[last] <= kill.end_ns) & (attempts.done_ns[last] >= kill.signal.at_ns)
+        return cut
         last = ops.last
         candidates = (attempts.request[last] >= len(self.scenario.load.requests)) & np.isin(ops.outcome, _CUT)
         for kill in kills:
