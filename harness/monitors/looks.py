@@ -2,21 +2,25 @@
 
 Without them the other operations have an order, as `harness.monitors.register` has found. A look then is wrong for sure where its value had
 been seen before it began and was still seen by what began after it ended. It is right for sure where it began before its value was written,
-or ended after something that certainly replaced it. For the others the order is written down in three ways, and each with three choices of
-an instant for every operation. Where all three orders have had the same values, one may go over into another, for what came before is the
-same; so if in each stretch between two such places the looks fit one of the orders, that is an order with them. What then is left, the
-general search decides.
+or ended after something that certainly replaced it. For the others the order is written down in three ways, with the earliest instant for
+every operation. Where all three have had the same values, one may go over into another, for what came before is the same; so if in each
+stretch between two such places the looks fit one of the orders, that is an order with them. A stretch in which none fits is joined with
+those beside it, or tried with later instants, which the next one leaves free. What then is left, the general search decides.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from harness.monitors.blocks import Mask, Numbering, Values, overwritten, shifted, zones
 from harness.monitors.calls import NEVER, Column, Rows
 from harness.monitors.register_proof import Proofs
+
+ATTEMPTS: Final = 8
+"""How often the stretches are tried: those that fit no order are joined with their neighbours, and then tried with other instants."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,22 +68,55 @@ def _fit(values: Values, looks: Looks) -> Mask:
         places.append(place[looks.missed])
         cut &= np.maximum.accumulate(place[orders[0]]) == np.arange(many)
     place[orders[0]] = np.arange(many)
-    segment = np.cumsum(np.append(False, cut[:-1]))
+    early, late = [times.early(place[order]) for order in orders], [times.late(place[order]) for order in orders]
     fits = np.zeros(len(looks.rows), dtype=np.bool_)
-    for later in (0, 1, 2):
-        starts = [times.starts(place[order], later) for order in orders]
+    waiting = np.zeros(many, dtype=np.bool_)
+    for attempt in range(ATTEMPTS):
+        stretches = _Stretches(cut=cut, early=early, late=late)
+        bad = stretches.bad(waiting, places, times)
+        bad_keys = np.zeros(int(values.key.max()) + 1, dtype=np.bool_)
+        bad_keys[values.key[orders[0][bad]]] = True
+        fits |= ~bad_keys[values.key[looks.missed]]
+        if attempt % 2:
+            waiting = waiting ^ bad
+        else:
+            cut = cut & ~bad & ~np.append(bad[1:], False) | (np.append(np.diff(values.key[orders[0]]) != 0, True))
+    return fits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Stretches:
+    """The stretches between places where all orders have had the same values.
+
+    Attributes:
+        cut: Whether a stretch ends at each place of an order; the same for all orders.
+        early: When the write at each place takes effect at the earliest, in each order.
+        late: When at the latest.
+    """
+
+    cut: Mask
+    early: list[Column]
+    late: list[Column]
+
+    def bad(self, waiting: Mask, places: list[Rows], times: _Times) -> Mask:
+        """The places of stretches in which the looks fit no order; those that are ``waiting`` use the time until the next one may begin."""
+        begins = np.append(True, self.cut[:-1])
+        segment = np.cumsum(begins) - 1
+        until = np.append(np.min(self.early, axis=0)[np.flatnonzero(begins)[1:]], NEVER)[segment]
+        starts = [
+            np.maximum.accumulate(np.where(waiting, np.maximum(early, np.minimum(late, until)), early))
+            for early, late in zip(self.early, self.late, strict=True)
+        ]
         next_start = np.append(np.max(starts, axis=0)[1:], NEVER)
         bad = np.ones(int(segment[-1]) + 1, dtype=np.bool_)
         for start, at in zip(starts, places, strict=True):
-            end = np.where(cut, next_start, np.append(start[1:], NEVER))
+            end = np.where(self.cut, next_start, np.append(start[1:], NEVER))
             stuck = (times.call > start[at]) & (times.ret < end[at])
             held = np.zeros(len(bad), dtype=np.bool_)
             held[segment[at[stuck]]] = True
             bad &= held
-        bad_keys = np.zeros(int(values.key.max()) + 1, dtype=np.bool_)
-        bad_keys[values.key[orders[0][bad[segment]]]] = True
-        fits |= ~bad_keys[values.key[looks.missed]]
-    return fits
+        found: Mask = bad[segment]
+        return found
 
 
 def _order(values: Values, looks: Looks, by: np.ufunc) -> Rows:
@@ -114,12 +151,16 @@ class _Times:
     call: Column
     ret: Column
 
-    def starts(self, order: Rows, later: int) -> Column:
-        """When each write of ``order`` takes effect when all do as early as they can (0), as late as they can (2), or midway (1)."""
+    def early(self, order: Rows) -> Column:
+        """When each write of ``order`` takes effect at the earliest."""
         begun = np.maximum.accumulate(np.maximum(self.write_call, self.read_call)[order])
-        early = np.maximum(self.write_call[order], np.append(begun[:1] * 0, begun[:-1]))
-        late = np.minimum.accumulate(np.minimum(self.write_ret, self.read_ret)[order][::-1])[::-1]
-        return early + (late - early) // 2 * later if later < 2 else late
+        found: Column = np.maximum(self.write_call[order], np.append(np.zeros(1, dtype=np.int64), begun[:-1]))
+        return found
+
+    def late(self, order: Rows) -> Column:
+        """When each write of ``order`` takes effect at the latest."""
+        found: Column = np.minimum.accumulate(np.minimum(self.write_ret, self.read_ret)[order][::-1])[::-1]
+        return found
 
 
 def _times(values: Values, looks: Looks, order: Rows) -> _Times:

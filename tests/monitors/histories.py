@@ -38,6 +38,7 @@ class Recipe:
         damaged: The share of histories that are damaged.
         told: The share of changes that tell what they met: the counter's new number, whether the element was there.
         amounts: What is added to counters.
+        missed: The share of compare-and-sets that guess what is there.
         width: How long an operation lasts, at most, where one comes each 4 ns.
     """
 
@@ -51,6 +52,7 @@ class Recipe:
     damaged: float = 0.6
     told: float = 0.3
     amounts: tuple[int, ...] = (1,)
+    missed: float = 0.3
     width: int = 12
 
 
@@ -134,7 +136,7 @@ class _Maker:
         if call.f is F.WRITE:
             state[:] = [self._value(state)]
             return replace(call, arg=state[0])
-        old = there if self.dice.random() < 0.7 else self.dice.randint(0, self.fresh)
+        old = there if self.dice.random() >= self.recipe.missed else self.dice.randint(0, self.fresh)
         new = self._value(state)
         if old != there:
             return replace(call, arg=old, arg2=new, result=0)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from types import ModuleType
 
 import pytest
 
-from harness.monitors import blocks, looks, register, register_proof
-from harness.monitors.calls import Calls, calls_of
+from harness.monitors import blocks, looks, register, register_proof, search
+from harness.monitors.calls import Call, Calls, Ended, F, calls_of
 from harness.monitors.judged import Budget
+from harness.monitors.models import MODELS
 from harness.verdict import Verdict
-from tests.monitors.histories import histories
+from tests.monitors.histories import Recipe, histories
 from tests.monitors.mutation import Mutant, noticed
 from tests.monitors.oracle import explained
-from tests.monitors.test_register import EDGES, RECIPES
+from tests.monitors.test_register import EDGES, RECIPES, read, swap, write
 
 COUNT = 250
+SEARCHED = Recipe(model="register", repeats=0.4, pending=0.35)
 
 BLOCKS = [
     Mutant(
@@ -152,14 +155,45 @@ LOOKS = [
         why="a look at the first answer", fragment="wrong = (known[looks.missed] < looks", instead="wrong = (known[looks.missed] <= looks"
     ),
     Mutant(why="a look at the last call", fragment="(looks.ret_ns < still)", instead="(looks.ret_ns <= still)"),
-    Mutant(why="an order is asked", fragment="looks.only(~_fits(", instead="looks.only(_fits("),
+    Mutant(why="an order is asked", fragment="looks.only(~_fit(", instead="looks.only(_fit("),
+    Mutant(why="all looks of a key fit one order", fragment="bad_keys[values.key[orders[0][bad]]] = True", instead="pass"),
     Mutant(
-        why="all looks of a key fit one order",
-        fragment="bad[of_look[stuck]] = True",
-        instead="bad[of_look[stuck & (np.cumsum(stuck) > 1)]] = True",
+        why="orders go over where they agree",
+        fragment="cut &= np.maximum.accumulate(place[orders[0]]) == np.arange(many)",
+        instead="pass",
     ),
-    Mutant(why="the beginning counts", fragment="stuck = (call > start[at]) & ", instead="stuck = (call > start[at] + 8) & "),
-    Mutant(why="the end counts", fragment=" & (ret < end[at])", instead=" & (ret < end[at] - 8)"),
+    Mutant(why="the beginning counts", fragment="(times.call > start[at]) & ", instead="(times.call > start[at] + 8) & "),
+    Mutant(why="the end counts", fragment=" & (times.ret < end[at])", instead=" & (times.ret < end[at] - 8)"),
+]
+
+
+AGAIN = (read(5, 10, 11), write(7, 12, 13), read(5, 14, 15))
+SEARCHED_TOO = [
+    (Call(f=F.READ, call_ns=0, ret_ns=1, ended=Ended.OK),),
+    (swap(0, 5, 0), write(5, 1), *AGAIN),
+    (write(5, 0), swap(0, 5, 1), *AGAIN),
+]
+"""Registers with an order that hangs on one condition of the search."""
+
+SEARCH = [
+    Mutant(why="what began after an end comes after it", fragment="if call[at] > limit_ns:", instead="if False:"),
+    Mutant(why="equal instants are not before", fragment="if call[at] > limit_ns:", instead="if call[at] >= limit_ns:"),
+    Mutant(why="only looks are put at once", fragment="if found == state and looks[kind[at]]:", instead="if found == state:"),
+    Mutant(why="pending operations begin", fragment="called[count] <= limit_ns", instead="True"),
+    Mutant(why="pending operations are used once", fragment="if count < len(called) and ", instead="count = 0\n            if "),
+    Mutant(why="pending operations may help", fragment="if found >= 0 and found != state:", instead="if False:"),
+    Mutant(why="a pending operation may help a look", fragment="if without >= 0 and (first, mask) == place:", instead="if without >= 0:"),
+    Mutant(why="a pending operation may change what comes next", fragment="!= choice[2]]", instead="== -1]"),
+    Mutant(
+        why="more of each kind is worse, not more of one",
+        fragment="& guards == guards for less in failed",
+        instead="& guards for less in failed",
+    ),
+    Mutant(
+        why="an end is no operation", fragment="told.ret.append(int(calls.ret_ns[row]))", instead="told.ret.append(int(calls.call_ns[row]))"
+    ),
+    Mutant(why="refused operations are none", fragment="rows = rows[calls.ended[rows] != Ended.FAIL]", instead="pass"),
+    Mutant(why="looks that tell nothing are none", fragment="if not proves_nothing(one)]", instead="]"),
 ]
 
 
@@ -168,7 +202,7 @@ def told() -> list[tuple[Calls, bool]]:
     edges = [(calls_of(told, numbers=True), right) for right, told in EDGES]
     return edges + [
         (calls, explained(calls, "register"))
-        for name in ("swaps", "once", "all at once", "now and then a value again")
+        for name in ("swaps", "many looks", "once", "all at once", "now and then a value again")
         for calls in histories(RECIPES[name], seed=11, count=COUNT)
     ]
 
@@ -225,3 +259,23 @@ def test_each_condition_of_blocks_is_needed(mutant: Mutant) -> None:
 @pytest.mark.parametrize("mutant", LOOKS, ids=lambda mutant: mutant.why)
 def test_each_condition_of_looks_is_needed(mutant: Mutant) -> None:
     assert noticed(looks, mutant, lambda made: changed_part_differs(made, looks))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutant", SEARCH, ids=lambda mutant: mutant.why)
+def test_each_condition_of_the_search_is_needed(mutant: Mutant) -> None:
+    assert noticed(search, mutant, searched_differs)
+
+
+def searched_differs(made: ModuleType) -> bool:
+    return any(
+        (made.search(calls, MODELS[recipe.model], Budget()).verdict is Verdict.FAIL) is right
+        for recipe in (SEARCHED, replace(SEARCHED, pending=0.6, most=10), replace(SEARCHED, model="set"), replace(SEARCHED, model="queue"))
+        for calls, right in searched(recipe)
+    )
+
+
+@cache
+def searched(recipe: Recipe) -> list[tuple[Calls, bool]]:
+    others = [(calls, explained(calls, recipe.model)) for calls in histories(recipe, seed=17, count=600)]
+    return [*((calls_of(told, numbers=True), True) for told in SEARCHED_TOO), *others] if recipe.model == "register" else others

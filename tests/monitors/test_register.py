@@ -26,6 +26,7 @@ RECIPES = {
     "swaps": SWAPS,
     "many pending": replace(SWAPS, pending=0.4),
     "all at once": replace(SWAPS, width=24, most=7),
+    "many looks": replace(SWAPS, missed=0.8, width=24, most=8, keys=1, pending=0.08, refused=0.05),
     "hardly ever at once": replace(ONCE, width=4, most=12),
     "now and then a value again": replace(SWAPS, repeats=0.05),
     "few values": replace(ONCE, repeats=0.5),
@@ -54,6 +55,7 @@ def _call(f: F, call_ns: int, ret_ns: int, **others: object) -> Call:
     return Call(f=f, call_ns=call_ns, ret_ns=ret_ns, ended=ended, **others)  # type: ignore[arg-type]
 
 
+CHAIN = ((1, 1, 9), (2, 9, 3), (3, 3, 8), (4, 8, 2), (5, 2, 7))
 EDGES: list[tuple[bool, tuple[Call, ...]]] = [
     (True, (write(1, 0, 1), read(None, 2, 3), read(1, 4, 5))),
     (True, (write(1, 0), swap(1, 2, 0), swap(2, 3, 0), swap(3, 4, 0), read(4, 5, 6))),
@@ -79,6 +81,14 @@ EDGES: list[tuple[bool, tuple[Call, ...]]] = [
     (True, (write(1, 0, 1), swap(1, 2, 2, 5), read(1, 5, 6), read(2, 5, 6))),
     (False, (write(1, 0, 30), swap(1, 2, 0, 30), read(2, 1, 2), read(2, 20, 21), write(3, 5, 6))),
     (True, (write(1, 0, 1), read(1, 5, 6), write(2, 2, 5), read(2, 10, 11))),
+    (True, (write(1, 0, 1), read(1, 2, 3), write(2, 4, 5), write(1, 6, 7), read(1, 8, 9))),
+    (False, (write(1, 0, 1), write(2, 2, 3), write(1, 4, 5), read(2, 6, 7))),
+    (False, (write(1, 0, 1), read(1, 8, 9), read(1, 2, 3), write(2, 4, 5))),
+    (False, (write(1, 3, 4), read(1, 0, 2), read(1, 5, 6))),
+    (True, (write(1, 0, 1), *(swap(old, new, 3 * at, 3 * at + 1) for at, old, new in CHAIN), read(7, 20, 21))),
+    (True, (write(7, 0, 1), swap(7, 8, 2, 3), write(1, 4, 5), swap(1, 2, 6, 7), read(2, 8, 9))),
+    (True, (write(1, 0, 1), read(1, 9, 10), write(2, 5, 9))),
+    (False, (write(3, 5, 38), look(0, 0, 5), write(1, 11, 18), read(1, 28, 28), look(1, 34, 38))),
 ]
 """Histories that hang on one condition each, and whether an order explains them."""
 
