@@ -499,15 +499,6 @@ class Facts:
                 there = candidates & (attempts.replica[last] == attempts.replicas.index(kill.signal.replica))
                 cut |= there & (attempts.invoke_ns[last] <= kill.end_ns) & (attempts.done_ns[last] >= kill.signal.at_ns)
         return cut
-        last = ops.last
-        candidates = (attempts.request[last] >= len(self.scenario.load.requests)) & np.isin(ops.outcome, _CUT)
-        for kill in kills:
-            if kill.replica in attempts.replicas:
-                there = attempts.replica[last] == attempts.replicas.index(kill.replica)
-                exited = self.life(kill.replica).exited
-                gone_ns = max(kill.until_ns, exited.at_ns if exited else self.end_ns)
-                cut |= candidates & there & (attempts.invoke_ns[last] <= gone_ns) & (attempts.done_ns[last] >= kill.at_ns)
-        return cut
 
     @cached_property
     def blameless(self) -> Mask:
