@@ -72,6 +72,8 @@ def test_an_acknowledged_addition_that_no_number_counts_is_lost() -> None:
     assert found.counts == {"lost-increment": 1}
     assert [(because.why, because.n, because.m) for because in found.violations[0].because] == [(Why.COUNTED_FEWER, 1, 2)]
     assert kinds(ONE, TWO, read(1, 3, 5)) == {}
+    pending = add(12, 12, ended=Ended.INFO)
+    assert kinds(ONE, read(0, 10, 11), pending, pending, read(2, 20, 21)) == {"lost-increment": 1}
 
 
 def test_a_lost_addition_is_shown_with_the_number_before_it() -> None:
@@ -111,6 +113,7 @@ def test_two_additions_that_made_the_same_number_lost_one() -> None:
     found = judged(add(0, 9, 1), add(0, 9, 1))
     assert found.counts == {"lost-increment": 1}
     assert found.violations[0].because[0].why is Why.SAME_NUMBER
+    assert kinds(add(0, 1, 1), add(0, 1, 1, key="other")) == {}
 
 
 def test_an_addition_that_tells_its_number_bounds_the_others() -> None:
@@ -170,6 +173,7 @@ def test_numbers_never_turn_where_all_amounts_have_one_sign() -> None:
     assert kinds(*up, read(5, 1, 3), read(3, 3, 4)) == {"not-linearizable": 1}
     down = (add(0, 9, amount=-5), add(0, 9, amount=-3))
     assert kinds(*down, read(-5, 1, 2), read(-3, 3, 4)) == {"went-back": 1}
+    assert kinds(add(0, 1, amount=-5), read(-5, 2, 3), add(4, 5, amount=3), read(-2, 6, 7)) == {}
     assert kinds(*up, add(0, 9, amount=-2), read(5, 1, 2), read(3, 3, 4)) == {}
     assert kinds(*up, read(8, 1, 2), add(3, 4, 9, amount=4)) == {"went-back": 1}
 

@@ -44,6 +44,7 @@ A, B = append("a", 0, 1), append("b", 2, 3)
 
 def test_reads_that_are_beginnings_of_one_order_are_right() -> None:
     assert kinds(A, B, append("c", 2, 3), read("a", 2, 3), read("acb", 4, 5), read("ac", 2, 4)) == {}
+    assert kinds(A, append("b", 2, 8), read("ab", 4, 9), read("a", 5, 7)) == {}
 
 
 def test_two_reads_that_are_no_beginnings_of_one_another_disagree() -> None:

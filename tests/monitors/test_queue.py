@@ -85,6 +85,10 @@ def test_a_taker_without_an_answer_explains_one_value_that_is_missing() -> None:
     assert kinds(A, B, unanswered(4), unanswered(7), put("c", 4, 5), take("c", 6, 7)) == {}
 
 
+def test_what_a_taker_without_an_answer_tells_is_not_known() -> None:
+    assert kinds(A, take("x", 2, 3, Ended.INFO), take("a", 4, 5)) == {}
+
+
 def test_too_few_takers_are_counted() -> None:
     found = judged(A, B, unanswered(4), put("c", 4, 5), take("c", 6, 7))
     facts = [because for because in found.violations[0].because if because.why is Why.TOO_FEW_TAKERS]

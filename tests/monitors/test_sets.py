@@ -28,8 +28,8 @@ def add(value: str, call_ns: int, ret_ns: int, ended: Ended = Ended.OK, *, key: 
     return Call(f=F.ADD, arg=value, call_ns=call_ns, ret_ns=ret_ns, ended=ended, key=key, replica="web.1")
 
 
-def read(items: str, call_ns: int, ret_ns: int, session: str = "") -> Call:
-    return Call(f=F.READ, items=items, call_ns=call_ns, ret_ns=ret_ns, ended=Ended.OK, session=session, replica="web.2")
+def read(items: str, call_ns: int, ret_ns: int, session: str = "", *, key: str = "") -> Call:
+    return Call(f=F.READ, items=items, call_ns=call_ns, ret_ns=ret_ns, ended=Ended.OK, session=session, key=key, replica="web.2")
 
 
 def look(value: str, there: int, call_ns: int, ret_ns: int) -> Call:
@@ -76,6 +76,7 @@ A, B = add("a", 0, 1), add("b", 2, 3)
 
 def test_a_read_that_has_all_that_was_acknowledged_is_right() -> None:
     assert kinds(A, B, read("ba", 4, 5)) == {}
+    assert kinds(add("b", 0, 1), add("a", 2, 3), read("ab", 4, 5)) == {}
 
 
 def test_an_element_that_the_final_reads_lack_is_lost_and_shown_with_its_add_its_last_read_and_the_first_without_it() -> None:
@@ -101,6 +102,7 @@ def test_an_element_that_comes_back_is_stale_by_the_time_since_it_was_known() ->
     found = judged(A, B, read("a", 103, 105), read("ab", 110, 111))
     assert found.counts == {"stale-element": 1}
     assert found.violations[0].size_ns == 100
+    assert kinds(A, look("a", 0, 4, 5), look("a", 1, 6, 7)) == {"stale-element": 1}
 
 
 def test_the_stalest_element_is_shown_first() -> None:
@@ -167,6 +169,7 @@ def test_a_removed_element_that_is_seen_again_is_told_as_such() -> None:
 def test_an_element_that_is_missing_before_its_removal_is_lost() -> None:
     assert kinds(A, look("a", 0, 2, 3), remove("a", 4, 5)) == {"lost-element": 1}
     assert kinds(A, look("a", 0, 2, 3), remove("a", 3, 5)) == {}
+    assert kinds(look("a", 0, 0, 1), add("a", 2, 3), remove("a", 8, 9)) == {}
 
 
 def test_a_removal_that_found_nothing_is_a_look() -> None:
@@ -194,6 +197,8 @@ def test_an_element_that_comes_and_goes_twice_is_searched() -> None:
     twice = (A, remove("a", 2, 3), add("a", 4, 5), remove("a", 6, 7))
     assert kinds(*twice, look("a", 1, 4, 5), look("a", 0, 8, 9)) == {}
     assert kinds(*twice, look("a", 1, 8, 9)) == {"not-linearizable": 1}
+    assert kinds(*twice[:3], look("a", 0, 6, 7)) == {"not-linearizable": 1}
+    assert kinds(*twice[:2], twice[3], look("a", 1, 8, 9)) == {"not-linearizable": 1}
 
 
 def test_a_read_of_the_whole_that_lacks_what_was_removed_only_later_is_searched() -> None:
@@ -226,6 +231,7 @@ def test_looks_say_when_an_element_came_as_well() -> None:
 def test_each_key_is_a_set_of_its_own() -> None:
     assert kinds(A, add("a", 5, 6, key="other"), read("a", 2, 3)) == {}
     assert kinds(add("a", 0, 1, key="other"), A, read("", 2, 3)) == {"lost-element": 1}
+    assert kinds(A, add("b", 0, 1, key="other"), read("a", 4, 5), read("b", 4, 5, key="other")) == {}
 
 
 def test_a_key_that_was_asked_something_else_is_not_judged() -> None:
