@@ -7,7 +7,6 @@ import numpy as np
 from harness.monitors import columns
 from harness.monitors.calls import NEVER, Call, Ended, F, calls_of
 from harness.monitors.columns import Found
-from harness.monitors.fast import FEW, compiled
 from harness.monitors.judged import Budget, Violation
 from harness.monitors.models import MODELS
 from harness.verdict import Verdict
@@ -62,16 +61,3 @@ def test_the_rows_of_what_the_search_found_are_those_of_the_whole() -> None:
     columns.Search(model=MODELS["counter"], budget=Budget()).judge(calls, np.array([1]), found)
     assert [violation.rows for violation in found.violations] == [(1,)]
     assert {because.a for because in found.violations[0].because} == {1}
-
-
-@compiled
-def _doubled(column: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    twice = np.empty_like(column)
-    for place in range(len(column)):
-        twice[place] = 2 * column[place]
-    return twice
-
-
-def test_what_is_compiled_says_the_same_of_few_and_of_many() -> None:
-    for many in (3, FEW + 1):
-        assert np.array_equal(_doubled(np.arange(many)), 2 * np.arange(many))
