@@ -69,7 +69,7 @@ MUTANTS = (
     Mutant(why="a number says nothing of its end", fragment="        at_least(slot, at.ret[rows], high)\n", instead=""),
     Mutant(why="the slot before all may be had", fragment="        high[first[:-1]] = at.before(keys)\n", instead=""),
     Mutant(why="slots are taken again", fragment="            free[slot] = slot + 1\n", instead=""),
-    Mutant(why="slots behind the last may be had", fragment="        if slot <= end[job]:", instead="        if slot < slots:"),
+    Mutant(why="slots behind the last may be had", fragment="        if slot <= last:", instead="        if slot < slots:"),
     Mutant(why="what ends as an answer begins is before it", fragment='at.ret[blind], "right") - 1', instead='at.ret[blind], "left") - 1'),
     Mutant(
         why="what fits behind all must have a slot",
