@@ -189,7 +189,9 @@ def damaged(made: list[Call], dice: random.Random) -> list[Call]:
     elif kind == "answer" and call.result is not None:
         known = [number for told in made for number in (told.arg, told.arg2, told.result) if number is not None]
         made[at] = (
-            replace(call, result=dice.choice(known)) if call.f in (F.READ, F.DEQUEUE) else replace(call, result=1 - min(1, call.result))
+            replace(call, result=dice.choice(known))
+            if call.f in (F.READ, F.DEQUEUE)
+            else replace(call, result=1 - min(1, int(call.result)))
         )
     elif kind == "time" and call.ended is not Ended.INFO:
         length = dice.randint(0, 6)

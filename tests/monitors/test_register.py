@@ -52,7 +52,7 @@ def look(old: int, call_ns: int, ret_ns: int) -> Call:
 
 def _call(f: F, call_ns: int, ret_ns: int, **others: object) -> Call:
     ended = others.pop("ended", Ended.OK if ret_ns < NEVER else Ended.INFO)
-    return Call(f=f, call_ns=call_ns, ret_ns=ret_ns, ended=ended, **others)  # type: ignore[arg-type]
+    return Call(f=f, call_ns=call_ns, ret_ns=ret_ns, ended=ended, **others)  # type: ignore[arg-type]  # the rest are attributes of Call
 
 
 CHAIN = ((1, 1, 9), (2, 9, 3), (3, 3, 8), (4, 8, 2), (5, 2, 7))

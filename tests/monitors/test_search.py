@@ -33,7 +33,7 @@ REGISTER = MODELS["register"]
 
 
 def ok(f: F, call_ns: int, ret_ns: int, **others: int) -> Call:
-    return Call(f=f, call_ns=call_ns, ret_ns=ret_ns, ended=Ended.OK, **others)  # type: ignore[arg-type]
+    return Call(f=f, call_ns=call_ns, ret_ns=ret_ns, ended=Ended.OK, **others)  # type: ignore[arg-type]  # the rest are attributes of Call
 
 
 def of(*told: Call) -> Calls:
