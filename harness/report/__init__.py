@@ -50,7 +50,15 @@ def _write(report: RunReport, reporters: Sequence[Reporter]) -> list[Path]:
         write_whole(path, reporter.of_run(report))
         written.append(path)
     for proof in (proof for finding in report.findings for proof in finding.proofs):
-        path = report.folder / proof.name
+        path = _inside(report.folder, proof.name)
         write_whole(path, proof.text.encode(errors="backslashreplace"))
         written.append(path)
     return written
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """The path of a proof; raises `ValueError` when it would be written anywhere but in the run's folder."""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"the proof {name!r} is not in the run's folder")
+    return path
