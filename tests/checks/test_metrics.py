@@ -14,7 +14,8 @@ from tests.checks.build import STORIES, Story, clean_stop, samples, steady_run, 
 OF_REQUESTS = [
     name
     for name in METRICS
-    if name.endswith(("_requests", "_answers")) or name in ("requests", "timeouts", "error_rate", "stale_connections", "outage_time")
+    if (name.endswith(("_requests", "_answers")) and name != "differing_answers")
+    or name in ("requests", "timeouts", "error_rate", "stale_connections", "outage_time")
 ]
 OF_STOPS = ["killed_after_grace", "shutdown_time", "grace_share", "exit_status", "time_to_drained", "time_to_stop_listening"]
 
