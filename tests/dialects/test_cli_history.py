@@ -164,7 +164,9 @@ def test_a_wrong_command_line_is_told_with_its_cure(
 
 
 @pytest.mark.parametrize("path", sorted(DATA.glob("*/*.*")), ids=lambda path: path.stem)
-def test_real_histories_get_the_verdict_that_others_gave_them(path: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_simulated_histories_get_the_verdict_that_they_were_made_for(
+    path: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     good = path.name.startswith("good")
     witness = tmp_path / "w.jsonl"
     assert jetable("check", "--history", path, "--model", "register", "--witness", witness) == (0 if good else 1)
@@ -175,7 +177,7 @@ def test_real_histories_get_the_verdict_that_others_gave_them(path: Path, capsys
 
 
 def test_all_files_of_a_folder_are_judged_in_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
-    assert jetable("check", "--json", "--model", "register", "--history", DATA / "knossos") == 1
+    assert jetable("check", "--json", "--model", "register", "--history", DATA / "edn") == 1
     document = json.loads(capsys.readouterr().out)
     assert document["exit_code"] == 1
     verdicts = {Path(history["file"]).name: history["verdict"] for history in document["histories"]}
@@ -185,7 +187,7 @@ def test_all_files_of_a_folder_are_judged_in_one_json_document(capsys: pytest.Ca
 
 def test_several_files_follow_and_an_unreadable_one_leaves_the_others_judged(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "broken").write_text("hello")
-    good, bad = DATA / "knossos/good-cas-register-bug.edn", DATA / "knossos/bad-bad-analysis.edn"
+    good, bad = DATA / "edn/good-1.edn", DATA / "edn/bad-1.edn"
     assert jetable("check", "--history", good, tmp_path / "broken", bad) == 4
     captured = capsys.readouterr()
     assert "looks like no dialect" in captured.err
@@ -209,6 +211,6 @@ def test_what_nil_and_a_failed_cas_mean_can_be_said(capsys: pytest.CaptureFixtur
 
 
 def test_the_witness_is_said_to_be_missing_where_nothing_is_wrong(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    good = DATA / "knossos/good-cas-register-bug.edn"
+    good = DATA / "edn/good-1.edn"
     assert jetable("check", "--history", good, "--witness", tmp_path / "w") == 0
     assert "none was written" in capsys.readouterr().err
