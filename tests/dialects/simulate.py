@@ -1,8 +1,10 @@
-"""Makes `tests/dialects/data`: what clients of a register saw, as Jepsen logs it and as its EDN says it: ``python -m tests.dialects.simulate``.
+"""Makes `tests/dialects/data`: what clients of a register saw, as Jepsen logs it and as its EDN says it.
 
-Five clients write, read and replace numbers from 0 to 4, so that values repeat. Some answers are lost: the client says *info* and goes on as a new
-process. In the good histories each operation takes effect at one instant between its invocation and its completion. To the bad ones a read is
-added that goes back to what an acknowledged write had replaced, with values that nothing lost on the way could bring back.
+``python -m tests.dialects.simulate`` writes the files.
+
+Five clients write, read and replace numbers from 0 to 4, so that values repeat. Some answers are lost: the client says *info* and goes on
+as a new process. In the good histories each operation takes effect at one instant between its invocation and its completion. To the bad
+ones a read is added that goes back to what an acknowledged write had replaced, with values that nothing lost on the way could bring back.
 """
 
 from __future__ import annotations
