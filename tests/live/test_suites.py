@@ -17,7 +17,7 @@ from tests.live.commands import ROOT, jetable, results
 from tests.live.processes import left_by, left_of
 
 KNOWN_GOOD = sorted(path for suite in ("quickstart", "faults", "streams", "docker") for path in (ROOT / "scenarios" / suite).glob("*.yaml"))
-KNOWN_BAD = sorted(path for path in (ROOT / "scenarios/known-bad").glob("*.yaml") if not path.stem.startswith("jobs-"))
+KNOWN_BAD = sorted(path for path in (ROOT / "scenarios/known-bad").glob("*.yaml") if not path.stem.startswith(("jobs-", "state-")))
 
 UNKNOWN = {
     "idle-victim",
