@@ -7,11 +7,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.history import EVENTS_FILE, FORMAT, OPS_FILE, AnyLine, Close, EventWriter, Header, Invoke, LedgerWriter, build, read
 from harness.line import Line
+from harness.outcome import Reached
 from harness.state_history import (
     ENDINGS,
     FAIL,
@@ -100,13 +101,15 @@ def of(ledger: StateLedger) -> list[StateLine]:
     return [*ledger.asked, *ledger.answered, *ledger.reads, *ledger.same, *ledger.journeys]
 
 
+@settings(max_examples=60)
 @given(LINES)
 def test_every_line_is_read_as_it_was_written(line: StateLine) -> None:
     decoder: msgspec.json.Decoder[AnyLine] = msgspec.json.Decoder(AnyLine)
     assert decoder.decode(msgspec.json.encode(line)) == line
 
 
-@given(st.lists(LINES, max_size=12))
+@settings(max_examples=30)
+@given(st.lists(LINES, max_size=8))
 def test_a_ledger_has_all_lines_once_each_sort_in_the_order_of_time(lines: list[StateLine]) -> None:
     ledger = state_ledger(lines)
     assert sorted(map(repr, of(ledger))) == sorted(map(repr, lines))
@@ -136,7 +139,7 @@ def _invoke() -> Invoke:
 
 
 def _close() -> Close:
-    return Close(op=7, n=0, outcome="ok", last=True, done_ns=104)
+    return Close(op=7, n=0, outcome="ok", reached=Reached.ANSWERED, last=True, done_ns=104)
 
 
 def test_a_run_without_state_has_an_empty_ledger() -> None:
