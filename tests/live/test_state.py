@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import MachineError, UsageError
 from harness.monitors import MONITORS
-from harness.run import check_scenarios
 from harness.scenario import load_scenario
 from tests.live.commands import ROOT, jetable, results
 from tests.live.processes import left_by, left_of
+from tests.live.selection import on
 
 KNOWN_GOOD = sorted((ROOT / "scenarios/state").glob("*.yaml"))
 KNOWN_BAD = sorted((ROOT / "scenarios/known-bad").glob("state-*.yaml"))
@@ -64,20 +63,6 @@ AT_THE_END = {"diverged", "lost-write", "resurrected", "unexpected-value"}
 """What only the reads at the end prove, of which a history alone does not say that they are the last ones."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.live]
-
-
-def needs(engine: str, path: Path) -> list[pytest.MarkDecorator]:
-    """What the test of a scenario needs of this machine."""
-    marks = [pytest.mark.docker] if engine == "docker" else []
-    try:
-        check_scenarios([(path, load_scenario(path))], engine)
-    except (MachineError, UsageError) as error:
-        return [*marks, pytest.mark.skip(reason=str(error))]
-    return marks
-
-
-def on(engine: str, paths: list[Path]) -> list[object]:
-    return [pytest.param(engine, path, id=f"{engine}-{path.stem}", marks=needs(engine, path)) for path in paths]
 
 
 @pytest.mark.parametrize(
