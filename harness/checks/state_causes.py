@@ -8,9 +8,8 @@ won.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
@@ -21,7 +20,7 @@ from harness.checks.state_judgement import LOST, STALE, Wrong
 from harness.checks.wording import count, grouped
 from harness.clock import NS_PER_S
 from harness.history import Signalled
-from harness.monitors.calls import NOTHING, Calls, Ended, F
+from harness.monitors.calls import NEVER, NOTHING, Calls, Column, Ended, F, Rows
 from harness.monitors.judged import Why
 from harness.monitors.stale import staleness
 from harness.units import span
@@ -69,6 +68,54 @@ class Traces:
     replicas: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Writes:
+    """The row that wrote each value of each key, the last one where several did; counters have none."""
+
+    rows: Rows
+    places: Column
+    values: int
+
+    def by(self, keys: Column, values: Column) -> Rows:
+        """The rows that wrote ``values`` to ``keys``, -1 where nobody did."""
+        if not len(self.rows):
+            return np.full(len(keys), -1, dtype=np.int64)
+        wanted = np.where((values >= 0) & (values < self.values), keys * np.int64(self.values) + values, -1)
+        found = np.minimum(np.searchsorted(self.places, wanted), len(self.places) - 1)
+        return np.where(self.places[found] == wanted, self.rows[found], -1)
+
+
+@lru_cache(maxsize=1)
+def writes_of(worked: Worked) -> Writes:
+    """Who wrote what in a workload."""
+    calls = worked.calls
+    values = np.where(calls.f == F.CAS, calls.arg2, calls.arg)
+    counts = worked.workload.model == "counter"
+    rows = np.flatnonzero(np.isin(calls.f, (F.WRITE, F.CAS, F.ADD, F.APPEND)) & (values >= 0) & (not counts))
+    many = int(values[rows].max(initial=0)) + 1
+    places, last = np.unique((calls.key[rows] * np.int64(many) + values[rows])[::-1], return_index=True)
+    return Writes(rows=rows[::-1][last], places=places, values=many)
+
+
+@lru_cache(maxsize=1)
+def traces_of(worked: Worked) -> Traces:
+    """Who answered what in a workload."""
+    calls = worked.calls
+    rows = np.flatnonzero((calls.f == F.READ) & (calls.ended == Ended.OK) & (calls.replica >= 0))
+    if worked.workload.model in LISTS:
+        reads = np.zeros(len(calls), dtype=np.bool_)
+        reads[rows] = True
+        lengths = np.diff(calls.starts)
+        values, rows = calls.items[np.repeat(reads, lengths)], np.repeat(rows, lengths[rows])
+    else:
+        values = calls.result[rows]
+    writer = writes_of(worked).by(calls.key[rows].astype(np.int64), values)
+    known = (writer >= 0) & (calls.replica[writer] >= 0)
+    through, told = calls.replica[writer[known]], calls.replica[rows[known]]
+    own = int(np.count_nonzero(through == told))
+    return Traces(own=own, others=len(told) - own, replicas=len(np.unique(told)))
+
+
 class Case:
     """One kind of violation in one workload, with what is known beside it."""
 
@@ -86,31 +133,10 @@ class Case:
         """All its operations."""
         return self.worked.calls
 
-    @cached_property
-    def writers(self) -> dict[tuple[int, int], int]:
-        """The row that wrote each value of each key; counters have none."""
-        calls = self.calls
-        if self.worked.workload.model == "counter":
-            return {}
-        rows = np.flatnonzero(np.isin(calls.f, (F.WRITE, F.CAS, F.ADD, F.APPEND)))
-        values = np.where(calls.f == F.CAS, calls.arg2, calls.arg)
-        return {(int(calls.key[row]), int(values[row])): row for row in rows.tolist()}
-
-    @cached_property
+    @property
     def traces(self) -> Traces:
         """Which of the answers were of writes that went through the same replica."""
-        calls, own, others, seen = self.calls, 0, 0, set()
-        for row in np.flatnonzero((calls.f == F.READ) & (calls.ended == Ended.OK) & (calls.replica >= 0)).tolist():
-            many = len(calls.starts) and calls.starts[row + 1] > calls.starts[row]
-            values = calls.items_of(row).tolist() if many else [int(calls.result[row])]
-            for value in values:
-                writer = self.writers.get((int(calls.key[row]), value))
-                if writer is None or calls.replica[writer] < 0:
-                    continue
-                seen.add(int(calls.replica[row]))
-                same = calls.replica[writer] == calls.replica[row]
-                own, others = own + same, others + (not same)
-        return Traces(own=own, others=others, replicas=len(seen))
+        return traces_of(self.worked)
 
     @cached_property
     def kills(self) -> list[Signalled]:
@@ -138,10 +164,10 @@ class Case:
         later = (calls.key == calls.key[row]) & (calls.ended == Ended.OK) & (calls.call_ns > kill.at_ns)
         if np.any(later & (calls.f == F.CONTAINS) & (calls.arg == value) & (calls.result == 1)):
             return True
-        reads = np.flatnonzero(later & (calls.f == F.READ))
+        reads = later & (calls.f == F.READ)
         if self.worked.workload.model in LISTS:
-            return any(value in calls.items_of(read) for read in reads.tolist())
-        return bool(np.any(calls.result[reads] == value))
+            return bool(np.any(reads[np.searchsorted(calls.starts, np.flatnonzero(calls.items == value), "right") - 1]))
+        return bool(np.any(reads & (calls.result == value)))
 
     @cached_property
     def overlapping(self) -> tuple[str, str] | None:
@@ -149,11 +175,14 @@ class Case:
         calls = self.wrong.calls
         keys = {int(calls.key[row]) for row in self.wrong.violation.rows}
         changes = np.flatnonzero(np.isin(calls.key, list(keys)) & ~np.isin(calls.f, (F.READ, F.CONTAINS)) & (calls.ended == Ended.OK))
-        changes = changes[np.argsort(calls.call_ns[changes], kind="stable")]
-        for before, after in zip(changes.tolist(), changes[1:].tolist(), strict=False):
-            if calls.call_ns[after] <= calls.ret_ns[before] and calls.replica[before] >= 0 and calls.replica[after] >= 0:
-                return calls.replicas[int(calls.replica[before])], calls.replicas[int(calls.replica[after])]
-        return None
+        changes = changes[np.lexsort((calls.call_ns[changes], calls.key[changes]))]
+        changes = changes[calls.replica[changes] >= 0]
+        same = calls.key[changes[1:]] == calls.key[changes[:-1]]
+        at_once = np.flatnonzero(same & (calls.call_ns[changes[1:]] <= calls.ret_ns[changes[:-1]]))
+        if not len(at_once):
+            return None
+        before, after = changes[at_once[0]], changes[at_once[0] + 1]
+        return calls.replicas[int(calls.replica[before])], calls.replicas[int(calls.replica[after])]
 
     @cached_property
     def copied(self) -> str:
@@ -177,20 +206,23 @@ class Case:
         calls, final = self.calls, self.worked.final
         if self.worked.workload.model not in ("register", "sessions") or not len(final):
             return None
-        at_end: dict[int, set[int]] = defaultdict(set)
-        for row in final.tolist():
-            at_end[int(calls.key[row])].add(int(calls.result[row]))
-        best: tuple[str, str, int] | None = None
-        for key, values in at_end.items():
-            writer = self.writers.get((key, next(iter(values)))) if len(values) == 1 else None
-            if writer is None or calls.ended[writer] != Ended.OK:
-                continue
-            later = (calls.key == key) & (calls.f == F.WRITE) & (calls.ended == Ended.OK) & (calls.call_ns > calls.ret_ns[writer])
-            for row in np.flatnonzero(later & (calls.replica != calls.replica[writer])).tolist():
-                gap_ns = int(calls.call_ns[row] - calls.ret_ns[writer])
-                if best is None or gap_ns > best[2]:
-                    best = calls.replicas[int(calls.replica[writer])], calls.replicas[int(calls.replica[row])], gap_ns
-        return best
+        first, last = (np.full(int(calls.key.max()) + 1, start, dtype=np.int64) for start in (NEVER, NOTHING))
+        np.minimum.at(first, calls.key[final], calls.result[final])
+        np.maximum.at(last, calls.key[final], calls.result[final])
+        writes = writes_of(self.worked)
+        alike = np.flatnonzero(first == last)
+        writer = writes.by(alike, last[alike])
+        known = (writer >= 0) & (calls.ended[writer] == Ended.OK)
+        winner = np.full(len(first), -1, dtype=np.int64)
+        winner[alike[known]] = writer[known]
+        of_key = winner[calls.key]
+        later = (calls.f == F.WRITE) & (calls.ended == Ended.OK) & (of_key >= 0) & (calls.call_ns > calls.ret_ns[of_key])
+        rows = np.flatnonzero(later & (calls.replica != calls.replica[of_key]))
+        if not len(rows):
+            return None
+        gaps_ns = calls.call_ns[rows] - calls.ret_ns[of_key[rows]]
+        row = int(rows[np.argmax(gaps_ns)])
+        return calls.replicas[int(calls.replica[of_key[row]])], calls.replicas[int(calls.replica[row])], int(gaps_ns.max())
 
     @cached_property
     def counts_of_their_own(self) -> bool:
@@ -198,15 +230,14 @@ class Case:
         calls, final = self.calls, self.worked.final
         if self.worked.workload.model != "counter" or not len(final):
             return False
-        keys, differ = np.unique(calls.key[final]), False
-        for key in keys.tolist():
-            rows = final[calls.key[final] == key]
-            told = {int(calls.replica[row]): int(calls.result[row]) for row in rows.tolist()}
-            differ |= len(set(told.values())) > 1
-            tried = (calls.key == key) & (calls.f == F.ADD) & (calls.ended != Ended.FAIL)
-            if any(number > int(np.count_nonzero(tried & (calls.replica == replica))) for replica, number in told.items()):
-                return False
-        return differ
+        tried = np.flatnonzero((calls.f == F.ADD) & (calls.ended != Ended.FAIL) & (calls.replica >= 0))
+        through = np.zeros((int(calls.key.max()) + 1, len(calls.replicas)), dtype=np.int64)
+        np.add.at(through, (calls.key[tried], calls.replica[tried]), 1)
+        if np.any(calls.result[final] == NOTHING) or np.any(calls.result[final] > through[calls.key[final], calls.replica[final]]):
+            return False
+        told = calls.result[final][np.lexsort((calls.result[final], calls.key[final]))]
+        keys = np.sort(calls.key[final])
+        return bool(np.any((told[1:] != told[:-1]) & (keys[1:] == keys[:-1])))
 
     @cached_property
     def sent_again(self) -> int:
