@@ -55,6 +55,12 @@ def test_every_story_of_state_is_on_disk_and_nothing_else_is() -> None:
     assert {file.stem for file in FILES} == set(STORIES)
 
 
+def test_every_finding_that_a_story_provokes_is_documented() -> None:
+    told = set(re.findall(r"`([a-z]+(?:-[a-z0-9]+)*)`", DOCS.with_name("results.md").read_text()))
+    found = {finding.name for tell in STORIES.values() for finding in CHECKS["state"](tell().history())}
+    assert found <= told, found - told
+
+
 def test_every_finding_that_the_page_names_has_a_story() -> None:
     named = set(re.findall(r"`([a-z]+(?:-[a-z]+)+)`", DOCS.read_text().partition("| finding |")[2]))
     assert not named - {name.split("--")[1] for name in STORIES}
