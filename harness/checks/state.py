@@ -94,7 +94,7 @@ def _unknown(judgement: StateJudgement, worked: Worked) -> Iterator[Finding]:
         lines = [f"{replica}: {why}" for replica, why in worked.unread]
         what = f"{name}: not all replicas could be read at the end" if len(worked.final) else f"{name}: nothing was read at the end"
         if "read" in worked.workload.operations or worked.workload.store is not None:
-            yield _doubt("state-not-read", what, some(lines), NOT_READ_CURE)
+            yield _doubt("state-not-read", what, some(lines), NOT_READ_CURE if judgement.facts.facts.finished else "")
     undecided = [text for judged, _, _ in judgement.judged[name] for text in judged.undecided]
     if undecided and good:
         yield _doubt("state-undecided", f"{name}: not everything could be decided", some(undecided), UNDECIDED_CURE)
