@@ -290,13 +290,18 @@ def _blocks(parent: Rows, made: Rows) -> tuple[Rows, Rows]:
 
 def shifted(values: Values, segment: Rows, segments: int, columns: Sequence[Column]) -> list[Column]:
     """``columns`` of instants so that those of a later segment are all greater, and within one they keep their order."""
-    columns = [np.minimum(column, values.end_ns) - values.begin_ns for column in columns]
+    columns = [np.minimum(column, values.end_ns) for column in columns]
+    for column in columns:
+        np.subtract(column, values.begin_ns, out=column)
     width = values.end_ns - values.begin_ns + 1
     if segments * width >= 1 << 62:
         known = np.unique(np.concatenate(columns))
         columns, width = [np.searchsorted(known, column) for column in columns], len(known)
-    base = segment * width
-    return [base + column for column in columns]
+    if segments > 1:
+        base = segment * width
+        for column in columns:
+            np.add(column, base, out=column)
+    return columns
 
 
 def against_chain(values: Values, chosen: Mask) -> Rows:
@@ -357,21 +362,25 @@ def overwritten(calls: Calls, told: Told, values: Values, numbers: Rows, *, by_s
     of_key = np.zeros(int(values.key.max(initial=0)) + 1, dtype=np.bool_)
     of_key[values.key[numbers]] = True
     sure = told.writes[(calls.ended[told.writes] == Ended.OK) & of_key[calls.key[told.writes]]]
-    key = np.concatenate([calls.key[sure], calls.key[sure], values.key[numbers]]).astype(np.int64)
-    columns = [np.concatenate([calls.call_ns[sure], calls.ret_ns[sure], known[numbers]])]
-    call, ret, seen = np.split(shifted(values, key, len(of_key), columns)[0], [len(sure), 2 * len(sure)])
-    order = np.argsort(call, kind="stable")
-    by_ret = np.argsort(ret, kind="stable")
-    rank = np.zeros(len(sure), dtype=np.int64)
-    rank[by_ret] = np.arange(len(sure))
-    first = np.minimum.accumulate(rank[order][::-1])[::-1]
-    place = np.searchsorted(call[order], seen, side="right")
-    inside = place < len(sure)
-    over_ns = np.full(len(numbers), NEVER, dtype=np.int64)
-    by = sure[by_ret[first[place[inside]]]]
-    same = calls.key[by] == values.key[numbers[inside]]
-    over_ns[np.flatnonzero(inside)[same]] = calls.ret_ns[by[same]]
+    (instants,) = shifted(
+        values,
+        np.concatenate([calls.key[sure], calls.key[sure], values.key[numbers]]).astype(np.int64),
+        len(of_key),
+        [np.concatenate([calls.call_ns[sure], calls.ret_ns[sure], known[numbers]])],
+    )
+    by = np.append(sure, -1)[_first_answered(*np.split(instants, [len(sure), 2 * len(sure)]))]
+    over_ns = np.where((by >= 0) & (calls.key[by] == values.key[numbers]), calls.ret_ns[by], NEVER)
     if by_swap:
         child = values.child[numbers]
         over_ns = np.minimum(over_ns, np.where(child >= 0, known[child], NEVER))
     return over_ns
+
+
+def _first_answered(call: Column, ret: Column, since: Column) -> Rows:
+    """Of those that were called after each instant of ``since`` the place of the one that returned first; -1 where there is none."""
+    order = np.argsort(call, kind="stable")
+    by_ret = np.argsort(ret, kind="stable")
+    rank = np.zeros(len(call), dtype=np.int64)
+    rank[by_ret] = np.arange(len(call))
+    first = np.append(by_ret[np.minimum.accumulate(rank[order][::-1])[::-1]], -1)
+    return first[np.searchsorted(call[order], since, side="right")]
