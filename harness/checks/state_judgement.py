@@ -136,10 +136,27 @@ def final_of(model: str) -> Monitor:
     return final
 
 
+class _History:
+    """A history as a key: the same object is the same key, whoever's facts speak of it."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _History) and self.facts.history is other.facts.history
+
+    def __hash__(self) -> int:
+        return id(self.facts.history)
+
+
 @lru_cache(maxsize=1)
+def _judgement_of(history: _History) -> StateJudgement:
+    return StateJudgement(history.facts)
+
+
 def state_of(facts: Facts) -> StateJudgement:
-    """The judgement of the state of a history, made once for each `Facts`."""
-    return StateJudgement(facts)
+    """The judgement of the state of a history, made once for all checks that ask for it, as it may take long."""
+    return _judgement_of(_History(facts))
 
 
 def state_sampler(metric: str) -> Callable[[Facts, str | None], list[float]]:

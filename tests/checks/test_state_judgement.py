@@ -138,8 +138,10 @@ def test_each_kind_of_a_workload_is_told_once() -> None:
 
 
 def test_a_judgement_is_made_once_for_one_history() -> None:
-    facts = Facts(state_run(memory).history())
-    assert state_of(facts) is state_of(facts)
+    history = state_run(memory).history()
+    facts = Facts(history)
+    assert state_of(facts) is state_of(Facts(history))
+    assert state_of(facts) is not state_of(Facts(state_run(memory).history()))
     assert state_sampler("lost_writes")(facts, None) == SAMPLERS["lost_writes"](facts, None)
 
 
