@@ -24,6 +24,7 @@ from benchmarks import (
     help_time,
     judge_jobs,
     judge_million,
+    judge_state,
     load_throughput,
     memory_hour,
     submit_rabbitmq,
@@ -54,6 +55,7 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "memory_hour": Benchmark(figures=lambda _engines: memory_hour.figures()),
     "judge_million": Benchmark(figures=lambda _engines: judge_million.figures()),
     "judge_jobs": Benchmark(figures=lambda _engines: judge_jobs.figures()),
+    "judge_state": Benchmark(figures=lambda _engines: judge_state.figures()),
     "submit_rabbitmq": Benchmark(figures=lambda _engines: submit_rabbitmq.figures()),
 }
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import resource
 import statistics
@@ -113,10 +114,10 @@ CASES: Final[Mapping[str, Case]] = {
 }
 
 OTHERS: Final[Mapping[str, Shape]] = {
-    "10 clients": Shape(ops=MILLION, clients=10),
-    "50 clients": Shape(ops=MILLION),
-    "1000 clients": Shape(ops=MILLION, clients=1000),
-    "10 % unknown": Shape(ops=MILLION, unknown=0.1),
+    "10 clients": Shape(ops=0, clients=10),
+    "50 clients": DEFAULT,
+    "1000 clients": Shape(ops=0, clients=1000),
+    "10 % unknown": Shape(ops=0, unknown=0.1),
 }
 """The same register with other numbers of clients and of operations that nobody answered; else it has 50, and 1 %."""
 
@@ -160,9 +161,9 @@ def _judge_one(case: Case, size: int) -> Told:
     return {**told, "over": 0}
 
 
-def judge_others() -> list[Told]:
-    """What each of `OTHERS` took in each round; in turns, as they are to be compared."""
-    histories = {name: state_histories.register(shape) for name, shape in OTHERS.items()}
+def judge_others(sizes: Sequence[int]) -> list[Told]:
+    """What each of `OTHERS` took in each round, at the largest size; in turns, as they are to be compared."""
+    histories = {name: state_histories.register(replace(shape, ops=max(sizes))) for name, shape in OTHERS.items()}
 
     def one(calls: Calls) -> float:
         seconds, found = _seconds(lambda: MONITORS["register"](calls, Budget()))
@@ -239,7 +240,7 @@ def _highest_memory() -> int:
 
 PARTS: Final[Mapping[str, Callable[[Sequence[int]], list[Told]]]] = {
     **{name: partial(judge, case) for name, case in CASES.items()},
-    "others": lambda _sizes: judge_others(),
+    "others": judge_others,
     "searched": judge_searched,
     "short": lambda _sizes: judge_short(),
 }
@@ -272,7 +273,7 @@ def growth(sizes: Sequence[float], values: Sequence[float], least: float = 0.0) 
     known = [(size, value) for size, value in zip(sizes, values, strict=True) if value >= max(least, 1e-9)]
     if len({size for size, _ in known}) < 2:
         return None
-    return float(np.polyfit(*np.log(np.array(known)).T, 1)[0])
+    return statistics.linear_regression(*zip(*((math.log(size), math.log(value)) for size, value in known), strict=True)).slope
 
 
 def growth_of(told: Sequence[Told]) -> float | None:
@@ -303,7 +304,7 @@ def figures() -> list[Figure]:
         if told["over"]:
             raise SystemExit(f"{name}: {told['ops']:.0f} operations need more than 2 GiB")
     rows = [
-        _row(f"{case.sizes[-1]:,} {case.what}, s of CPU".replace(",", " ", 2), f"≤ {case.most_s:g}", _rounds(last[name]), 2)
+        _row(f"{_spaced(case.sizes[-1])} {case.what}, s of CPU", f"≤ {case.most_s:g}", _rounds(last[name]), 2)
         for name, case in CASES.items()
     ]
     slowest = max(last, key=lambda name: last[name]["wrong"])
@@ -333,7 +334,7 @@ def figures() -> list[Figure]:
 
 
 def _figures_of_others() -> list[Figure]:
-    rounds = _told_by("others")
+    rounds = _told_by("others", [MILLION])
     clients = [one["1000 clients"] / one["10 clients"] for one in rounds]
     unknown = [one["10 % unknown"] / one["50 clients"] for one in rounds]
     return [
@@ -342,14 +343,18 @@ def _figures_of_others() -> list[Figure]:
     ]
 
 
-def _figures_of_search() -> list[Figure]:
-    long = _told_by("searched", SEARCHED)
+def _figures_of_search(sizes: Sequence[int] = SEARCHED) -> list[Figure]:
+    long = _told_by("searched", sizes)
     power = growth([one["ops"] for one in long], [one["memory"] for one in long])
-    beside = f"{long[-1]['memory'] / 2**20:.0f} MiB and {long[-1]['seconds']:.1f} s of CPU for {SEARCHED[-1]:,}".replace(",", " ")
+    beside = f"{long[-1]['memory'] / 2**20:.0f} MiB and {long[-1]['seconds']:.1f} s of CPU for {_spaced(sizes[-1])}"
     return [
         _row("general search, 10 clients: growth of its memory, exponent", "≤ 1.2", [] if power is None else [power], 2, beside),
         _row("general search, short histories: operations a second of CPU", "≥ 11400", [one["a second"] for one in _told_by("short")], 0),
     ]
+
+
+def _spaced(number: int) -> str:
+    return f"{number:,}".replace(",", " ")
 
 
 def main() -> None:
@@ -369,14 +374,15 @@ def main() -> None:
     if cases:
         print(f"{'':12}{'operations':>12}{'s of CPU':>10}{'one wrong':>10}{'MiB':>7}{'history':>9}")
     for name, case in cases.items():
-        sizes = options.ops or [*case.sizes, *([case.large] if options.large and case.large else [])]
-        print_case(name, _told_by(name, sizes))
+        print_case(name, _told_by(name, options.ops or [*case.sizes, *([case.large] if options.large and case.large else [])]))
     if "others" in options.only:
-        rounds = _told_by("others")
-        print("1 000 000 on a register: " + ", ".join(f"{name} {statistics.median(one[name] for one in rounds):.3f} s" for name in OTHERS))
-    figures_of_search = _figures_of_search() if {"searched", "short"} & set(options.only) else []
-    for figure in figures_of_search:
-        print(f"{figure.what}: {figure.measured} {f'({figure.peer})' if figure.peer else ''}")
+        size = max(options.ops or [MILLION])
+        rounds = _told_by("others", [size])
+        each = ", ".join(f"{name} {statistics.median(one[name] for one in rounds):.3f} s" for name in OTHERS)
+        print(f"a register of {size} operations: {each}")
+    if {"searched", "short"} & set(options.only):
+        for figure in _figures_of_search(options.ops or SEARCHED):
+            print(f"{figure.what}: {figure.measured}{f' ({figure.peer})' if figure.peer else ''}")
 
 
 def print_case(name: str, told: Sequence[Told]) -> None:

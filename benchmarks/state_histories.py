@@ -355,8 +355,8 @@ def _forgotten(calls: Calls) -> Calls:
 
 def _overtaken(calls: Calls) -> Calls:
     takes = _answers(calls, F.DEQUEUE)
-    one = len(takes) // 2
-    one, other = takes[one], takes[one + 20 * (int(calls.session.max()) + 1)]
+    place = len(takes) // 2
+    one, other = takes[place], takes[min(place + 20 * (int(calls.session.max()) + 1), len(takes) - 1)]
     return _with(_with(calls, one, calls.result[other]), other, calls.result[one])
 
 

@@ -14,6 +14,7 @@ import pytest
 from benchmarks import __main__ as all_of_them
 from benchmarks.__main__ import BENCHMARKS, END, Benchmark, measure, table
 from benchmarks.common import Figure
+from benchmarks.judge_state import CASES, growth
 from benchmarks.memory_hour import Needs, in_an_hour
 
 ROOT = Path(__file__).parent.parent
@@ -88,6 +89,25 @@ def test_the_benchmark_of_a_million_jobs_finds_what_it_planted_and_how_it_grows(
     assert int(large.split()[-1]) > 0
 
 
+def test_the_benchmark_of_state_judges_every_kind_of_history_right_and_how_it_grows() -> None:
+    """That the right ones pass and the wrong ones fail is looked at by the benchmark itself."""
+    rows = table_of("judge_state", "--ops", "2000", "5000", "--only", *CASES)
+    assert [row.split()[:2] for row in rows[1:]] == [words for name in CASES for words in ([name, "2000"], [name, "5000"], ["growth"])]
+
+
+def test_the_benchmark_of_state_compares_clients_and_measures_the_general_search() -> None:
+    others, memory, short = table_of("judge_state", "--ops", "1000", "2000", "--only", "others", "searched", "short")
+    assert others.startswith("a register of 2000 operations: 10 clients ")
+    assert "exponent" in memory
+    assert "a second" in short
+
+
+def test_growth_is_fitted_over_all_sizes_but_those_that_are_too_quick_to_tell() -> None:
+    assert growth([10, 100, 1000], [0.02, 0.2, 2.0], 0.01) == pytest.approx(1.0)
+    assert growth([10, 100, 1000], [0.00001, 0.2, 20.0], 0.01) == pytest.approx(2.0)
+    assert growth([10, 100], [0.00001, 0.2], 0.01) is None
+
+
 def test_a_figure_says_its_median_and_its_range() -> None:
     figure = Figure(what="x", goal="", values=(1.0, 3.0, 2.0), digits=1, peer="", command="")
     assert figure.measured == "2.0 (1.0 to 3.0)"
@@ -128,7 +148,13 @@ def test_the_benchmark_of_submissions_compares_them_with_pika() -> None:
 
 
 def test_every_benchmark_is_one_of_all() -> None:
-    files = {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - {"__init__", "__main__", "common", "stamping_app"}
+    files = {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - {
+        "__init__",
+        "__main__",
+        "common",
+        "stamping_app",
+        "state_histories",
+    }
     assert set(BENCHMARKS) == files
 
 
