@@ -133,6 +133,13 @@ class Case:
         """All its operations."""
         return self.worked.calls
 
+    @cached_property
+    def empty_answers(self) -> int:
+        """How many reads were answered, when none of them told any value; 0 when one did."""
+        calls = self.calls
+        told = calls.result[(calls.f == F.READ) & (calls.ended == Ended.OK) & (calls.result != NOTHING)]
+        return 0 if np.any(told) else len(told)
+
     @property
     def traces(self) -> Traces:
         """Which of the answers were of writes that went through the same replica."""
@@ -250,6 +257,13 @@ def explain(facts: StateFacts, wrong: Wrong) -> tuple[str, str]:
     return first_that_fits(OF_STATE, wrong.kind, Case(facts, wrong))
 
 
+def _empty_words(case: Case) -> str:
+    read = case.worked.workload.read
+    place = f"answer ({read.answer})" if read is not None and read.answer else "answer"
+    told = f"None of {count(case.empty_answers, 'answer')} told a value"
+    return f"{told}: the app keeps nothing at all, or {place} names no place in its answers."
+
+
 def _own_only(case: Case) -> bool:
     traces = case.traces
     return (traces.others == 0 and traces.own >= ENOUGH and traces.replicas > 1) or case.counts_of_their_own
@@ -310,6 +324,16 @@ def _was_refused(case: Case) -> bool:
 
 
 OF_STATE: Final[tuple[Cause[Case], ...]] = (
+    *(
+        Cause(
+            name=name,
+            needs="three reads or more were answered, and none of all told a value",
+            fits=lambda case: case.empty_answers >= ENOUGH,
+            cause=_empty_words,
+            cure="See by hand what the app answers to a read after a write, and mend answer: of the operation, or the app.",
+        )
+        for name in ALL
+    ),
     *(
         Cause(
             name=name,

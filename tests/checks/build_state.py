@@ -298,6 +298,14 @@ def memory_of_few(story: StateStory) -> None:
     story.read(TWO, 230, 2)
 
 
+def forgetful(story: StateStory, *, once: bool = False) -> None:
+    """No read tells anything, but for one where ``once`` says so."""
+    story.put(ONE, 200, 1)
+    story.read(TWO, 220, 1 if once else 0)
+    story.read(ONE, 240)
+    story.ends(everywhere(0))
+
+
 def cache(story: StateStory) -> None:
     """The second replica keeps what it has read."""
     story.put(ONE, 200, 1)
@@ -750,6 +758,8 @@ STORIES: dict[str, Callable[[], Story]] = {
     "fail--stale-read--lag": lambda: state_run(lag),
     "fail--lost-write--clocks": lambda: state_run(skewed_clocks),
     "fail--lost-write--one-clock": lambda: state_run(one_clock),
+    "fail--lost-write--nothing-told": lambda: state_run(forgetful),
+    "fail--lost-write--once-told": lambda: state_run(lambda story: forgetful(story, once=True)),
     "fail--lost-write--write-behind": lambda: state_run(write_behind, ONE_KILL),
     "fail--lost-write--term": lambda: state_run(lambda story: write_behind(story, kill=False), ONE_TERMINATE),
     "fail--lost-update--at-once": lambda: state_run(read_modify_write),

@@ -16,6 +16,7 @@ from tests.checks.build import ONE_KILL
 from tests.checks.build_state import ONE, STORIES, THREE, TWO, StateStory, state_run, write_behind
 
 FITS: dict[str, tuple[str, str]] = {
+    "three reads or more were answered": ("fail--lost-write--nothing-told", "fail--lost-write--once-told"),
     "no replica ever answered": ("fail--stale-read--memory", "fail--stale-read--memory-of-few"),
     "the replica that had acknowledged it got SIGKILL": ("fail--lost-write--write-behind", "fail--lost-write--term"),
     "a register; at the end all have": ("fail--lost-write--clocks", "fail--lost-write--one-clock"),
@@ -46,6 +47,7 @@ MORE_FITS = [
 
 SAID: dict[str, tuple[str, str]] = {
     "fail--stale-read--memory": ("Each of 2 replicas answered only what it had been told itself (10 values", "factor VI"),
+    "fail--lost-write--nothing-told": ("None of 4 answers told a value: the app keeps nothing at all, or answer ($.value)", "mend answer"),
     "fail--lost-increment--alone": ("At the end no replica tells more than went through itself", "factor VI"),
     "fail--lost-write--write-behind": ("web.1 had acknowledged it 15.0 ms before its SIGKILL", "Answer only when"),
     "fail--lost-element--write-behind": ("web.1 had acknowledged it 15.0 ms before its SIGKILL", "Answer only when"),
