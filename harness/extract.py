@@ -62,10 +62,13 @@ class Extractor:
         """All values in ``body``; None when it can't be read."""
         return self._find(body)
 
-    def text(self, body: bytes) -> tuple[bool, str | None]:
-        """Whether ``body`` could be read and holds at most one value, and that value; None for null, and where there is none."""
+    def text(self, body: bytes, *, must: bool = False) -> tuple[bool, str | None]:
+        """Whether ``body`` could be read and holds at most one value, and that value; None for null, and where there is none.
+
+        With ``must`` there has to be one: null, and no longer nothing at all.
+        """
         found = self._find(body)
-        if found is None or len(found) > 1:
+        if found is None or len(found) > 1 or (must and not found):
             return False, None
         return True, found[0] if found else None
 

@@ -196,3 +196,10 @@ def test_plain_paths_find_what_the_library_finds(value: object, steps: list[str]
 def test_bytes_of_any_kind_are_no_crash(body: bytes, written: str) -> None:
     found = Extractor(written).texts(body)
     assert found is None or all(text is None or text.encode() is not None for text in found)
+
+
+def test_a_value_that_must_be_there_may_be_null_and_not_missing() -> None:
+    extractor = Extractor("$.value")
+    assert extractor.text(b'{"value": null}', must=True) == (True, None)
+    assert extractor.text(b'{"valeu": 3}', must=True) == (False, None)
+    assert extractor.text(b'{"valeu": 3}') == (True, None)

@@ -63,7 +63,7 @@ state:
       POST /log:
         entry: "{number}"
     read: {request: GET /log, answer: "$[*]"}
-    stale: 500ms
+    settle: 3s
   me:
     model: sessions
     write: {request: "PUT /me/{key}", body: "{value}", headers: {X-Client: "{client}"}}

@@ -246,7 +246,7 @@ def _read(operating: Operating, extractor: Extractor, body: bytes | None) -> tup
         if texts is None:
             return False, None, None, f"{extractor.written} can't be read in the answer"
         return True, None, tuple(text for text in texts if text is not None), ""
-    understood, text = extractor.text(body)
+    understood, text = extractor.text(body, must=bool(operating.nothing))  # whose app says by its status that there is none
     if not understood:
         return False, None, None, f"{extractor.written} is not one value in the answer"
     return True, text, None, ""

@@ -49,6 +49,9 @@ OF_MANY: Final = ("set", "log")
 """Models whose read tells many values."""
 
 WITHOUT_MEANING: Final[Mapping[str, tuple[str, ...]]] = {
+    "set": ("stale",),
+    "counter": ("stale",),
+    "log": ("stale",),
     "sessions": ("stale", "store"),
     "same": ("keys", "hot", "clients", "pause", "refused", "stale", "store"),
     "journey": ("keys", "hot", "clients", "pause", "refused", "stale", "settle", "store"),
@@ -56,6 +59,9 @@ WITHOUT_MEANING: Final[Mapping[str, tuple[str, ...]]] = {
 """What a model can't have beside its operations or requests."""
 
 _WHAT_IT_IS: Final[Mapping[str, str]] = {
+    "set": "whose answers are not timed; only those of a register are",
+    "counter": "whose answers are not timed; only those of a register are",
+    "log": "whose answers are not timed; only those of a register are",
     "sessions": "which is about what each client sees and nothing else",
     "same": "which is requests and no operations",
     "journey": "which is requests and no operations",

@@ -75,7 +75,7 @@ class Understanding:
             if texts is not None:
                 return Told(items=tuple(text for text in texts if text is not None))
             return Told(error=f"{self._extractor.written} can't be read in the answer")
-        understood, text = self._extractor.text(asked.body)
+        understood, text = self._extractor.text(asked.body, must=bool(self._operation.nothing))
         return Told(result=text) if understood else Told(error=f"{self._extractor.written} is not one value in the answer")
 
     def _why_not(self, asked: Asked, problem: str) -> str:
