@@ -2,9 +2,8 @@
 
 ``python benchmarks/judge_state.py [--only NAME…] [--ops 100000 300000 1000000] [--large]`` makes histories (`benchmarks.state_histories`)
 and judges each one as it is, and again with one wrong answer in it, which must be found. Each kind has a process of its own, on one core,
-which may not have more than 2 GiB of data while it judges, the history included. What numba compiles, where it is installed, is loaded
-before, and how long that takes is told apart. The growth is fitted over all sizes: 1 is proportional. ``--large`` adds ten million
-operations.
+which may not have more than 2 GiB of data while it judges, the history included. What a monitor loads or compiles, it does before. The
+growth is fitted over all sizes: 1 is proportional. ``--large`` adds ten million operations.
 
 Then a register of a million operations with other numbers of clients and of operations that nobody answered; and the general search, for
 registers to which the same values are written again and again: how its memory grows with the history, and how quick it is with many
@@ -21,14 +20,12 @@ import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -82,7 +79,7 @@ class Case:
     large: int = LARGE
 
 
-CELLS: Final = (300_000, 1_000_000, LARGE)
+CELLS: Final = (1_000_000, 3_000_000, LARGE)
 
 CASES: Final[Mapping[str, Case]] = {
     "register": Case(what="operations on a register with CAS", make=state_histories.register, model="register"),
@@ -138,9 +135,8 @@ Told: TypeAlias = dict[str, float]
 def judge(case: Case, sizes: Sequence[int]) -> list[Told]:
     """What judging a history of each size took, and one with a wrong answer; ``over`` is 1 where memory did not suffice."""
     monitor = MONITORS[case.model]
-    few = case.make(replace(case.shape, ops=WARM))
-    first_s, then_s = (_seconds(lambda: monitor(few, Budget()))[0] for _ in range(2))
-    return [{"loading": first_s - then_s, "ops": size, **_judge_one(case, size)} for size in sizes]
+    monitor(case.make(replace(case.shape, ops=WARM)), Budget())
+    return [{"ops": size, **_judge_one(case, size)} for size in sizes]
 
 
 def _judge_one(case: Case, size: int) -> Told:
@@ -246,7 +242,7 @@ PARTS: Final[Mapping[str, Callable[[Sequence[int]], list[Told]]]] = {
 }
 
 
-def _told_by(part: str, sizes: Sequence[int] = (), environment: Mapping[str, str] | None = None) -> list[Told]:
+def _told_by(part: str, sizes: Sequence[int] = ()) -> list[Told]:
     """What a process of its own tells of a part, on one core.
 
     Raises:
@@ -254,7 +250,7 @@ def _told_by(part: str, sizes: Sequence[int] = (), environment: Mapping[str, str
     """
     words = [sys.executable, __file__, "--part", part, "--ops", *map(str, sizes)]
     one_thread = {"OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, **one_thread, **(environment or {})})
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, **one_thread})
     if done.returncode:
         raise SystemExit(f"{part}: {(done.stderr.strip() or 'it failed').splitlines()[-1]}")
     told: list[Told] = json.loads(done.stdout)
@@ -282,15 +278,6 @@ def growth_of(told: Sequence[Told]) -> float | None:
     return growth([one["ops"] for one in there], [min(_rounds(one)) for one in there], LEAST_S)
 
 
-def _loading() -> list[float]:
-    """Seconds until what is compiled is there, the first time on a machine and then; empty without numba."""
-    if find_spec("numba") is None:
-        return []
-    with tempfile.TemporaryDirectory(prefix="benchmark-of-jetable-") as folder:
-        cold, warm = (_told_by("counter", [WARM], {"NUMBA_CACHE_DIR": folder})[0]["loading"] for _ in range(2))
-    return [cold, warm]
-
-
 def _row(what: str, goal: str, values: Sequence[float], digits: int, peer: str = "") -> Figure:
     command = "python benchmarks/judge_state.py"
     return Figure(what=what, goal=goal, values=tuple(values), digits=digits, peer=peer, command=command)
@@ -311,7 +298,6 @@ def figures() -> list[Figure]:
     largest = max(last, key=lambda name: last[name]["memory"])
     powers = {name: power for name, told in found.items() if (power := growth_of(told)) is not None}
     steepest = max(powers, key=lambda name: powers[name], default="")
-    loading = _loading()
     rows += [
         _row("one wrong answer among as many: the slowest, s of CPU", "", [last[slowest]["wrong"]], 2, slowest),
         _row("highest memory of these, GiB", "≤ 2", [last[largest]["memory"] / 2**30], 2, largest),
@@ -321,13 +307,6 @@ def figures() -> list[Figure]:
             [powers[name] for name in [steepest] if name],
             2,
             steepest,
-        ),
-        _row(
-            "what numba compiles, once a machine, s of CPU",
-            "",
-            loading[:1],
-            1,
-            f"{loading[1]:.2f} from then on" if loading else "numba is not installed",
         ),
     ]
     return [*rows, *_figures_of_others(), *_figures_of_search()]

@@ -63,7 +63,7 @@ state:
       POST /log:
         entry: "{number}"
     read: {request: GET /log, answer: "$[*]"}
-    settle: 3s
+    settle: 4s
   me:
     model: sessions
     write: {request: "PUT /me/{key}", body: "{value}", headers: {X-Client: "{client}"}}
