@@ -2,7 +2,7 @@
 
 ``python benchmarks/judge_state.py [--only NAME…] [--ops 100000 300000 1000000] [--large]`` makes histories (`benchmarks.state_histories`)
 and judges each one as it is, and again with one wrong answer in it, which must be found. Each kind has a process of its own, on one core,
-which may not have more than 2 GiB of data while it judges, the history included. What a monitor loads or compiles, it does before. The
+which may not have more than 2 GiB of data while it judges, the history included. What a monitor loads once is loaded before. The
 growth is fitted over all sizes: 1 is proportional. ``--large`` adds ten million operations.
 
 Then a register of a million operations with other numbers of clients and of operations that nobody answered; and the general search, for
@@ -48,7 +48,7 @@ SIZES: Final = (100_000, 300_000, 1_000_000)
 MILLION: Final = 1_000_000
 LARGE: Final = 10_000_000
 WARM: Final = 60_000
-"""So many operations make a monitor load all that is compiled."""
+"""So many operations make a monitor load all that it loads."""
 
 ROUNDS: Final = 3
 
@@ -249,8 +249,7 @@ def _told_by(part: str, sizes: Sequence[int] = ()) -> list[Told]:
         SystemExit: It failed.
     """
     words = [sys.executable, __file__, "--part", part, "--ops", *map(str, sizes)]
-    one_thread = {"OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, **one_thread})
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
     if done.returncode:
         raise SystemExit(f"{part}: {(done.stderr.strip() or 'it failed').splitlines()[-1]}")
     told: list[Told] = json.loads(done.stdout)
