@@ -32,7 +32,7 @@ SOON_NS: Final = 5 * NS_PER_S
 """A write that was acknowledged so shortly before SIGKILL, and lost, may have been lost by it."""
 
 DIFFERENT: Final = ("diverged", "order-disagreement", "incomparable-reads")
-TOO_MUCH: Final = ("counted-twice", "duplicated-element", "double-effect")
+TOO_MUCH: Final = ("counted-twice", "duplicated-element")
 REFUSED: Final = ("aborted-read", "resurrected-element", "resurrected")
 ALL: Final = tuple(dict.fromkeys((*LOST, *STALE, *DIFFERENT, "not-linearizable", "removed-yet-there")))
 

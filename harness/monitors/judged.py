@@ -52,7 +52,6 @@ class Why(Enum):
     TOOK_UNKNOWN = "{a} took {value}, which nobody ever put in"
     TOOK_REFUSED = "{a} took {value}, which only {b} wanted to put in, and that had been refused"
     TOOK_TOO = "{a} took {value}, which {b} took as well"
-    STAYED = "{value}, which {a} had put in, was not taken before"
     NEVER_TAKEN = "{value}, which {a} had put in, was never taken"
     FOUND_EMPTY = "{a} answered that there is nothing in it"
     TOO_FEW_TAKERS = "{n} values had to be gone by the end of {a}, and only {m} takers that were never answered had begun"
@@ -67,15 +66,6 @@ class Why(Enum):
     TOO_LITTLE = "{a} answered {n}, and {m} had been acknowledged"
     TOO_MUCH = "{a} answered {n}, and {m} had been asked for at most"
     SHOWS_ORDER = "{a} has {value} before what {b} had put there"
-    HAD_EFFECTS = "{a} had {n} effects"
-    HAD_NO_EFFECT = "{a} was answered, and had no effect"
-    REFUSED_HAD_EFFECT = "{a} was refused, and had {n} effects"
-    NOBODY_ASKED = "{a} is an effect of a key that nobody sent"
-    ANSWERED_OTHERWISE = "{a} and {b} have one key, and their answers differ"
-    ASKED_OTHERWISE = "{a} and {b} have one key, and were both accepted, though they ask for different things"
-    EFFECT_AFTER = "{b} is an effect {gap} after {a} had been answered"
-    TOTAL_TOO_LITTLE = "{m} different keys were answered, and there are {n} effects"
-    TOTAL_TOO_MUCH = "{m} different keys were sent that were not all refused, and there are {n} effects"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,12 +145,6 @@ KINDS: Final[dict[str, str]] = {
     "resurrected": "something is there at the end that was refused or removed",
     "lost-increment": "the number is less than what had been acknowledged",
     "counted-twice": "the number is more than what had been asked for",
-    "double-effect": "one idempotency key had more than one effect",
-    "missing-effect": "a request was answered, and its effect is not there",
-    "ghost-effect": "there is an effect of a key that nobody sent, or of which every request was refused",
-    "response-mismatch": "two answers for one idempotency key differ",
-    "reuse-mismatch": "one idempotency key was accepted for different requests",
-    "late-duplicate": "an effect happened again after its key had been answered",
 }
 """Each kind of violation and what it means, in half a sentence. Each monitor adds its own."""
 

@@ -3,7 +3,7 @@
 A history of a million operations proves nothing to a person. A *witness* is the few of them that the same monitor still judges FAIL, of the
 same kind, when it sees nothing else. It is saved as a file that anyone can judge again.
 
-What is left out must not make the rest wrong.A read whose write is left out
+What is left out must not make the rest wrong. A read whose write is left out
 answers a value that nobody wrote: that is wrong too, yet it never happened. So only such things are left out, together, that an order which
 explains the whole would do without:
 
@@ -38,9 +38,6 @@ TRIES: Final = 1_000
 TRIAL_STEPS: Final = 50_000
 """How much a search may do for one trial: what is smaller than what was already found is found sooner, or is not worth it."""
 
-OF_KEYS: Final = frozenset({"double-effect", "missing-effect", "ghost-effect", "response-mismatch", "reuse-mismatch", "late-duplicate"})
-"""Kinds of an idempotency key: all that was done with it proves them, and is taken as it was told, too."""
-
 GENERAL: Final = "not-linearizable"
 """The kind that only says that something is wrong."""
 
@@ -71,7 +68,7 @@ def shrink(calls: Calls, violation: Violation, monitor: Monitor, budget: Budget)
     Where that is only `GENERAL`, any other way will do, as it says more.
     """
     trials = _Trials(monitor, budget)
-    if are_numbers(calls) or violation.kind in OF_KEYS:
+    if are_numbers(calls):
         return _as_told(calls, violation, trials, proven=True)
     for parts, state in _starts(calls, violation):
         found = trials.judged(parts.build(state)[0], budget.steps).violations

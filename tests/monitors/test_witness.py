@@ -15,8 +15,8 @@ from harness.dialects import Options, read_history
 from harness.monitors import MONITORS, lanes, words
 from harness.monitors.calls import NOTHING, Calls, Ended, F, calls_of
 from harness.monitors.calls import Call as Told
-from harness.monitors.judged import KINDS, Because, Budget, Judged, Monitor, Violation, Why, judged
-from harness.monitors.witness import GENERAL, OF_KEYS, TRIES, Witness, _Parts, shrink, to_lines
+from harness.monitors.judged import Because, Budget, Judged, Monitor, Violation, Why, judged
+from harness.monitors.witness import GENERAL, TRIES, Witness, _Parts, shrink, to_lines
 from harness.monitors.words import proof
 from harness.verdict import Verdict
 from tests.monitors.histories import FS, Recipe, histories
@@ -184,16 +184,6 @@ def test_what_proves_a_counter_wrong_is_left_as_it_is() -> None:
     witness = shrink(calls, Violation(kind="lost-increment", rows=(0, 1, 4, 2, 3), because=because), oracle("counter"), Budget())
     assert witness.minimal
     assert len(witness.violation.because) == 2
-
-
-@pytest.mark.parametrize("kind", sorted(OF_KEYS))
-def test_all_that_was_done_with_an_idempotency_key_stays(kind: str) -> None:
-    assert kind in KINDS
-    calls = calls_of([write(0, "a"), write(10, "a"), read(20, "b"), write(30, "c")])
-    witness = shrink(calls, Violation(kind=kind, rows=(2, 1, 0)), oracle("register"), Budget())
-    assert len(witness.calls) == 3
-    assert witness.minimal
-    assert witness.violation.kind == kind
 
 
 def test_a_monitor_is_asked_a_bounded_number_of_times() -> None:
