@@ -123,10 +123,6 @@ class Calls:
         within = np.arange(int(starts[-1])) - np.repeat(starts[:-1], lengths)
         return replace(self, **columns, starts=starts, items=self.items[np.repeat(self.starts[:-1][chosen], lengths) + within])
 
-    def of_key(self, key: int) -> Rows:
-        """The rows of one key."""
-        return np.flatnonzero(self.key == key)
-
     def items_of(self, row: int) -> Column:
         """What the read ``row`` of a whole set or log answered."""
         if not len(self.starts):

@@ -55,7 +55,7 @@ def judge(calls: Calls) -> Judged:
 
 def explained(calls: Calls) -> bool:
     """Whether every key has an order of its versions that keeps all four promises; by trying all of them."""
-    return all(_explained(calls.take(calls.of_key(key))) for key in range(len(calls.keys)))
+    return all(_explained(calls.take(np.flatnonzero(calls.key == key))) for key in range(len(calls.keys)))
 
 
 def _explained(calls: Calls) -> bool:
@@ -173,8 +173,12 @@ def test_sessions_are_judged_as_by_trying_every_order() -> None:
 def replicas_agree(calls: Calls) -> bool:
     """Whether each key's versions have an order in which each replica showed them; by trying all of them."""
     for key in range(len(calls.keys)):
-        rows = [row for row in calls.of_key(key).tolist() if calls.f[row] == F.READ and calls.ended[row] == OK]
-        new = {int(calls.arg[row]): row for row in calls.of_key(key).tolist() if calls.f[row] == F.WRITE and calls.ended[row] != FAIL}
+        rows = [row for row in np.flatnonzero(calls.key == key).tolist() if calls.f[row] == F.READ and calls.ended[row] == OK]
+        new = {
+            int(calls.arg[row]): row
+            for row in np.flatnonzero(calls.key == key).tolist()
+            if calls.f[row] == F.WRITE and calls.ended[row] != FAIL
+        }
         if any(
             calls.result[row] != INITIAL
             and (int(calls.result[row]) not in new or calls.ret_ns[row] < calls.call_ns[new[int(calls.result[row])]])
