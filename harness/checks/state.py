@@ -95,7 +95,7 @@ def _unknown(judgement: StateJudgement, worked: Worked) -> Iterator[Finding]:
         what = f"{name}: not all replicas could be read at the end" if len(worked.final) else f"{name}: nothing was read at the end"
         if "read" in worked.workload.operations or worked.workload.store is not None:
             yield _doubt("state-not-read", what, some(lines), NOT_READ_CURE if judgement.facts.facts.finished else "")
-    undecided = [text for judged, _, _ in judgement.judged[name] for text in judged.undecided]
+    undecided = list(dict.fromkeys(text for judged, _, _ in judgement.judged[name] for text in judged.undecided))
     if undecided and good:
         yield _doubt("state-undecided", f"{name}: not everything could be decided", some(undecided), UNDECIDED_CURE)
     if good and len(_answered(judgement, worked)) < 2:

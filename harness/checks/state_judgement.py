@@ -2,7 +2,9 @@
 
 Where a read may never be stale, operations and the reads at the end must have an order that explains all answers: the monitor of the model
 decides. Where the scenario allows staleness (``stale``), only what is older than that is wrong, and the reads at the end must show what was
-acknowledged. `sessions` are judged by what each client may expect of its own order. Whatever the model, the last reads of all replicas and
+acknowledged, and all replicas must have shown the changes of a key in one order, as far as reads are so far apart that staleness does not
+explain another one. `sessions` are judged by what each client may expect of its own order, and each replica by itself never goes back, nor
+shows changes in another order than others do. Whatever the model, the last reads of all replicas and
 of the store are compared with each other and with what was acknowledged.
 """
 
@@ -22,6 +24,7 @@ from harness.monitors import MONITORS
 from harness.monitors.calls import Calls
 from harness.monitors.divergence import judge_final
 from harness.monitors.judged import Budget, Judged, Monitor, Violation
+from harness.monitors.sessions import disagreements
 from harness.monitors.stale import judge_within
 from harness.verdict import Verdict
 
@@ -105,6 +108,9 @@ def _judgements(worked: Worked) -> Iterator[tuple[Judged, Calls, Monitor]]:
     monitor = _monitor(worked)
     told = worked.told if worked.workload.stale is None else worked.calls.take(worked.clients)
     yield monitor(told, BUDGET), told, monitor
+    if worked.workload.model == "sessions" or worked.workload.stale is not None:
+        clients, in_one_order = worked.calls.take(worked.clients), _in_one_order(_stale_ns(worked))
+        yield in_one_order(clients, BUDGET), clients, in_one_order
     if len(worked.final):
         final = final_of(worked.workload.model)
         last = worked.calls.take(np.concatenate((worked.clients, worked.final)))
@@ -116,14 +122,19 @@ def _judgements(worked: Worked) -> Iterator[tuple[Judged, Calls, Monitor]]:
 
 
 def _monitor(worked: Worked) -> Monitor:
-    stale = worked.workload.stale
-    if stale is None:
-        return MONITORS[worked.workload.model]
-    return _within(round(stale.s * NS_PER_S))
+    return MONITORS[worked.workload.model] if worked.workload.stale is None else _within(_stale_ns(worked))
+
+
+def _stale_ns(worked: Worked) -> int:
+    return round(worked.workload.stale.s * NS_PER_S) if worked.workload.stale is not None else 0
 
 
 def _within(bound_ns: int) -> Monitor:
     return lambda calls, _budget: judge_within(calls, bound_ns)
+
+
+def _in_one_order(stale_ns: int) -> Monitor:
+    return lambda calls, budget: disagreements(calls, budget, stale_ns)
 
 
 def final_of(model: str) -> Monitor:

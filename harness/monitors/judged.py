@@ -57,7 +57,7 @@ class Why(Enum):
     TOO_FEW_TAKERS = "{n} values had to be gone by the end of {a}, and only {m} takers that were never answered had begun"
     NEEDED = "{a} can only have taken effect on {value}, which nobody ever wrote"
     SAME_SESSION = "one session did {a} before {b}"
-    SAME_REPLICA = "one replica answered {a} before it was asked {b}"
+    SAME_REPLICA = "one replica answered {a} {gap} before it was asked {b}"
     DIFFER = "{a} and {b} were asked when everything had ended, and they answer differently"
     LACKS = "{a} does not have {value}, which {b} had put there"
     HAS = "{a} has {value}, which {b} had put there"

@@ -77,10 +77,12 @@ def judge(calls: Calls, budget: Budget) -> Judged:
     )
 
 
-def disagreements(calls: Calls, budget: Budget) -> Judged:
+def disagreements(calls: Calls, budget: Budget, stale_ns: int = 0) -> Judged:
     """Whether the replicas showed the versions of each key in one order, judged by what each of them answered, whoever asked. O(n log n).
 
-    Reads of one replica may overlap, so one comes before another only when it had ended before the other began.
+    Reads of one replica may overlap, so one comes before another only when it had ended before the other began, and where an answer may be
+    ``stale_ns`` old, more than that before. Then the order is certain: what was seen first had taken effect by then, and if the other one
+    had already been overwritten at that time, its answer would be older than it may be.
     """
     if not is_register(calls):
         return judged("replicas", violations=[], undecided=["the order of versions is judged of registers only"], operations=0, reads=0)
@@ -91,7 +93,7 @@ def disagreements(calls: Calls, budget: Budget) -> Judged:
     if len(rows) < len(what.rows):
         undecided.append(f"of {len(what.rows) - len(rows)} of {len(what.rows)} answers it is not known which replica gave them")
     version = np.where(writer == FIRST, len(calls) + calls.key[rows], writer)
-    zones = _zones_of_replicas(calls, rows, version)
+    zones = _zones_of_replicas(calls, rows, version, stale_ns)
     zones = _with_first(zones, first=len(calls), keys=_after(calls.key))
     label = _labels_of_replicas(zones)
     found = _Found(violations=list(what.violations), counts=dict(what.counts))
@@ -411,8 +413,8 @@ def _zones(touches: _Touches) -> Zones:
     )
 
 
-def _zones_of_replicas(calls: Calls, rows: Rows, version: Column) -> Zones:
-    """What each replica tells of each version of each key."""
+def _zones_of_replicas(calls: Calls, rows: Rows, version: Column, stale_ns: int) -> Zones:
+    """What each replica tells of each version of each key, where an answer may be ``stale_ns`` old."""
     line = calls.replica[rows].astype(np.int64) * (int(calls.key.max(initial=0)) + 1) + calls.key[rows]
     by_return = np.lexsort((calls.ret_ns[rows], version, line))
     by_call = np.lexsort((calls.call_ns[rows], version, line))
@@ -424,7 +426,7 @@ def _zones_of_replicas(calls: Calls, rows: Rows, version: Column) -> Zones:
         line=lines[starts],
         version=versions[starts],
         seen=calls.ret_ns[seen_row],
-        asked=calls.call_ns[asked_row],
+        asked=calls.call_ns[asked_row] - stale_ns,
         seen_row=seen_row,
         asked_row=asked_row,
     )

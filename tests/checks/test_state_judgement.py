@@ -164,6 +164,35 @@ def test_sessions_may_lag_as_long_as_each_client_goes_on() -> None:
     assert not state_of(Facts(state_run(lag, **SESSIONS).history())).wrongs
 
 
+def shown(story: StateStory, *told: tuple[str, int]) -> None:
+    """Two clients write at once, and others are told, each 30 ms after the one before; both replicas have the second value at the end."""
+    story.put(ONE, 200, 1, took=100)
+    story.put(TWO, 210, 2, took=100, client=2)
+    for place, (replica, value) in enumerate(told):
+        story.read(replica, 320 + 30 * place, value, client=3 + place)
+    story.ends(everywhere(2))
+
+
+@pytest.mark.parametrize("allowed", [{"stale": "10ms"}, SESSIONS])
+def test_a_replica_that_goes_back_is_found_whoever_asks_it(allowed: dict[str, str]) -> None:
+    history = state_run(lambda story: shown(story, (TWO, 1), (TWO, 2), (TWO, 1)), **allowed).history()
+    assert [each.kind for each in state_of(Facts(history)).wrongs] == ["went-back"]
+    (finding,) = [each for each in CHECKS["state"](history) if each.name == "went-back"]
+    assert "One replica answered r3 25.0 ms before it was asked r4." in finding.evidence
+    assert finding.metric == "stale_reads"
+
+
+@pytest.mark.parametrize("allowed", [{"stale": "10ms"}, SESSIONS])
+def test_replicas_that_show_changes_in_two_orders_are_found(allowed: dict[str, str]) -> None:
+    story = state_run(lambda story: shown(story, (ONE, 1), (ONE, 2), (TWO, 2), (TWO, 1)), **allowed)
+    assert [each.kind for each in state_of(Facts(story.history())).wrongs] == ["order-disagreement"]
+
+
+def test_staleness_that_is_allowed_explains_another_order() -> None:
+    story = state_run(lambda story: shown(story, (TWO, 1), (TWO, 2), (TWO, 1), (ONE, 2), (ONE, 1)), stale="25ms")
+    assert not state_of(Facts(story.history())).wrongs
+
+
 def test_an_element_that_is_lost_counts_for_lost_writes() -> None:
     kinds = {each.kind for each in state_of(Facts(state_run(element_lost, **SET).history())).wrongs}
     assert kinds == {"lost-element", "lost-write"}

@@ -365,6 +365,13 @@ def test_replicas_that_show_two_versions_the_other_way_round_disagree() -> None:
     assert (unknown.verdict, len(unknown.undecided)) == (Verdict.UNKNOWN, 1)
 
 
+def test_what_may_be_stale_shows_an_order_only_where_more_time_has_passed() -> None:
+    calls = told("v write 1", "w write 2", "a read 1 x", "b read 2 x", "c read 1 x")
+    gaps_ns = calls.call_ns[3:] - calls.ret_ns[2:-1]
+    assert sessions.disagreements(calls, Budget(), int(gaps_ns.min()) - 1).counts == {"went-back": 1}
+    assert sessions.disagreements(calls, Budget(), int(gaps_ns.min())).verdict is Verdict.PASS
+
+
 TOLD = tuple(test for name, test in list(globals().items()) if name.startswith("test_") and "every_order" not in name)
 
 
@@ -415,6 +422,7 @@ MUTANTS = (
     ("of the same session and writer", "older = (group[at] == group) & touches.lasts[places[at]]", "older = touches.lasts[places[at]]"),
     ("reads of unknown replicas are told", "known = calls.replica[what.rows] >= 0", "known = calls.replica[what.rows] >= -1"),
     ("the first version of a replica", "    zones = _with_first(zones, first=len(calls), keys=_after(calls.key))\n", ""),
+    ("what is stale shows less", "calls.call_ns[asked_row] - stale_ns", "calls.call_ns[asked_row]"),
     ("ends and calls at one instant overlap", "np.lexsort((np.repeat([0, 1], count),", "np.lexsort((np.repeat([1, 0], count),"),
     ("groups of a version alone are right", "[label[: len(versions)]] > 1", "[label[: len(versions)]] > 0"),
 )
