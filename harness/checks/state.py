@@ -21,10 +21,9 @@ from harness.checks.state_walks import walks
 from harness.checks.wording import count, grouped, listed, some, tally
 from harness.clock import NS_PER_S
 from harness.history import History
-from harness.monitors import lanes, witness, words
-from harness.monitors.calls import Ended, F
+from harness.monitors import lanes, stale, witness, words
+from harness.monitors.calls import NEVER, Ended, F
 from harness.monitors.judged import KINDS
-from harness.monitors.stale import staleness
 from harness.units import span
 from harness.verdict import Finding, Proof, Verdict
 
@@ -142,15 +141,30 @@ def _stale(worked: Worked) -> Iterator[Finding]:
     """How old answers were, of registers; a promise about it is judged elsewhere."""
     if worked.workload.model not in ("register", "sessions"):
         return
-    found = staleness(worked.calls)
+    found = stale.staleness(worked.calls)
     if not len(found.rows):
         return
-    stale = int(np.count_nonzero(found.stale))
-    title = f"{worked.name}: {grouped(stale)} of {count(len(found.rows), 'read')} {'was' if stale == 1 else 'were'} stale"
-    if stale:
+    old = int(np.count_nonzero(found.stale))
+    title = f"{worked.name}: {grouped(old)} of {count(len(found.rows), 'read')} {'was' if old == 1 else 'were'} stale"
+    if old:
         median_s, longest_s = found.quantile_ns(0.5) / NS_PER_S, found.quantile_ns(1.0) / NS_PER_S
         title += f", by {span(median_s)} (median), {span(longest_s)} (longest)"
-    yield Finding(check=CHECK, name="staleness", verdict=Verdict.PASS, title=title, count=stale)
+    yield Finding(check=CHECK, name="staleness", verdict=Verdict.PASS, title=title, evidence=tuple(_knew(worked)), count=old)
+
+
+def _knew(worked: Worked) -> Iterator[str]:
+    """After which time each replica told a client of what had been acknowledged since it was first asked, and what it never told."""
+    calls = worked.calls.take(worked.clients)
+    for known in sorted(stale.known(calls), key=lambda known: calls.replicas[known.replica]):
+        since_ns = calls.call_ns[(calls.replica == known.replica) & (calls.f == F.READ)].min(initial=NEVER)
+        after_ns = known.after_ns[calls.ret_ns[known.writes] >= since_ns]
+        took_s = np.sort(after_ns[after_ns < NEVER]) / NS_PER_S
+        name, in_vain = calls.replicas[known.replica], int(np.count_nonzero(after_ns == NEVER))
+        if len(took_s):
+            when = f"{span(took_s[(len(took_s) - 1) // 2])} (median), {span(took_s[-1])} (longest)"
+            yield f"{name}: {count(len(took_s), 'acknowledged write')}, or something newer, known after {when}, as its answers tell"
+        if in_vain:
+            yield f"{name}: what it answered last was older than {count(in_vain, 'acknowledged write')}"
 
 
 def _foreign(worked: Worked) -> Iterator[Finding]:

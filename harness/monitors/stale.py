@@ -35,7 +35,6 @@ class Staleness:
         writer: Who had written the answer; `NONE` where it was what is there at first.
         over: The write that had certainly overwritten it, acknowledged first of all such; `NONE` where ``lag_ns`` is 0.
         shown_by: Who shows that the answer had taken effect before ``over`` began: its writer, or a read of it; `NONE` for the first value.
-        replica: Who answered; -1 where that is not known.
         undecided: Why other reads are not among them.
     """
 
@@ -44,7 +43,6 @@ class Staleness:
     writer: Rows
     over: Rows
     shown_by: Rows
-    replica: Column
     undecided: tuple[str, ...] = ()
 
     @property
@@ -52,30 +50,10 @@ class Staleness:
         """Which of the reads were certainly stale."""
         return self.lag_ns > 0
 
-    @property
-    def share(self) -> float:
-        """The share of certainly stale reads, from 0 to 1; 0 where there are no reads."""
-        return float(self.stale.mean()) if len(self.rows) else 0.0
-
     def quantile_ns(self, share: float) -> int:
         """The lag that ``share`` of the *stale* reads do not exceed, in ns; 0 where none is stale."""
         lags = self.lag_ns[self.stale]
         return int(np.quantile(lags, share, method="inverted_cdf")) if len(lags) else 0
-
-    def of_replica(self, replica: int) -> Staleness:
-        """What one replica answered."""
-        return self._take(self.replica == replica)
-
-    def _take(self, chosen: Mask) -> Staleness:
-        return Staleness(
-            rows=self.rows[chosen],
-            lag_ns=self.lag_ns[chosen],
-            writer=self.writer[chosen],
-            over=self.over[chosen],
-            shown_by=self.shown_by[chosen],
-            replica=self.replica[chosen],
-            undecided=self.undecided,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -104,7 +82,6 @@ def staleness(calls: Calls) -> Staleness:
             writer=nothing,
             over=nothing,
             shown_by=nothing,
-            replica=nothing,
             undecided=("staleness is measured of registers only",),
         )
     writers = written(calls)
@@ -123,7 +100,6 @@ def staleness(calls: Calls) -> Staleness:
         writer=np.where(writer == FIRST, NONE, writer),
         over=np.where(stale, by, NONE),
         shown_by=np.where(writer == FIRST, NONE, shown_by[np.maximum(writer, 0)]) if len(calls) else rows,
-        replica=calls.replica[rows].astype(np.int64),
         undecided=what.undecided,
     )
 

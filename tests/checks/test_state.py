@@ -51,6 +51,14 @@ def test_a_recorded_history_of_state_gets_the_verdict_and_the_finding_of_its_nam
     assert all(each.metric in METRICS for each in judgement.findings if each.verdict is Verdict.FAIL)
 
 
+def test_it_is_told_when_each_replica_knew_what_had_been_acknowledged() -> None:
+    assert of("fail--stale-read--memory", "staleness").evidence == (
+        "web.1: 5 acknowledged writes, or something newer, known after 20.0 ms (median), 50.0 ms (longest), as its answers tell",
+        "web.1: what it answered last was older than 1 acknowledged write",
+        "web.2: 6 acknowledged writes, or something newer, known after 20.0 ms (median), 30.0 ms (longest), as its answers tell",
+    )
+
+
 def test_every_story_of_state_is_on_disk_and_nothing_else_is() -> None:
     assert {file.stem for file in FILES} == set(STORIES)
 

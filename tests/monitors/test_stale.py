@@ -43,20 +43,13 @@ OLD_AT_WEB_2 = calls_of(
 def test_a_read_lags_since_its_value_was_certainly_overwritten() -> None:
     measured = stale.staleness(OLD_AT_WEB_2)
     assert (measured.lag_ns // MS).tolist() == [0, 7, 17, 0]
-    assert measured.share == 0.5
+    assert measured.stale.tolist() == [False, True, True, False]
     assert (measured.quantile_ns(0.5) // MS, measured.quantile_ns(1.0) // MS) == (7, 17)
     assert measured.over.tolist() == [-1, 1, 1, -1]
 
 
-def test_a_replica_has_figures_of_its_own() -> None:
-    measured = stale.staleness(OLD_AT_WEB_2)
-    assert measured.of_replica(0).share == 0
-    assert measured.of_replica(0).quantile_ns(0.95) == 0
-    assert measured.of_replica(1).rows.tolist() == [3, 4, 5]
-
-
 def test_a_write_that_overlaps_another_may_have_come_first() -> None:
-    assert stale.staleness(calls_of([write("a", 0, 2), write("b", 2, 3), read("a", 10, 11)])).share == 0
+    assert stale.staleness(calls_of([write("a", 0, 2), write("b", 2, 3), read("a", 10, 11)])).lag_ns.tolist() == [0]
 
 
 def test_a_value_that_was_read_had_taken_effect_before_its_write_was_answered() -> None:
@@ -103,7 +96,7 @@ def test_the_proof_says_when_the_value_had_taken_effect() -> None:
 
 def test_what_is_there_at_first_is_overwritten_by_any_write() -> None:
     assert stale.staleness(calls_of([write("a", 0, 1), read("nil", 5, 6)])).lag_ns.tolist() == [4 * MS]
-    assert stale.staleness(calls_of([write("a", 0, 1, key="other"), read("nil", 5, 6)])).share == 0
+    assert stale.staleness(calls_of([write("a", 0, 1, key="other"), read("nil", 5, 6)])).lag_ns.tolist() == [0]
 
 
 def test_the_time_until_a_replica_knew_a_write_is_told() -> None:
