@@ -162,7 +162,7 @@ def _knew(worked: Worked) -> Iterator[str]:
         name, in_vain = calls.replicas[known.replica], int(np.count_nonzero(after_ns == NEVER))
         if len(took_s):
             when = f"{span(took_s[(len(took_s) - 1) // 2])} (median), {span(took_s[-1])} (longest)"
-            yield f"{name}: {count(len(took_s), 'acknowledged write')}, or something newer, known after {when}, as its answers tell"
+            yield f"{name}: {count(len(took_s), 'acknowledged write')} known after {when}"
         if in_vain:
             yield f"{name}: what it answered last was older than {count(in_vain, 'acknowledged write')}"
 

@@ -53,9 +53,9 @@ def test_a_recorded_history_of_state_gets_the_verdict_and_the_finding_of_its_nam
 
 def test_it_is_told_when_each_replica_knew_what_had_been_acknowledged() -> None:
     assert of("fail--stale-read--memory", "staleness").evidence == (
-        "web.1: 5 acknowledged writes, or something newer, known after 20.0 ms (median), 50.0 ms (longest), as its answers tell",
+        "web.1: 5 acknowledged writes known after 20.0 ms (median), 50.0 ms (longest)",
         "web.1: what it answered last was older than 1 acknowledged write",
-        "web.2: 6 acknowledged writes, or something newer, known after 20.0 ms (median), 30.0 ms (longest), as its answers tell",
+        "web.2: 6 acknowledged writes known after 20.0 ms (median), 30.0 ms (longest)",
     )
 
 
