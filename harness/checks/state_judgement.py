@@ -3,9 +3,9 @@
 Where a read may never be stale, operations and the reads at the end must have an order that explains all answers: the monitor of the model
 decides. Where the scenario allows staleness (``stale``), only what is older than that is wrong, and the reads at the end must show what was
 acknowledged, and all replicas must have shown the changes of a key in one order, as far as reads are so far apart that staleness does not
-explain another one. `sessions` are judged by what each client may expect of its own order, and each replica by itself never goes back, nor
-shows changes in another order than others do. Whatever the model, the last reads of all replicas and
-of the store are compared with each other and with what was acknowledged.
+explain another one. `sessions` are judged by what each client may expect of its own order. Where no request says which client asks, an app
+can't keep that for each of them unless each replica keeps it for all who ask, so that is judged, too. Whatever the model, the last reads of
+all replicas and of the store are compared with each other and with what was acknowledged.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _judgements(worked: Worked) -> Iterator[tuple[Judged, Calls, Monitor]]:
     monitor = _monitor(worked)
     told = worked.told if worked.workload.stale is None else worked.calls.take(worked.clients)
     yield monitor(told, BUDGET), told, monitor
-    if worked.workload.model == "sessions" or worked.workload.stale is not None:
+    if worked.workload.stale is not None or (worked.workload.model == "sessions" and not _clients_are_named(worked)):
         clients, in_one_order = worked.calls.take(worked.clients), _in_one_order(_stale_ns(worked))
         yield in_one_order(clients, BUDGET), clients, in_one_order
     if len(worked.final):
@@ -123,6 +123,12 @@ def _judgements(worked: Worked) -> Iterator[tuple[Judged, Calls, Monitor]]:
 
 def _monitor(worked: Worked) -> Monitor:
     return MONITORS[worked.workload.model] if worked.workload.stale is None else _within(_stale_ns(worked))
+
+
+def _clients_are_named(worked: Worked) -> bool:
+    """Whether a replica may tell clients apart, and so has an order for each."""
+    asked = [f"{each.path} {each.headers} {each.json_body} {each.body}" for each in worked.workload.operations.values()]
+    return any(name in text for text in asked for name in ("{client}", "{user}"))
 
 
 def _stale_ns(worked: Worked) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from harness.checks import CHECKS
@@ -15,6 +17,7 @@ from harness.verdict import Finding, Verdict
 from tests.checks.build import ONE_KILL, samples, steady_run
 from tests.checks.build_state import (
     ONE,
+    REGISTER,
     SAME,
     SESSIONS,
     SET,
@@ -174,7 +177,7 @@ def shown(story: StateStory, *told: tuple[str, int]) -> None:
 
 
 @pytest.mark.parametrize("allowed", [{"stale": "10ms"}, SESSIONS])
-def test_a_replica_that_goes_back_is_found_whoever_asks_it(allowed: dict[str, str]) -> None:
+def test_a_replica_that_goes_back_is_found_whoever_asks_it(allowed: dict[str, Any]) -> None:
     history = state_run(lambda story: shown(story, (TWO, 1), (TWO, 2), (TWO, 1)), **allowed).history()
     assert [each.kind for each in state_of(Facts(history)).wrongs] == ["went-back"]
     (finding,) = [each for each in CHECKS["state"](history) if each.name == "went-back"]
@@ -183,9 +186,15 @@ def test_a_replica_that_goes_back_is_found_whoever_asks_it(allowed: dict[str, st
 
 
 @pytest.mark.parametrize("allowed", [{"stale": "10ms"}, SESSIONS])
-def test_replicas_that_show_changes_in_two_orders_are_found(allowed: dict[str, str]) -> None:
+def test_replicas_that_show_changes_in_two_orders_are_found(allowed: dict[str, Any]) -> None:
     story = state_run(lambda story: shown(story, (ONE, 1), (ONE, 2), (TWO, 2), (TWO, 1)), **allowed)
     assert [each.kind for each in state_of(Facts(story.history())).wrongs] == ["order-disagreement"]
+
+
+def test_a_replica_that_can_tell_clients_apart_may_have_an_order_for_each() -> None:
+    named = {**REGISTER, "read": {**REGISTER["read"], "headers": {"X-Client": "{client}"}}}
+    story = state_run(lambda story: shown(story, (TWO, 1), (TWO, 2), (TWO, 1)), operations=named, **SESSIONS)
+    assert not state_of(Facts(story.history())).wrongs
 
 
 def test_staleness_that_is_allowed_explains_another_order() -> None:
