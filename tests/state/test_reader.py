@@ -57,7 +57,7 @@ def read(answer: Callable[[Got], Says], keys: dict[str, object], **more: Any) ->
     [
         (REGISTER, said({"name": "2fecf0-7"}), Told(result="2fecf0-7")),
         (REGISTER, said({"name": None}), Told()),
-        (REGISTER, said({}), Told()),
+        (REGISTER, said({}), Told(error="$.name is not one value in the answer")),
         (REGISTER, Says(status=404), Told()),
         (REGISTER, said({"name": 7}), Told(result="7")),
         (REGISTER, Says(body=b"<html>"), Told(error="$.name is not one value in the answer")),
