@@ -138,8 +138,8 @@ def test_sigterm_finishes_what_fits_into_the_grace(workers: Workers, module: str
 def test_what_a_killed_worker_held_is_done_by_another_one_after_the_lease(workers: Workers, module: str) -> None:
     workers.put(module, "m-0", "m-1", ms=300)
     workers.start(module, "a")
-    workers.start(module, "b")
     workers.says("a", "started")
+    workers.start(module, "b")  # not before, as it would take both if it were quicker
     workers.ends("a", signal.SIGKILL)
     workers.until(lambda: len(workers.done()) == 2 and workers.left(module) == 0, "what the dead worker held was not done")
     assert workers.done() == Counter(["m-0", "m-1"])
