@@ -108,7 +108,7 @@ def _judgements(worked: Worked) -> Iterator[tuple[Judged, Calls, Monitor]]:
     monitor = _monitor(worked)
     told = worked.told if worked.workload.stale is None else worked.calls.take(worked.clients)
     yield monitor(told, BUDGET), told, monitor
-    if worked.workload.stale is not None or (worked.workload.model == "sessions" and not _clients_are_named(worked)):
+    if worked.workload.stale is not None:
         clients, in_one_order = worked.calls.take(worked.clients), _in_one_order(_stale_ns(worked))
         yield in_one_order(clients, BUDGET), clients, in_one_order
     if len(worked.final):
@@ -123,12 +123,6 @@ def _judgements(worked: Worked) -> Iterator[tuple[Judged, Calls, Monitor]]:
 
 def _monitor(worked: Worked) -> Monitor:
     return MONITORS[worked.workload.model] if worked.workload.stale is None else _within(_stale_ns(worked))
-
-
-def _clients_are_named(worked: Worked) -> bool:
-    """Whether a replica may tell clients apart, and so has an order for each."""
-    asked = [f"{each.path} {each.headers} {each.json_body} {each.body}" for each in worked.workload.operations.values()]
-    return any(name in text for text in asked for name in ("{client}", "{user}"))
 
 
 def _stale_ns(worked: Worked) -> int:
