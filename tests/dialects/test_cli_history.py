@@ -164,9 +164,7 @@ def test_a_wrong_command_line_is_told_with_its_cure(
 
 
 @pytest.mark.parametrize("path", sorted(DATA.glob("*/*.*")), ids=lambda path: path.stem)
-def test_simulated_histories_get_the_verdict_they_were_made_for(
-    path: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_simulated_histories_get_the_verdict_they_were_made_for(path: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     good = path.name.startswith("good")
     witness = tmp_path / "w.jsonl"
     assert jetable("check", "--history", path, "--model", "register", "--witness", witness) == (0 if good else 1)
