@@ -256,7 +256,7 @@ def test_a_run_that_fails_shows_its_report_with_cause_cure_and_how_to_repeat_it(
 @pytest.mark.live
 def test_not_enough_evidence_is_a_failure_or_a_skip_as_wanted(project: Path) -> None:
     path = scenario(project, "scenarios/one.yaml", "it is idle", step="steady: 300ms\n  - kill: {replica: any, when: any}")
-    idle = path.read_text().replace("users: 4", "users: 1\n  think_time: 5s")
+    idle = path.read_text().replace("users: 4", "users: 1\n  think_time: 24h")  # so its first request never comes
     path.write_text(idle)
     ended = run_pytest(project, "-rfs")
     assert ended.returncode == 1, ended.stdout
