@@ -12,9 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.monitors.calls import INITIAL, NEVER, NOTHING, Calls, Column, Ended, F, Rows
+from harness.monitors.calls import INITIAL, NEVER, NOTHING, Calls, Column, Ended, F, Mask, Rows
 
-Mask = NDArray[np.bool_]
 Keys = NDArray[np.int32]
 
 ROOMY: Final = 4

@@ -32,6 +32,7 @@ INITIAL: Final = 0
 
 Column: TypeAlias = NDArray[np.int64]
 Rows: TypeAlias = NDArray[np.int64]
+Mask: TypeAlias = NDArray[np.bool_]
 
 
 class F(IntEnum):

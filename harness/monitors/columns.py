@@ -13,12 +13,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.monitors.calls import NEVER, Calls, Column, Ended, F, Rows
+from harness.monitors.calls import NEVER, Calls, Column, Ended, F, Mask, Rows
 from harness.monitors.judged import MOST, Because, Budget, Judged, Violation, Why, judged
 from harness.monitors.models import Model
 from harness.monitors.search import search
-
-Mask = NDArray[np.bool_]
 
 ROOM: Final = 1 << 62
 """Instants and numbers stay below this, so that none overflows."""

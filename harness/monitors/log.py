@@ -15,8 +15,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.monitors.calls import NOTHING, Calls, Column, Ended, F
-from harness.monitors.columns import Found, Mask, Search, apart, before, dense_pairs, known_only, rows_of
+from harness.monitors.calls import NOTHING, Calls, Column, Ended, F, Mask
+from harness.monitors.columns import Found, Search, apart, before, dense_pairs, known_only, rows_of
 from harness.monitors.grown import Elements, Known, elements_of, judge_elements, overtaken, skipped
 from harness.monitors.judged import Because, Budget, Judged, Violation, Why
 from harness.monitors.models import MODELS

@@ -15,8 +15,8 @@ from typing import Final
 
 import numpy as np
 
-from harness.monitors.blocks import Mask, Numbering, Values, overwritten, shifted, zones
-from harness.monitors.calls import NEVER, Column, Rows
+from harness.monitors.blocks import Numbering, Values, overwritten, shifted, zones
+from harness.monitors.calls import NEVER, Column, Mask, Rows
 from harness.monitors.register_proof import Proofs
 
 ATTEMPTS: Final = 8

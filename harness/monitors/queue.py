@@ -19,8 +19,8 @@ from typing import Final
 
 import numpy as np
 
-from harness.monitors.calls import INITIAL, NOTHING, Calls, Column, Ended, F, Rows
-from harness.monitors.columns import ROOM, Apart, Found, Mask, Search, apart, before, dense_pairs, known_only, rows_of
+from harness.monitors.calls import INITIAL, NOTHING, Calls, Column, Ended, F, Mask, Rows
+from harness.monitors.columns import ROOM, Apart, Found, Search, apart, before, dense_pairs, known_only, rows_of
 from harness.monitors.judged import Because, Budget, Judged, Violation, Why
 from harness.monitors.models import MODELS
 

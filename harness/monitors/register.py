@@ -17,8 +17,8 @@ from typing import Final
 
 import numpy as np
 
-from harness.monitors.blocks import Mask, Numbering, Told, against_chain, against_zones, effective, told_of, values_of
-from harness.monitors.calls import NOTHING, Calls, Ended, F, Rows
+from harness.monitors.blocks import Numbering, Told, against_chain, against_zones, effective, told_of, values_of
+from harness.monitors.calls import NOTHING, Calls, Ended, F, Mask, Rows
 from harness.monitors.columns import Found, known_only
 from harness.monitors.judged import MOST, Budget, Judged
 from harness.monitors.looks import doubtful_looks

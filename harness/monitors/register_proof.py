@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.monitors.blocks import Mask, Told, Values, code_seen, code_written, overwritten
-from harness.monitors.calls import Calls, Column, Ended, F, Rows
+from harness.monitors.blocks import Told, Values, code_seen, code_written, overwritten
+from harness.monitors.calls import Calls, Column, Ended, F, Mask, Rows
 from harness.monitors.columns import Found, before, rows_of
 from harness.monitors.judged import Because, Violation, Why
 

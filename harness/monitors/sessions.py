@@ -24,13 +24,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.monitors.calls import NEVER, Calls, Column, Ended, F, Rows
+from harness.monitors.calls import NEVER, Calls, Column, Ended, F, Mask, Rows
 from harness.monitors.cycles import Hop, Zones, components, shortest
 from harness.monitors.judged import MOST, Because, Budget, Judged, Violation, Why, judged
 from harness.monitors.written import (
     FIRST,
     NOBODY,
-    Mask,
     Seen,
     Written,
     in_order_of_calls,

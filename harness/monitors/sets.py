@@ -18,8 +18,8 @@ from typing import Final
 
 import numpy as np
 
-from harness.monitors.calls import NOTHING, Calls, Column, Ended, F, Rows
-from harness.monitors.columns import Apart, Found, Mask, Search, apart, at_least, at_most, before, dense_pairs, known_only, rows_of
+from harness.monitors.calls import NOTHING, Calls, Column, Ended, F, Mask, Rows
+from harness.monitors.columns import Apart, Found, Search, apart, at_least, at_most, before, dense_pairs, known_only, rows_of
 from harness.monitors.grown import elements_of, judge_chain, judge_elements
 from harness.monitors.judged import Because, Budget, Judged, Violation, Why
 from harness.monitors.models import MODELS

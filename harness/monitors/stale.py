@@ -15,9 +15,9 @@ from typing import Final
 
 import numpy as np
 
-from harness.monitors.calls import NEVER, Calls, Column, Ended, F, Rows
+from harness.monitors.calls import NEVER, Calls, Column, Ended, F, Mask, Rows
 from harness.monitors.judged import MOST, Because, Judged, Violation, Why, judged
-from harness.monitors.written import FIRST, Mask, Seen, Written, is_register, seen, stable_order, written
+from harness.monitors.written import FIRST, Seen, Written, is_register, seen, stable_order, written
 
 MODEL: Final = "stale"
 

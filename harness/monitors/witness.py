@@ -22,12 +22,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.monitors.calls import INITIAL, NEVER, NOTHING, Calls, Column, Ended, F, Rows
+from harness.monitors.calls import INITIAL, NEVER, NOTHING, Calls, Column, Ended, F, Mask, Rows
 from harness.monitors.judged import Budget, Judged, Monitor, Violation
 from harness.monitors.lines import are_numbers, encode, reads_are_whole
 from harness.verdict import Verdict
@@ -40,8 +40,6 @@ TRIAL_STEPS: Final = 50_000
 
 GENERAL: Final = "not-linearizable"
 """The kind that only says that something is wrong."""
-
-Mask: TypeAlias = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.monitors.calls import INITIAL, NOTHING, Calls, Column, Ended, F, Rows
+from harness.monitors.calls import INITIAL, NOTHING, Calls, Column, Ended, F, Mask, Rows
 from harness.monitors.judged import MOST, Because, Violation, Why
 
 NOBODY: Final = -1
@@ -23,8 +23,6 @@ NOBODY: Final = -1
 
 FIRST: Final = -2
 """In the answer of `Written.by`: it is what was there before anything was written."""
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
