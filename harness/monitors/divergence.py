@@ -24,7 +24,7 @@ from typing import Final
 import numpy as np
 
 from harness.monitors.calls import NEVER, NOTHING, Calls, Column, Ended, F, Rows
-from harness.monitors.judged import Because, Budget, Judged, Violation, Why, judged
+from harness.monitors.judged import Because, Budget, Judged, Violation, Why, judged, rows_of_facts
 from harness.monitors.stale import overwritten, staleness
 from harness.monitors.written import FIRST, NOBODY, written
 
@@ -99,10 +99,8 @@ class _Found:
         """There is one more violation; its operations are those of its facts and ``more``, in order of call."""
         self.counts[kind] = self.counts.get(kind, 0) + 1
         if self.counts[kind] <= KEPT:
-            rows = {row for fact in facts for row in (fact.a, fact.b) if row >= 0}
-            rows.update([] if more is None else more.tolist())
-            ordered = tuple(sorted(rows, key=lambda row: (int(calls.call_ns[row]), row)))
-            self.violations.append(Violation(kind=kind, rows=ordered, because=tuple(facts), size_ns=size_ns))
+            rows = rows_of_facts(calls, facts, () if more is None else more.tolist())
+            self.violations.append(Violation(kind=kind, rows=rows, because=tuple(facts), size_ns=size_ns))
 
 
 def _unread(calls: Calls, final_rows: Rows, answered: Rows) -> list[str]:

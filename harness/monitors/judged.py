@@ -7,7 +7,7 @@ makes it smallest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, TypeAlias
@@ -81,6 +81,12 @@ class Because:
     value: int | None = None
     n: int = 0
     m: int = 0
+
+
+def rows_of_facts(calls: Calls, facts: Iterable[Because], more: Iterable[int] = ()) -> tuple[int, ...]:
+    """The operations of ``facts`` and ``more``, each once, in order of call."""
+    rows = {row for fact in facts for row in (fact.a, fact.b) if row >= 0}
+    return tuple(sorted(rows.union(more), key=lambda row: (int(calls.call_ns[row]), row)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from harness.monitors.calls import NEVER, Calls, Column, Ended, F, Mask, Rows
 from harness.monitors.cycles import Hop, Zones, components, shortest
-from harness.monitors.judged import MOST, Because, Budget, Judged, Violation, Why, judged
+from harness.monitors.judged import MOST, Because, Budget, Judged, Violation, Why, judged, rows_of_facts
 from harness.monitors.written import (
     FIRST,
     NOBODY,
@@ -120,7 +120,7 @@ class _Found:
             if row in self.through:
                 shown.append(_saw(calls, self.through[row], row)[0])
                 rows.append(self.through[row])
-        return Violation(kind=kind, rows=_rows_of(calls, shown), because=tuple(dict.fromkeys(shown)), size_ns=max(0, size_ns))
+        return Violation(kind=kind, rows=rows_of_facts(calls, shown), because=tuple(dict.fromkeys(shown)), size_ns=max(0, size_ns))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -513,9 +513,3 @@ def _saw(calls: Calls, row: int, version: int) -> list[Because]:
         return [Because(why=Why.SAW_INITIAL, a=row)]
     value = int(calls.arg2[version] if calls.f[version] == F.CAS else calls.arg[version])
     return [Because(why=Why.REPLACED if calls.f[row] == F.CAS else Why.SAW, a=row, b=version, value=value)]
-
-
-def _rows_of(calls: Calls, facts: list[Because]) -> tuple[int, ...]:
-    """The operations of ``facts`` in order of call."""
-    rows = {row for fact in facts for row in (fact.a, fact.b) if row >= 0}
-    return tuple(sorted(rows, key=lambda row: (int(calls.call_ns[row]), row)))

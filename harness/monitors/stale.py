@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from harness.monitors.calls import NEVER, Calls, Column, Ended, F, Mask, Rows
-from harness.monitors.judged import MOST, Because, Judged, Violation, Why, judged
+from harness.monitors.judged import MOST, Because, Judged, Violation, Why, judged, rows_of_facts
 from harness.monitors.written import FIRST, Seen, Written, is_register, seen, stable_order, written
 
 MODEL: Final = "stale"
@@ -238,12 +238,8 @@ def judge_within(calls: Calls, bound_ns: int) -> Judged:
 
 
 def _violation(calls: Calls, measured: Staleness, at: int) -> Violation:
-    return Violation(
-        kind="stale-beyond-bound",
-        rows=overwritten_rows(calls, measured, at),
-        because=tuple(overwritten(calls, measured, at)),
-        size_ns=int(measured.lag_ns[at]),
-    )
+    facts = overwritten(calls, measured, at)
+    return Violation(kind="stale-beyond-bound", rows=rows_of_facts(calls, facts), because=tuple(facts), size_ns=int(measured.lag_ns[at]))
 
 
 def overwritten(calls: Calls, measured: Staleness, at: int) -> list[Because]:
@@ -260,9 +256,3 @@ def overwritten(calls: Calls, measured: Staleness, at: int) -> list[Because]:
             facts.append(Because(why=Why.REPLACED if calls.f[shown] == F.CAS else Why.SAW, a=shown, b=writer, value=value))
         facts.append(Because(why=Why.BEFORE, a=shown, b=over))
     return [*facts, Because(why=Why.BEFORE, a=over, b=read)]
-
-
-def overwritten_rows(calls: Calls, measured: Staleness, at: int) -> tuple[int, ...]:
-    """The operations of that proof, in order of call."""
-    rows = {row for fact in overwritten(calls, measured, at) for row in (fact.a, fact.b) if row >= 0}
-    return tuple(sorted(rows, key=lambda row: (int(calls.call_ns[row]), row)))
