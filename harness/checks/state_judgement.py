@@ -19,7 +19,6 @@ import numpy as np
 
 from harness.checks.facts import Facts
 from harness.checks.state_facts import AT_THE_END, StateFacts, Worked
-from harness.clock import NS_PER_S
 from harness.monitors import MONITORS
 from harness.monitors.calls import Calls
 from harness.monitors.divergence import judge_final
@@ -105,12 +104,10 @@ class StateJudgement:
 
 
 def _judgements(worked: Worked) -> Iterator[tuple[Judged, Calls, Monitor]]:
-    monitor = _monitor(worked)
-    told = worked.told if worked.workload.stale is None else worked.calls.take(worked.clients)
-    yield monitor(told, BUDGET), told, monitor
-    if worked.workload.stale is not None:
-        clients, in_one_order = worked.calls.take(worked.clients), _in_one_order(_stale_ns(worked))
-        yield in_one_order(clients, BUDGET), clients, in_one_order
+    promise = worked.workload.stale
+    told = worked.told if promise is None else worked.calls.take(worked.clients)
+    for monitor in (MONITORS[worked.workload.model],) if promise is None else (_within(promise.ns), _in_one_order(promise.ns)):
+        yield monitor(told, BUDGET), told, monitor
     if len(worked.final):
         final = final_of(worked.workload.model)
         last = worked.calls.take(np.concatenate((worked.clients, worked.final)))
@@ -119,14 +116,6 @@ def _judgements(worked: Worked) -> Iterator[tuple[Judged, Calls, Monitor]]:
             last = worked.calls.take(np.concatenate((worked.clients, worked.before, worked.final)))
             found = final(last, BUDGET)
         yield found, last, final
-
-
-def _monitor(worked: Worked) -> Monitor:
-    return MONITORS[worked.workload.model] if worked.workload.stale is None else _within(_stale_ns(worked))
-
-
-def _stale_ns(worked: Worked) -> int:
-    return round(worked.workload.stale.s * NS_PER_S) if worked.workload.stale is not None else 0
 
 
 def _within(bound_ns: int) -> Monitor:
