@@ -1,9 +1,8 @@
 """What a client of a workload does: operations on the app's state, one at a time, each with a value of its own.
 
-A client writes down what it is about to ask, sends it as every other request is sent, and writes down what it was told. What it was told is
-one of
+A client writes down what it is about to ask, sends it as every other request is sent, and writes down what it was told. That is one of
 three: it happened (`ok`), it surely did not (`fail`: refused before a byte left, or a status by which the app says so), or nobody knows
-    (`info`: cut, timed out, any other status). After an info the client goes on as a new session, since it can't know what it has done.
+(`info`: cut, timed out, any other status). After an info the client goes on as a new session, since it can't know what it has done.
 
 Values are whole numbers that no other client of the run uses, so an answer tells exactly which write it saw. Each request goes to the
 replica whose turn it is: reads of what one replica acknowledged are spread over all of them. An operation that may have been executed is
@@ -15,6 +14,8 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
+from collections import deque
+from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
@@ -62,7 +63,7 @@ class Working:
         self.operations = [Operating(first + place, operation, keep_alive=keep_alive) for place, operation in enumerate(spec.operations)]
         self.playable = [operating for operating, operation in zip(self.operations, spec.operations, strict=True) if not operation.next]
         self.weights = list(accumulate(operation.request.weight for operation in spec.operations if not operation.next))
-        self.elements: list[tuple[int, str]] = []
+        self.elements: deque[tuple[int, str]] = deque(maxlen=KNOWN)
 
     def choose(self, dice: Dice) -> Operating | None:
         """The next operation; None when all that there is are reads by page, which have no one instant."""
@@ -84,8 +85,6 @@ class Working:
     def remember(self, key: int, value: str) -> None:
         """An element was added, or may have been."""
         self.elements.append((key, value))
-        if len(self.elements) > KNOWN:
-            self.elements.pop(0)
 
 
 class Workloads:
@@ -132,7 +131,7 @@ class StateClient:
             operating = self._working.choose(self._dice)
             if operating is None:
                 return
-            found = crowd.book(lambda number, operating=operating: self._operate(number, operating))  # type: ignore[misc]  # bound at once
+            found = crowd.book(partial(self._operate, operating=operating))
             gevent.sleep(pause_s if found else max(pause_s, NOWHERE_S))
 
     def _operate(self, number: int, operating: Operating) -> bool:
