@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from itertools import permutations
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+import msgspec
+
 from harness.clock import Clock, Dice
 from harness.extract import Extractor
 from harness.state.asker import Asked, Asker, Form, Place, Ready
@@ -181,16 +183,4 @@ def _keep(part: _Part, asked: Asked, traveller: _Traveller) -> str:
 
 
 def _ended(line: JourneyMade, asked: Asked, error: str) -> JourneyMade:
-    return JourneyMade(
-        workload=line.workload,
-        number=line.number,
-        request=line.request,
-        replica=line.replica,
-        at_ns=asked.at_ns,
-        done_ns=asked.done_ns,
-        before=line.before,
-        fault=line.fault,
-        good=not error,
-        status=asked.status,
-        error=error,
-    )
+    return msgspec.structs.replace(line, at_ns=asked.at_ns, done_ns=asked.done_ns, good=not error, status=asked.status, error=error)
