@@ -28,7 +28,6 @@ from harness.monitors.calls import NEVER, Calls, Column, Ended, F, Mask, Rows
 from harness.monitors.cycles import Hop, Zones, components, shortest
 from harness.monitors.judged import MOST, Because, Budget, Judged, Violation, Why, judged, rows_of_facts
 from harness.monitors.written import (
-    FIRST,
     NOBODY,
     Seen,
     Written,
@@ -37,6 +36,7 @@ from harness.monitors.written import (
     seen,
     stable_order,
     swapped,
+    version_of,
     written,
 )
 
@@ -91,7 +91,7 @@ def disagreements(calls: Calls, budget: Budget, stale_ns: int = 0) -> Judged:
     undecided = list(what.undecided)
     if len(rows) < len(what.rows):
         undecided.append(f"of {len(what.rows) - len(rows)} of {len(what.rows)} answers it is not known which replica gave them")
-    version = np.where(writer == FIRST, len(calls) + calls.key[rows], writer)
+    version = version_of(calls, rows, writer)
     zones = _zones_of_replicas(calls, rows, version, stale_ns)
     zones = _with_first(zones, first=len(calls), keys=_after(calls.key))
     label = _labels_of_replicas(zones)
@@ -165,7 +165,7 @@ def _touches(calls: Calls, writers: Written, what: Seen, found: _Found) -> _Touc
     """All that may be compared."""
     count = len(calls)
     saw = np.full(count, -1, dtype=np.int64)
-    saw[what.rows] = np.where(what.writer == FIRST, count + calls.key[what.rows], what.writer)
+    saw[what.rows] = version_of(calls, what.rows, what.writer)
     wrote = np.zeros(count, dtype=bool)
     wrote[writers.rows] = True
     _add_pending_swaps(calls, writers, saw, found)

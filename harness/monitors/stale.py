@@ -17,7 +17,7 @@ import numpy as np
 
 from harness.monitors.calls import NEVER, Calls, Column, Ended, F, Mask, Rows
 from harness.monitors.judged import MOST, Because, Judged, Violation, Why, judged, rows_of_facts
-from harness.monitors.written import FIRST, Seen, Written, is_register, seen, stable_order, written
+from harness.monitors.written import FIRST, Seen, Written, is_register, seen, stable_order, version_of, written
 
 MODEL: Final = "stale"
 
@@ -90,7 +90,7 @@ def staleness(calls: Calls) -> Staleness:
     over = _overwriters(calls, writers, what, shown_by)
     reads = np.flatnonzero(calls.f[what.rows] == F.READ)
     rows, writer = what.rows[reads], what.writer[reads]
-    version = np.where(writer == FIRST, len(calls) + calls.key[rows], writer)
+    version = version_of(calls, rows, writer)
     by = over[version]
     lag_ns = np.where(by >= 0, calls.call_ns[rows] - calls.ret_ns[by], 0)
     stale = lag_ns > 0
@@ -171,7 +171,7 @@ def _add_swaps(calls: Calls, what: Seen, over: Rows) -> None:
     """A swap that was acknowledged has replaced what it asked for, however it overlaps with the write of that."""
     at = np.flatnonzero(calls.f[what.rows] == F.CAS)
     swaps, old = what.rows[at], what.writer[at]
-    version = np.where(old == FIRST, len(calls) + calls.key[swaps], old)
+    version = version_of(calls, swaps, old)
     now_ns = np.where(over[version] >= 0, calls.ret_ns[over[version]], NEVER)
     sooner = np.flatnonzero(calls.ret_ns[swaps] < now_ns)
     latest_first = sooner[np.argsort(-calls.ret_ns[swaps[sooner]], kind="stable")]

@@ -90,6 +90,11 @@ def is_register(calls: Calls) -> bool:
     return asked <= {F.READ, F.WRITE, F.CAS} and not len(calls.items)
 
 
+def version_of(calls: Calls, rows: Rows, writer: Rows) -> Rows:
+    """The version that each of ``rows`` saw: the row that wrote it or, where that is `FIRST`, behind all rows the key whose first it is."""
+    return np.where(writer == FIRST, len(calls) + calls.key[rows], writer)
+
+
 def swapped(calls: Calls) -> Mask:
     """The compare-and-sets that did, or that may have done, what they asked for."""
     swaps: Mask = (calls.f == F.CAS) & (calls.result != 0) & (calls.ended != Ended.FAIL)
