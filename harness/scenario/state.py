@@ -335,7 +335,8 @@ class Workload(Part):
     )
     stale: PositiveDuration | None = Field(
         default=None,
-        description="the app promises fresh answers only after so long: a read may be older, and reads are not checked beyond that",
+        description="the app promises fresh answers only after so long: what a read misses must not be older than that, and reads that "
+        "are further apart must show changes in one order",
         examples=["500ms"],
         json_schema_extra={"default_words": "a read never misses what was acknowledged before it"},
     )
