@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Final
@@ -53,9 +54,9 @@ def print_history(report: HistoryReport, console: Console) -> None:
 
 def print_summary(reports: Sequence[HistoryReport], console: Console) -> None:
     """Print how many of several files are right."""
-    ends = [(report.verdict, len([other for other in reports if other.verdict == report.verdict])) for report in reports]
+    ends = Counter(report.verdict for report in reports)
     words = {"pass": "linearizable", "fail": "not linearizable", "unknown": "unknown", "error": "not readable"}
-    told = ", ".join(f"{number} {words[verdict]}" for verdict, number in sorted(set(ends), key=lambda end: list(words).index(end[0])))
+    told = ", ".join(f"{ends[verdict]} {word}" for verdict, word in words.items() if ends[verdict])
     console.print(f"{count(len(reports), 'history', 'histories')}: {told}", soft_wrap=True)
 
 
