@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from sample_apps.web.store import StoreUnavailableError
+
 if TYPE_CHECKING:
     from sample_apps.state.settings import Settings
 
-
-class StoreUnavailableError(Exception):
-    """The store does not answer; the write that was asked for may or may not have happened."""
+__all__ = ["Store", "StoreUnavailableError", "open_store"]
 
 
 class Store(Protocol):

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol, cast
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from sample_apps.web.settings import Settings
 
+_T = TypeVar("_T")
+
 Item = tuple[str, str]  # id, name
+Rows = list[tuple[object, ...]]
 
 # How long a request waits for a lock that another replica holds before it is answered 503.
 _BUSY_TIMEOUT_S = 10.0
@@ -55,46 +58,29 @@ class Store(Protocol):
         ...
 
 
-class SqliteStore:
-    """One file, one connection a worker.
+class SqliteFile:
+    """One SQLite file that all processes of a machine share, in WAL mode; one connection a worker.
 
     The connection waits for no lock by itself: SQLite's own busy timeout sleeps in C and would hold up every request of a gevent
     worker. A request that finds the file locked sleeps here, where the others go on.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, tables: Sequence[str]) -> None:
         self._path = path
+        self._tables = tables
         self._connection: sqlite3.Connection | None = None
 
-    def ping(self) -> None:
-        """See ``Store``."""
-        self._run("SELECT 1 FROM items LIMIT 1")
+    def run(self, statement: str, *values: str | int) -> Rows:
+        """The rows of a statement, which is a transaction of its own."""
+        return self.patiently(lambda db: rows_of(db, statement, values))
 
-    def get(self, item_id: str) -> str | None:
-        """See ``Store``."""
-        rows = self._run("SELECT name FROM items WHERE id = ?", item_id)
-        return cast("str", rows[0][0]) if rows else None
-
-    def put(self, item_id: str, name: str) -> None:
-        """See ``Store``."""
-        self._run("INSERT INTO items (id, name) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET name = excluded.name", item_id, name)
-
-    def delete(self, item_id: str) -> None:
-        """See ``Store``."""
-        self._run("DELETE FROM items WHERE id = ?", item_id)
-
-    def page(self, after: str, limit: int) -> tuple[int, list[Item]]:
-        """See ``Store``."""
-        count = cast("int", self._run("SELECT count(*) FROM items")[0][0])
-        rows = self._run("SELECT id, name FROM items WHERE id > ? ORDER BY id LIMIT ?", after, limit)
-        return count, cast("list[Item]", rows)
-
-    def _run(self, statement: str, *values: str | int) -> Sequence[tuple[object, ...]]:
+    def patiently(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Do what changes nothing when it fails, again and again while others hold the lock."""
         deadline_s = time.monotonic() + _BUSY_TIMEOUT_S
         retry_s = _FIRST_RETRY_S
         while True:
             try:
-                return self._connected().execute(statement, values).fetchall()
+                return work(self._connected())
             except sqlite3.OperationalError as error:
                 busy = error.sqlite_errorcode & 0xFF in _TRY_AGAIN  # the low byte is the error's family
                 if not busy or time.monotonic() >= deadline_s:
@@ -102,19 +88,60 @@ class SqliteStore:
             time.sleep(retry_s)
             retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
 
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
     def _connected(self) -> sqlite3.Connection:
         """The connection, opened on first use: what fails here (another replica is just doing the same) is tried again."""
         if self._connection is None:
             connection = sqlite3.connect(self._path, timeout=0, isolation_level=None)
             try:
-                connection.execute("PRAGMA journal_mode = WAL").fetchall()
-                connection.execute("PRAGMA synchronous = NORMAL").fetchall()
-                connection.execute("CREATE TABLE IF NOT EXISTS items (id TEXT PRIMARY KEY, name TEXT NOT NULL) WITHOUT ROWID")
+                for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", *self._tables):
+                    rows_of(connection, statement)
             except sqlite3.Error:
                 connection.close()
                 raise
             self._connection = connection
         return self._connection
+
+
+def rows_of(db: sqlite3.Connection, statement: str, values: Sequence[str | int] = ()) -> Rows:
+    """Its rows, to the last: before that a statement is not committed."""
+    with closing(db.execute(statement, values)) as cursor:
+        return cursor.fetchall()
+
+
+class SqliteStore:
+    """A table of names by id."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = SqliteFile(path, ("CREATE TABLE IF NOT EXISTS items (id TEXT PRIMARY KEY, name TEXT NOT NULL) WITHOUT ROWID",))
+
+    def ping(self) -> None:
+        """See ``Store``."""
+        self._file.run("SELECT 1 FROM items LIMIT 1")
+
+    def get(self, item_id: str) -> str | None:
+        """See ``Store``."""
+        rows = self._file.run("SELECT name FROM items WHERE id = ?", item_id)
+        return cast("str", rows[0][0]) if rows else None
+
+    def put(self, item_id: str, name: str) -> None:
+        """See ``Store``."""
+        self._file.run("INSERT INTO items (id, name) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET name = excluded.name", item_id, name)
+
+    def delete(self, item_id: str) -> None:
+        """See ``Store``."""
+        self._file.run("DELETE FROM items WHERE id = ?", item_id)
+
+    def page(self, after: str, limit: int) -> tuple[int, list[Item]]:
+        """See ``Store``."""
+        count = cast("int", self._file.run("SELECT count(*) FROM items")[0][0])
+        rows = self._file.run("SELECT id, name FROM items WHERE id > ? ORDER BY id LIMIT ?", after, limit)
+        return count, cast("list[Item]", rows)
 
 
 class RedisStore:
