@@ -137,6 +137,11 @@ class Calls:
         return self.values[code] if 0 <= code < len(self.values) else str(code)
 
 
+def name(names: Sequence[str], number: int) -> str:
+    """The name of a session, key or replica; its number where names are not known."""
+    return names[number] if 0 <= number < len(names) else str(number)
+
+
 _COLUMNS: Final = ("f", "arg", "arg2", "result", "call_ns", "ret_ns", "ended", "session", "key", "replica", "place")
 
 

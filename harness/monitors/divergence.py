@@ -23,7 +23,7 @@ from typing import Final
 
 import numpy as np
 
-from harness.monitors.calls import NEVER, NOTHING, Calls, Column, Ended, F, Rows
+from harness.monitors.calls import NEVER, NOTHING, Calls, Column, Ended, F, Rows, name
 from harness.monitors.judged import Because, Budget, Judged, Violation, Why, judged, rows_of_facts
 from harness.monitors.stale import overwritten, staleness
 from harness.monitors.written import FIRST, NOBODY, written
@@ -110,10 +110,9 @@ def _unread(calls: Calls, final_rows: Rows, answered: Rows) -> list[str]:
     for replica in np.unique(calls.replica[final_rows]).tolist():
         missing = np.setdiff1d(keys, calls.key[answered[calls.replica[answered] == replica]])
         if len(missing):
-            name = calls.replicas[replica] if 0 <= replica < len(calls.replicas) else "a replica without a name"
-            key = int(missing[0])
-            first = calls.keys[key] if key < len(calls.keys) else str(key)
-            undecided.append(f"{name} could not be read at the end: {len(missing)} of {len(keys)} keys, such as {first!r}")
+            who = calls.replicas[replica] if 0 <= replica < len(calls.replicas) else "a replica without a name"
+            first = name(calls.keys, int(missing[0]))
+            undecided.append(f"{who} could not be read at the end: {len(missing)} of {len(keys)} keys, such as {first!r}")
     return undecided
 
 
@@ -216,9 +215,8 @@ def _differ(one: _Value, other: _Value) -> list[Because]:
 
 
 def _on_its_way(calls: Calls, reads: Rows) -> str:
-    key = int(calls.key[reads[0]])
-    name = calls.keys[key] if key < len(calls.keys) else str(key)
-    return f"the final answers for {name!r} differ, yet a change that nobody answered may have taken effect between them; read once more"
+    key = name(calls.keys, int(calls.key[reads[0]]))
+    return f"the final answers for {key!r} differ, yet a change that nobody answered may have taken effect between them; read once more"
 
 
 # --- sets and logs

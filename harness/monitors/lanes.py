@@ -14,8 +14,8 @@ from statistics import median
 from typing import Final
 from unicodedata import combining, east_asian_width
 
-from harness.monitors.calls import NEVER, NOTHING, Calls, Ended, F
-from harness.monitors.lines import name, reads_are_whole
+from harness.monitors.calls import NEVER, NOTHING, Calls, Ended, F, name
+from harness.monitors.lines import reads_are_whole
 from harness.monitors.words import AT_ONCE_NS, Moment, answered_text, asked_text, moment_text, named_rows, time_text, value_text
 from harness.words import printable
 

@@ -25,14 +25,14 @@ A value is a text, or a whole number; in a history of a counter they are all num
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final, Literal, TypeAlias
 
 import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 
-from harness.monitors.calls import INITIAL, NEVER, NOTHING, Calls, Ended, F
+from harness.monitors.calls import INITIAL, NEVER, NOTHING, Calls, Ended, F, name
 
 Value: TypeAlias = str | int | None
 Asked: TypeAlias = Literal["read", "write", "cas", "add", "remove", "contains", "enqueue", "dequeue", "append"]
@@ -148,8 +148,3 @@ class _Writing:
         except msgspec.DecodeError:
             return text
         return text if plain in self._texts else plain
-
-
-def name(names: Sequence[str], number: int) -> str:
-    """The name of a session, key or replica; its number where names are not known."""
-    return names[number] if 0 <= number < len(names) else str(number)

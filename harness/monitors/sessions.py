@@ -24,7 +24,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.monitors.calls import NEVER, Calls, Column, Ended, F, Mask, Rows
+from harness.monitors.calls import NEVER, Calls, Column, Ended, F, Mask, Rows, name
 from harness.monitors.cycles import Hop, Zones, components, shortest
 from harness.monitors.judged import MOST, Because, Budget, Judged, Violation, Why, judged, rows_of_facts
 from harness.monitors.written import (
@@ -226,9 +226,8 @@ def _sequential(calls: Calls, touches: _Touches) -> tuple[_Touches, list[str]]:
         return touches, []
     lines = np.unique(touches.line[1:][at_once])
     session = int(calls.session[next_[at_once][0]])
-    name = calls.sessions[session] if session < len(calls.sessions) else str(session)
     return touches.take(~np.isin(touches.line, lines)), [
-        f"sessions such as {name!r} did several things at once on one key, so they have no order of their own"
+        f"sessions such as {name(calls.sessions, session)!r} did several things at once on one key, so they have no order of their own"
     ]
 
 

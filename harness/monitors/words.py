@@ -13,9 +13,9 @@ from typing import Final
 
 import numpy as np
 
-from harness.monitors.calls import INITIAL, INITIAL_TEXT, NEVER, NOTHING, Calls, Ended, F
+from harness.monitors.calls import INITIAL, INITIAL_TEXT, NEVER, NOTHING, Calls, Ended, F, name
 from harness.monitors.judged import KINDS, Because, Violation
-from harness.monitors.lines import are_numbers, name, reads_are_whole
+from harness.monitors.lines import are_numbers, reads_are_whole
 from harness.units import span
 from harness.words import printable, quoted
 

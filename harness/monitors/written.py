@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.monitors.calls import INITIAL, NOTHING, Calls, Column, Ended, F, Mask, Rows
+from harness.monitors.calls import INITIAL, NOTHING, Calls, Column, Ended, F, Mask, Rows, name
 from harness.monitors.judged import MOST, Because, Violation, Why
 
 NOBODY: Final = -1
@@ -186,9 +186,8 @@ def seen(calls: Calls, writers: Written) -> Seen:
     undecided = []
     vague = writers.ambiguous[calls.key[rows]]
     if vague.any():
-        key = int(calls.key[rows[vague]][0])
-        name = calls.keys[key] if key < len(calls.keys) else str(key)
-        undecided.append(f"of keys such as {name!r} a value was written twice, so {int(vague.sum())} reads name no one write")
+        key = name(calls.keys, int(calls.key[rows[vague]][0]))
+        undecided.append(f"of keys such as {key!r} a value was written twice, so {int(vague.sum())} reads name no one write")
         rows = rows[~vague]
     values = np.where(calls.f[rows] == F.CAS, calls.arg[rows], calls.result[rows])
     writer = writers.by(calls.key[rows].astype(np.int64), values)
