@@ -155,8 +155,9 @@ def _judge_lives(lives: _Lives, found: Found) -> None:
     strange = removed & seen & (lives.additions == 0)
     _note_strange(lives, strange, found)
 
-    born, gone = lives.about[_may(calls, lives.about, F.ADD)], lives.about[_may(calls, lives.about, F.REMOVE)]
-    born_of, gone_of = lives.about_of[_may(calls, lives.about, F.ADD)], lives.about_of[_may(calls, lives.about, F.REMOVE)]
+    adds, removes = _may(calls, lives.about, F.ADD), _may(calls, lives.about, F.REMOVE)
+    born, born_of = lives.about[adds], lives.about_of[adds]
+    gone, gone_of = lives.about[removes], lives.about_of[removes]
     born_call, born_end = at_least(born_of, at.call[born], last.copy()), at_least(born_of, at.ret[born], last.copy())
     gone_call, gone_end = at_least(gone_of, at.call[gone], last.copy()), at_least(gone_of, at.ret[gone], last.copy())
     seen_end, seen_call = at_least(lives.yes_of, at.ret[lives.yes], last.copy()), at_most(lives.yes_of, at.call[lives.yes], first.copy())
@@ -209,8 +210,7 @@ def _life(lives: _Lives, kind: str, element: int) -> Violation:
     value = int(calls.arg[add])
     proofs = np.concatenate([[add, gone], yes])
     sure = int(proofs[np.argmin(at.ret[proofs])])
-    needs = np.concatenate([[add, gone], yes])
-    need = int(needs[np.argmax(at.call[needs])])
+    need = int(proofs[np.argmax(at.call[proofs])])
     proofs = proofs[proofs != gone] if gone not in yes else proofs
     first = int(proofs[np.argmin(at.ret[proofs])])
     rows = [add, gone, first, sure, need]
