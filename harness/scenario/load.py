@@ -34,7 +34,6 @@ _METHOD_AND_PATH: Final = r"^(" + "|".join(METHODS) + r") +/\S*$"
 _SHORT_REQUEST: Final = re.compile(r"[A-Za-z]+\s+\S.*|/.*|.*://.*", re.DOTALL)
 STREAM_KINDS: Final = ("sse", "websocket")
 _LAST_ID: Final = re.compile(r"(?<!\{)\{last_id\}")
-_STATUS_SCHEMA: Final = {"type": "integer", "minimum": 100, "maximum": 599}
 _REQUEST_KEYS: Final = ("request", "method", "path", "name", "weight", "headers", "json", "body", "expect", "stream")
 
 
@@ -122,22 +121,28 @@ def _json_complaints(value: object, path: tuple[str | int, ...]) -> Iterator[Com
             yield Complaint(path, str(error))
 
 
-def _statuses(written: object) -> object:
-    if isinstance(written, int) and not isinstance(written, bool):
-        return (written,)
-    if isinstance(written, list | tuple):
-        return tuple(written)
-    raise MistakeError(f"must be a status such as 201, or a list of them, not {shown(written)}")
+def status_or_list(example: int) -> BeforeValidator:
+    """One status alone as a list of it; whoever wrote neither is told of ``example``."""
+
+    def statuses(written: object) -> object:
+        if isinstance(written, int) and not isinstance(written, bool):
+            return (written,)
+        if isinstance(written, list | tuple):
+            return tuple(written)
+        raise MistakeError(f"must be a status such as {example}, or a list of them, not {shown(written)}")
+
+    return BeforeValidator(statuses)
+
+
+Status = Annotated[int, Field(ge=100, le=599)]
+_STATUS_SCHEMA: Final = {"type": "integer", "minimum": 100, "maximum": 599}
+STATUSES_SCHEMA: Final = WithJsonSchema({"anyOf": [_STATUS_SCHEMA, {"type": "array", "items": _STATUS_SCHEMA}]})
 
 
 class Expectation(Part):
     """What a whole answer must be like; anything else is a wrong answer."""
 
-    status: Annotated[
-        tuple[Annotated[int, Field(ge=100, le=599)], ...],
-        BeforeValidator(_statuses),
-        WithJsonSchema({"anyOf": [_STATUS_SCHEMA, {"type": "array", "items": _STATUS_SCHEMA}]}),
-    ] = Field(
+    status: Annotated[tuple[Status, ...], status_or_list(201), STATUSES_SCHEMA] = Field(
         default=(),
         description="the status, or the statuses, of a good answer",
         examples=[[200, 404]],

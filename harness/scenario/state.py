@@ -11,20 +11,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    SerializerFunctionWrapHandler,
-    WithJsonSchema,
-    model_serializer,
-)
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer
 from pydantic_core import ErrorDetails
 
 from harness.extract import Extractor
-from harness.scenario.load import HEADER_NAME, Request, holes_in, is_whole, long_request
+from harness.scenario.load import HEADER_NAME, STATUSES_SCHEMA, Request, Status, holes_in, is_whole, long_request, status_or_list
 from harness.scenario.services import SomeText
 from harness.scenario.values import Line, PositiveDuration
+from harness.state_history import OF_MANY
 from harness.strict_model import AsTuple, Complaint, Part, plain, respelled
 from harness.template import KEPT, KEPT_NAME, OF_STATE
 from harness.units import Duration
@@ -45,8 +39,6 @@ OPERATIONS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
 
 ALL_OPERATIONS: Final = ("write", "read", "cas", "add", "remove", "contains", "append")
 WITH_REQUESTS: Final = ("same", "journey")
-OF_MANY: Final = ("set", "log")
-"""Models whose read tells many values."""
 
 WITHOUT_MEANING: Final[Mapping[str, tuple[str, ...]]] = {
     "set": ("stale",),
@@ -113,26 +105,13 @@ def _kept_name(written: str) -> str:
     return written
 
 
-def _statuses(written: object) -> object:
-    if isinstance(written, int) and not isinstance(written, bool):
-        return (written,)
-    if isinstance(written, list | tuple):
-        return tuple(written)
-    raise MistakeError(f"must be a status such as 409, or a list of them, not {shown(written)}")
-
-
 def _as_statuses(written: object) -> set[int]:
     """The statuses that plain data, which may be wrong, names."""
     items = written if isinstance(written, list) else [written]
     return {item for item in items if isinstance(item, int) and not isinstance(item, bool)}
 
 
-_STATUS_SCHEMA: Final = {"type": "integer", "minimum": 100, "maximum": 599}
-Statuses = Annotated[
-    tuple[Annotated[int, Field(ge=100, le=599)], ...],
-    BeforeValidator(_statuses),
-    WithJsonSchema({"anyOf": [_STATUS_SCHEMA, {"type": "array", "items": _STATUS_SCHEMA}]}),
-]
+Statuses = Annotated[tuple[Status, ...], status_or_list(409), STATUSES_SCHEMA]
 Answer = Annotated[str, AfterValidator(_extractor)]
 KeptName = Annotated[str, AfterValidator(_kept_name)]
 
