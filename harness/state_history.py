@@ -25,6 +25,9 @@ ENDINGS: Final = (OK, FAIL, INFO)
 STORE: Final = ""
 """The name of the replica where the store itself was read."""
 
+OF_MANY: Final = ("set", "log")
+"""Models whose reads tell many values."""
+
 
 class StateAsked(Line, frozen=True, tag="state-asked", gc=False):
     """Op ``op`` of the ledger is an operation on state and is about to leave.

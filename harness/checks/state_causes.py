@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from harness.checks.causes import Cause, first_that_fits
-from harness.checks.state_facts import LISTS, StateFacts, Worked
+from harness.checks.state_facts import StateFacts, Worked
 from harness.checks.state_judgement import LOST, STALE, Wrong
 from harness.checks.wording import count, grouped
 from harness.clock import NS_PER_S
@@ -23,6 +23,7 @@ from harness.history import Signalled
 from harness.monitors.calls import NEVER, NOTHING, Calls, Column, Ended, F, Rows
 from harness.monitors.judged import Why
 from harness.monitors.stale import staleness
+from harness.state_history import OF_MANY
 from harness.units import span
 
 ENOUGH: Final = 3
@@ -102,7 +103,7 @@ def traces_of(worked: Worked) -> Traces:
     """Who answered what in a workload."""
     calls = worked.calls
     rows = np.flatnonzero((calls.f == F.READ) & (calls.ended == Ended.OK) & (calls.replica >= 0))
-    if worked.workload.model in LISTS:
+    if worked.workload.model in OF_MANY:
         reads = np.zeros(len(calls), dtype=np.bool_)
         reads[rows] = True
         lengths = np.diff(calls.starts)
@@ -172,7 +173,7 @@ class Case:
         if np.any(later & (calls.f == F.CONTAINS) & (calls.arg == value) & (calls.result == 1)):
             return True
         reads = later & (calls.f == F.READ)
-        if self.worked.workload.model in LISTS:
+        if self.worked.workload.model in OF_MANY:
             return bool(np.any(reads[np.searchsorted(calls.starts, np.flatnonzero(calls.items == value), "right") - 1]))
         return bool(np.any(reads & (calls.result == value)))
 

@@ -20,7 +20,7 @@ from harness.job_history import mark_of
 from harness.monitors.calls import INITIAL_TEXT, NEVER, Call, Calls, Ended, F, Rows, calls_of
 from harness.monitors.words import Moment
 from harness.scenario import Workload
-from harness.state_history import FAIL, OK, StateAnswered, StateAsked, StateRead
+from harness.state_history import FAIL, OF_MANY, OK, StateAnswered, StateAsked, StateRead
 from harness.words import shown
 
 AT_THE_END: Final = "last reader"
@@ -38,9 +38,6 @@ FUNCTIONS: Final = {
 
 TAKEN: Final = {"network": "loss of network", "memory": "lack of memory"}
 """What a disturbance is called where it is said of a replica."""
-
-LISTS: Final = ("set", "log")
-"""Models whose reads answer many values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -199,7 +196,7 @@ class _Reader:
 
     def read(self, line: StateRead, store: str) -> Call:
         """One read at the end."""
-        many = self._model in LISTS
+        many = self._model in OF_MANY
         result, items = self._answer(line.result, line.items if many else None)
         if many and items is None:
             items = ()

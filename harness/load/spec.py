@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
+from harness.state_history import OF_MANY
+
 if TYPE_CHECKING:
     from harness.scenario import Operation, Request, Scenario, Workload
 
@@ -145,7 +147,7 @@ def _operation(f: str, operation: Operation, workload: Workload) -> OperationSpe
         f=f,
         request=msgspec.structs.replace(request, statuses=tuple(dict.fromkeys((*good, *operation.nothing, *workload.refused)))),
         answer=operation.answer or "",
-        many=f == "read" and workload.model in ("set", "log"),
+        many=f == "read" and workload.model in OF_MANY,
         nothing=operation.nothing,
         next=operation.next or "",
         keyed=any(name.lower() == KEYED for name in operation.headers),

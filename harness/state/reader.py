@@ -17,7 +17,7 @@ from harness.clock import NS_PER_S, Clock, Dice
 from harness.extract import Extractor
 from harness.services.base import Client, Held, Keys, Rows, ServiceError
 from harness.state.asker import Asked, Asker, Form, Place
-from harness.state_history import key_text
+from harness.state_history import OF_MANY, key_text
 from harness.words import quoted
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ MOST_PAGES: Final = 10_000
 
 PAGES_WITHIN_S: Final = 60.0
 """How long all pages of one read may take."""
-
-MANY: Final = ("set", "log")
-"""The models whose reads tell all elements."""
 
 _KEY: Final = "{key}"
 _KEY_AND_VALUE: Final = 2
@@ -57,8 +54,8 @@ class Understanding:
     """What the answer of one operation tells."""
 
     def __init__(self, operation: Operation, model: str, *, whole: bool) -> None:
-        """``whole``: all values in the answer count, if the model is one of `MANY`."""
-        self.many = whole and model in MANY
+        """``whole``: all values in the answer count, if the model is one of `OF_MANY`."""
+        self.many = whole and model in OF_MANY
         self._operation = operation
         self._extractor = Extractor(operation.answer) if operation.answer is not None else None
         self._next = Extractor(operation.next) if operation.next is not None else None
@@ -161,7 +158,7 @@ class StoreReader:
         """``client`` speaks to the service that is the store."""
         assert workload.store is not None  # noqa: S101  the caller has looked
         self._store: StoreQuery = workload.store
-        self._many = workload.model in MANY
+        self._many = workload.model in OF_MANY
         self._client = client
         self._keys = {key: key_text(mark, name, key) for key in range(workload.keys)}
 
