@@ -277,7 +277,7 @@ class _Writer:
                 old, new = (INITIAL, held) if ask is Ask.ACQUIRE else (held, INITIAL)
                 self._add(operation, F.CAS, arg=old, arg2=new)
         else:
-            self._add(operation, _CHANGES[ask], arg=self._argument(operation))
+            self._add(operation, CHANGES[ask], arg=self._argument(operation))
 
     def add_unknown_drains(self, operations: Sequence[_Operation]) -> None:
         """A drain of which nobody knows what it took may have taken all that no dequeue answered."""
@@ -346,7 +346,7 @@ class _Writer:
         )
 
 
-_CHANGES: Final = {
+CHANGES: Final = {
     Ask.WRITE: F.WRITE,
     Ask.ADD: F.ADD,
     Ask.SUBTRACT: F.ADD,
@@ -354,6 +354,7 @@ _CHANGES: Final = {
     Ask.ENQUEUE: F.ENQUEUE,
     Ask.APPEND: F.APPEND,
 }
+"""What operations are that change something by one value."""
 
 
 def _collection(operation: _Operation) -> tuple[Value, ...]:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -14,12 +13,10 @@ import msgspec
 from msgspec import UNSET
 
 from harness.dialects.events import WRITES, Event, Meaning, Told, kind_of, time_of, told_by
-from harness.dialects.source import Source
+from harness.dialects.source import Source, first_object
 from harness.dialects.values import OfKey, WrongHistoryError, of_json
 
 WHAT: Final = "events as JSON objects, as exported from Jepsen"
-
-_FIRST: Final = re.compile(r'\s*\[?\s*\{\s*"')
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
@@ -38,7 +35,7 @@ class Line(msgspec.Struct, frozen=True, gc=False):
 
 def looks_like(head: str) -> bool:
     """Whether ``head`` begins as such a file does: with an object that has a ``type``."""
-    return _FIRST.match(head) is not None and '"type"' in head.partition("}")[0]
+    return (first := first_object(head)) is not None and '"type"' in first
 
 
 def read(source: Source, meaning: Meaning) -> Told:

@@ -14,9 +14,9 @@ import msgspec
 from msgspec import UNSET
 
 from harness.dialects.columns import LATEST_NS, Columns, said
-from harness.dialects.events import HELD, Meaning, Told
+from harness.dialects.events import CHANGES, HELD, Meaning, Told
 from harness.dialects.models import MODELS, Ask, model_of, operation_of
-from harness.dialects.source import Source
+from harness.dialects.source import Source, first_object
 from harness.dialects.values import Value, WrongHistoryError, elements_of, of_json, text_of
 from harness.monitors.calls import INITIAL, NEVER, NOTHING, Ended, F
 from harness.words import did_you_mean, one_of, quoted, shown
@@ -24,7 +24,6 @@ from harness.words import did_you_mean, one_of, quoted, shown
 WHAT: Final = "Jetable's own JSON Lines, an operation a line"
 
 _ENDS: Final = {ended.name.lower(): ended for ended in Ended}
-_FIRST: Final = re.compile(r'\s*\[?\s*\{\s*"')
 _UNKNOWN: Final = re.compile(r"unknown field `([^`]*)`")
 
 
@@ -48,7 +47,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 def looks_like(head: str) -> bool:
     """Whether ``head`` begins as such a file does: with an object that has no ``type``."""
-    return _FIRST.match(head) is not None and '"type"' not in head.partition("}")[0]
+    return (first := first_object(head)) is not None and '"type"' not in first
 
 
 def read(source: Source, meaning: Meaning) -> Told:
@@ -203,15 +202,7 @@ class _Writer:
 
 
 _WITHOUT: Final = {Ask.READ: F.READ, Ask.DEQUEUE: F.DEQUEUE}
-_WITH: Final = {
-    Ask.WRITE: F.WRITE,
-    Ask.ADD: F.ADD,
-    Ask.SUBTRACT: F.ADD,
-    Ask.REMOVE: F.REMOVE,
-    Ask.CONTAINS: F.CONTAINS,
-    Ask.ENQUEUE: F.ENQUEUE,
-    Ask.APPEND: F.APPEND,
-}
+_WITH: Final = {**CHANGES, Ask.CONTAINS: F.CONTAINS}
 
 
 def _instant(written: float | None, name: str, number: int) -> int:

@@ -16,6 +16,7 @@ from harness.words import printable
 T = TypeVar("T")
 
 _HEAD: Final = 1 << 18
+_OBJECT: Final = re.compile(r'\s*\[?\s*\{\s*"')
 _PATH: Final = re.compile(r" - at `\$(?:\[\.\.\.\])?\.?([^`]*)`")
 
 
@@ -68,6 +69,11 @@ class Source:
             raise WrongHistoryError(number, "it is not UTF-8 text; save it as UTF-8") from error
         except RecursionError as error:
             raise WrongHistoryError(number, "its values are nested deeper than any history needs; write plain values") from error
+
+
+def first_object(head: str) -> str | None:
+    """What ``head`` holds up to the first closing brace, if it begins as JSON objects do, one a line or all in one list; else None."""
+    return head.partition("}")[0] if _OBJECT.match(head) else None
 
 
 def _wrong_field(said: str) -> str:
