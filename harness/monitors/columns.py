@@ -131,6 +131,11 @@ class Found:
         if not found.violations:  # that nothing was read there is no doubt of the whole
             self.doubts.extend(doubt for doubt in found.undecided if found.reads or "no read" not in doubt)
 
+    def keys(self, calls: Calls) -> Column:
+        """The keys of the violations that were built."""
+        rows = np.array([row for violation in self.violations for row in violation.rows], dtype=np.int64)
+        return np.unique(calls.key[rows]).astype(np.int64)
+
     def judged(self, model: str, *, operations: int, reads: int) -> Judged:
         """The judgement that follows."""
         return judged(

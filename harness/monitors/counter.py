@@ -401,7 +401,7 @@ def _search_small(calls: Calls, chosen: Mask, search: Search, found: Found) -> N
     """Search those keys of the ``chosen`` rows of which nothing wrong is known, where they are few enough."""
     rows = np.flatnonzero(chosen)
     many = np.bincount(calls.key[rows], minlength=int(calls.key.max(initial=0)) + 1)
-    wrong = np.unique(calls.key[[row for violation in found.violations for row in violation.rows]])
+    wrong = found.keys(calls)
     many[wrong] = 0
     search.judge(calls, rows[(many <= SMALL)[calls.key[rows]] & ~np.isin(calls.key[rows], wrong)], found)
     large = int(np.count_nonzero(many > SMALL))

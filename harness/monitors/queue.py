@@ -50,8 +50,7 @@ def judge(calls: Calls, budget: Budget) -> Judged:
     _judge_empty(values, inside, found)
     open_keys = _judge_untaken(values, inside, found)
     if len(open_keys):
-        wrong = np.unique(calls.key[[row for violation in found.violations for row in violation.rows]])
-        search.judge(calls, np.flatnonzero(kept & np.isin(calls.key, np.setdiff1d(open_keys, wrong))), found)
+        search.judge(calls, np.flatnonzero(kept & np.isin(calls.key, np.setdiff1d(open_keys, found.keys(calls)))), found)
     return found.judged("queue", operations=int(np.count_nonzero(took_part)), reads=int(np.count_nonzero(told)))
 
 

@@ -61,7 +61,7 @@ def _judge_removed(calls: Calls, at: Apart, kept: Mask, found: Found, search: Se
     mixed = np.intersect1d(
         calls.key[kept & (calls.f == F.READ) & (calls.ended == Ended.OK) & (calls.result != NOTHING)], lives.keys[removed]
     )
-    wrong = np.unique(calls.key[[row for violation in found.violations for row in violation.rows]])
+    wrong = found.keys(calls)
     search.judge(calls, np.flatnonzero(kept & np.isin(calls.key, np.setdiff1d(mixed, wrong))), found)
     again = removed & ((lives.additions > 1) | (lives.removals > 1)) & ~np.isin(lives.keys, mixed)
     chosen = again[lives.about_of]
