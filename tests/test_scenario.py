@@ -56,6 +56,7 @@ from harness.scenario.target import _COMPOSE_KEYS
 from harness.scenario.values import MAX_REPLICAS
 from harness.scenario.whole import MAX_STEPS
 from harness.units import Duration
+from tests.helpers.mistakes import broken
 
 GOOD = """\
 jetable: 1
@@ -635,14 +636,7 @@ def test_a_volume_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 # --- what can be wrong ------------------------------------------------------------------------------------------------------
 
 
-def broken() -> list[tuple[str, str, str]]:
-    """What is replaced in the good file, by what, and what is told of it."""
-    blocks = Path(__file__).with_name("broken_scenarios.txt").read_text(encoding="utf-8").split("\n\n")[1:]
-    cases = [[line[2:].replace("⏎", "\n") for line in block.rstrip("\n").split("\n")] for block in blocks]
-    return [(good_part, bad_part, expected) for good_part, bad_part, expected in cases]
-
-
-@pytest.mark.parametrize(("good_part", "bad_part", "expected"), broken())
+@pytest.mark.parametrize(("good_part", "bad_part", "expected"), broken("broken_scenarios.txt"))
 def test_each_mistake_is_one_line_with_its_place(tmp_path: Path, good_part: str, bad_part: str, expected: str) -> None:
     assert good_part in GOOD
     assert problems(tmp_path, GOOD.replace(good_part, bad_part, 1)) == [expected.replace("{folder}", str(tmp_path.resolve()))]

@@ -17,6 +17,7 @@ from harness.scenario.jobs import EFFECTS, FORMS, Form, forms_of
 from harness.scenario.queues import EFFECTS_OF
 from harness.scenario.services import CUTS_CONNECTIONS, EMBEDDED, SCHEMES, SERVICE_KINDS, VARIABLES
 from harness.scenario.steps import BARE, INCOMPLETE, SERVICE_STEPS
+from tests.helpers.mistakes import broken
 
 GOOD = """\
 jetable: 1
@@ -202,14 +203,7 @@ def test_a_process_type_that_does_both_has_both_kinds_of_moments() -> None:
 # --- what can be wrong ------------------------------------------------------------------------------------------------------
 
 
-def broken() -> list[tuple[str, str, str]]:
-    """What is replaced in the good file, by what, and what is told of it."""
-    blocks = Path(__file__).with_name("broken_jobs.txt").read_text(encoding="utf-8").split("\n\n")[1:]
-    cases = [[line[2:].replace("⏎", "\n") for line in block.rstrip("\n").split("\n")] for block in blocks]
-    return [(good_part, bad_part, expected) for good_part, bad_part, expected in cases]
-
-
-@pytest.mark.parametrize(("good_part", "bad_part", "expected"), broken())
+@pytest.mark.parametrize(("good_part", "bad_part", "expected"), broken("broken_jobs.txt"))
 def test_each_mistake_is_one_line_with_its_place(tmp_path: Path, good_part: str, bad_part: str, expected: str) -> None:
     assert good_part in GOOD
     assert problems(tmp_path, GOOD.replace(good_part, bad_part, 1)) == [expected]

@@ -15,6 +15,7 @@ from harness.scenario import Operation, Scenario, StoreQuery, Visit, Workload, l
 from harness.scenario.state import ALL_OPERATIONS, OPERATIONS, WITHOUT_MEANING, Model
 from harness.scenario.state_complaints import STORES
 from harness.scenario.whole import loaded_process
+from tests.helpers.mistakes import broken
 
 GOOD = """\
 jetable: 1
@@ -241,14 +242,7 @@ def test_the_tables_of_models_agree(model: str) -> None:
 # --- what can be wrong ------------------------------------------------------------------------------------------------------
 
 
-def broken() -> list[tuple[str, str, str]]:
-    """What is replaced in the good file, by what, and what is told of it."""
-    blocks = Path(__file__).with_name("broken_state.txt").read_text(encoding="utf-8").split("\n\n")[1:]
-    cases = [[line[2:].replace("⏎", "\n") for line in block.rstrip("\n").split("\n")] for block in blocks]
-    return [(good_part, bad_part, expected) for good_part, bad_part, expected in cases]
-
-
-@pytest.mark.parametrize(("good_part", "bad_part", "expected"), broken())
+@pytest.mark.parametrize(("good_part", "bad_part", "expected"), broken("broken_state.txt"))
 def test_each_mistake_is_one_line_with_its_place(tmp_path: Path, good_part: str, bad_part: str, expected: str) -> None:
     assert good_part in GOOD
     assert problems(tmp_path, GOOD.replace(good_part, bad_part, 1)) == [expected]
