@@ -270,6 +270,11 @@ def _first_known(told: Elements, element: int) -> tuple[int, int]:
     return add, add if told.at.ret[add] <= told.at.ret[first] else first
 
 
+def _shown(add: int, witness: int, value: int) -> Because:
+    """That ``witness``, which is the addition ``add`` or had what that added, shows that ``value`` is there."""
+    return Because(why=Why.ADDED, a=add, value=value) if witness == add else Because(why=Why.HAS, a=witness, b=add, value=value)
+
+
 def _lost(told: Elements, element: int) -> Violation:
     """With the last read that had it, and the first one after which it was never there again."""
     calls, call = told.calls, told.at.call
@@ -279,11 +284,10 @@ def _lost(told: Elements, element: int) -> Violation:
     since = max(int(told.at.ret[witness]), int(call[had]) if had >= 0 else 0)
     read = int(lacking[np.searchsorted(call[lacking], since, "right")])
     value = int(calls.arg[add])
-    because = [Because(why=Why.ADDED, a=add, value=value)] if witness == add else [Because(why=Why.HAS, a=witness, b=add, value=value)]
-    because += [before(witness, read)]
+    because = [_shown(add, witness, value), before(witness, read)]
     if had >= 0 and had != witness:
         because.append(Because(why=Why.HAS, a=had, b=add, value=value))
-    because += [Because(why=Why.LACKS, a=read, b=add, value=value)]
+    because.append(Because(why=Why.LACKS, a=read, b=add, value=value))
     latest = int(lacking[-1])
     size = int(calls.call_ns[latest] - calls.ret_ns[witness])
     return Violation(kind="lost-element", rows=rows_of(add, witness, had, read), because=tuple(because), size_ns=size)
@@ -295,8 +299,7 @@ def _stale(told: Elements, element: int) -> Violation:
     add, witness = _first_known(told, element)
     read, later = int(told.missed_in(element)[-1]), int(told.seen_in(element)[-1])
     value = int(calls.arg[add])
-    known = Because(why=Why.ADDED, a=add, value=value) if witness == add else Because(why=Why.HAS, a=witness, b=add, value=value)
-    because = (known, before(witness, read), Because(why=Why.LACKS, a=read, b=add, value=value))
+    because = (_shown(add, witness, value), before(witness, read), Because(why=Why.LACKS, a=read, b=add, value=value))
     size = int(calls.call_ns[read] - calls.ret_ns[witness])
     return Violation(kind="stale-element", rows=rows_of(add, witness, read, later), because=because, size_ns=size)
 
@@ -392,8 +395,7 @@ def skipped(told: Elements, x: int, y: int, read: int) -> Violation:
     """That ``read`` had the element ``y`` and not ``x``, though ``x`` was sure before ``y`` came."""
     (add_x, sure), (add_y, late) = when_sure(told, x), when_late(told, y)
     value_x, value_y = int(told.calls.arg[add_x]), int(told.calls.arg[add_y])
-    because = [Because(why=Why.ADDED, a=add_x, value=value_x)] if sure == add_x else [Because(why=Why.HAS, a=sure, b=add_x, value=value_x)]
-    because.append(before(sure, late))
+    because = [_shown(add_x, sure, value_x), before(sure, late)]
     if late != add_y:
         because.append(Because(why=Why.LACKS, a=late, b=add_y, value=value_y))
     because.append(Because(why=Why.HAS, a=read, b=add_y, value=value_y))
