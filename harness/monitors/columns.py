@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.monitors.calls import NEVER, Calls, Column, Ended, F, Mask, Rows
-from harness.monitors.judged import MOST, Because, Budget, Judged, Violation, Why, judged
+from harness.monitors.judged import MOST, Budget, Judged, Violation, judged
 from harness.monitors.models import Model
 from harness.monitors.search import search
 
@@ -180,11 +180,6 @@ def at_most(numbers: Column | NDArray[np.int32], of: Column, start: Column) -> C
     """For each number the largest of ``of`` that belongs to it, or ``start``, which is changed and returned."""
     np.maximum.at(start, numbers, of)
     return start
-
-
-def before(a: int, b: int) -> Because:
-    """That ``a`` had ended before ``b`` began."""
-    return Because(why=Why.BEFORE, a=a, b=b)
 
 
 def rows_of(*rows: int) -> tuple[int, ...]:

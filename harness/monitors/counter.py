@@ -22,8 +22,8 @@ from typing import Final
 import numpy as np
 
 from harness.monitors.calls import NOTHING, Calls, Column, Ended, F, Mask, Rows
-from harness.monitors.columns import ROOM, Apart, Found, Search, apart, at_least, at_most, before, dense, known_only, rows_of
-from harness.monitors.judged import Because, Budget, Judged, Violation, Why
+from harness.monitors.columns import ROOM, Apart, Found, Search, apart, at_least, at_most, dense, known_only, rows_of
+from harness.monitors.judged import Because, Budget, Judged, Violation, Why, before
 from harness.monitors.models import MODELS
 
 ASKED: Final = (F.ADD, F.READ)

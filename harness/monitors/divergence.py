@@ -24,7 +24,7 @@ from typing import Final
 import numpy as np
 
 from harness.monitors.calls import NEVER, NOTHING, Calls, Column, Ended, F, Rows, name
-from harness.monitors.judged import Because, Budget, Judged, Violation, Why, judged, rows_of_facts
+from harness.monitors.judged import Because, Budget, Judged, Violation, Why, before, judged, rows_of_facts
 from harness.monitors.stale import overwritten, staleness
 from harness.monitors.written import FIRST, NOBODY, written
 
@@ -202,7 +202,7 @@ class _Value:
         if self.writer == ONE_OF_SEVERAL:
             return []
         saw = [Because(why=Why.SAW, a=row, b=self.writer, value=self.code)]
-        return [*saw, Because(why=Why.BEFORE, a=self.writer, b=row)] if self.settled else saw
+        return [*saw, before(self.writer, row)] if self.settled else saw
 
 
 def _differ(one: _Value, other: _Value) -> list[Because]:
@@ -210,7 +210,7 @@ def _differ(one: _Value, other: _Value) -> list[Because]:
     facts = [*one.facts(one.shown), *other.facts(other.shown)]
     for late, early in ((one, other), (other, one)):
         if not late.settled:
-            facts += [*early.facts(early.last), Because(why=Why.BEFORE, a=late.shown, b=early.last)]
+            facts += [*early.facts(early.last), before(late.shown, early.last)]
     return list(dict.fromkeys([*facts, Because(why=Why.DIFFER, a=one.shown, b=other.shown)]))
 
 
@@ -278,7 +278,7 @@ def _add_lost(calls: Calls, elements: _Elements, found: _Found) -> None:
         put, value = int(elements.put[at]), int(elements.codes[at])
         row = int(elements.reads[np.flatnonzero(lacks[:, at])[0]])
         facts = [Because(why=Why.LACKS, a=row, b=put, value=value, n=int(lacks[:, at].sum()), m=len(elements.reads))]
-        found.add("lost-write", [*facts, Because(why=Why.BEFORE, a=put, b=row)], calls, size_ns=int(calls.call_ns[row] - calls.ret_ns[put]))
+        found.add("lost-write", [*facts, before(put, row)], calls, size_ns=int(calls.call_ns[row] - calls.ret_ns[put]))
 
 
 def _add_unwanted(calls: Calls, elements: _Elements, found: _Found) -> None:
@@ -294,9 +294,9 @@ def _add_unwanted(calls: Calls, elements: _Elements, found: _Found) -> None:
         elif calls.ret_ns[gone[at]] < calls.call_ns[row]:
             facts = [
                 Because(why=Why.HAS, a=row, b=int(elements.tried[at]), value=value),
-                Because(why=Why.BEFORE, a=int(elements.tried[at]), b=int(gone[at])),
+                before(int(elements.tried[at]), int(gone[at])),
                 Because(why=Why.REMOVED, a=row, b=int(gone[at]), value=value),
-                Because(why=Why.BEFORE, a=int(gone[at]), b=row),
+                before(int(gone[at]), row),
             ]
             found.add("resurrected", facts, calls)
 

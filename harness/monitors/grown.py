@@ -20,8 +20,8 @@ from typing import Final
 import numpy as np
 
 from harness.monitors.calls import NOTHING, Calls, Column, Ended, F, Mask, Rows
-from harness.monitors.columns import Apart, Found, at_least, at_most, before, dense_pairs, rows_of
-from harness.monitors.judged import Because, Violation, Why
+from harness.monitors.columns import Apart, Found, at_least, at_most, dense_pairs, rows_of
+from harness.monitors.judged import Because, Violation, Why, before
 
 ADDS: Final = (F.ADD, F.APPEND)
 

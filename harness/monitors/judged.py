@@ -83,6 +83,11 @@ class Because:
     m: int = 0
 
 
+def before(a: int, b: int) -> Because:
+    """That ``a`` had ended before ``b`` began."""
+    return Because(why=Why.BEFORE, a=a, b=b)
+
+
 def rows_of_facts(calls: Calls, facts: Iterable[Because], more: Iterable[int] = ()) -> tuple[int, ...]:
     """The operations of ``facts`` and ``more``, each once, in order of call."""
     rows = {row for fact in facts for row in (fact.a, fact.b) if row >= 0}

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.monitors.calls import NOTHING, Calls, Column, Ended, F, Mask
-from harness.monitors.columns import Found, Search, apart, before, dense_pairs, known_only, rows_of
+from harness.monitors.columns import Found, Search, apart, dense_pairs, known_only, rows_of
 from harness.monitors.grown import Elements, Known, elements_of, judge_elements, overtaken, skipped
-from harness.monitors.judged import Because, Budget, Judged, Violation, Why
+from harness.monitors.judged import Because, Budget, Judged, Violation, Why, before
 from harness.monitors.models import MODELS
 
 ASKED: Final = (F.APPEND, F.READ)

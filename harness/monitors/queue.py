@@ -20,8 +20,8 @@ from typing import Final
 import numpy as np
 
 from harness.monitors.calls import INITIAL, NOTHING, Calls, Column, Ended, F, Mask, Rows
-from harness.monitors.columns import ROOM, Apart, Found, Search, apart, before, dense_pairs, known_only, rows_of
-from harness.monitors.judged import Because, Budget, Judged, Violation, Why
+from harness.monitors.columns import ROOM, Apart, Found, Search, apart, dense_pairs, known_only, rows_of
+from harness.monitors.judged import Because, Budget, Judged, Violation, Why, before
 from harness.monitors.models import MODELS
 
 ASKED: Final = (F.ENQUEUE, F.DEQUEUE)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from harness.monitors.blocks import Told, Values, code_seen, code_written, overwritten
 from harness.monitors.calls import Calls, Column, Ended, F, Mask, Rows
-from harness.monitors.columns import Found, before, rows_of
-from harness.monitors.judged import Because, Violation, Why
+from harness.monitors.columns import Found, rows_of
+from harness.monitors.judged import Because, Violation, Why, before
 
 DEEP: Final = 64
 """Compare-and-sets below the ones that matter that are shown, at most: what they replaced, and what that had replaced."""

@@ -19,9 +19,9 @@ from typing import Final
 import numpy as np
 
 from harness.monitors.calls import NOTHING, Calls, Column, Ended, F, Mask, Rows
-from harness.monitors.columns import Apart, Found, Search, apart, at_least, at_most, before, dense_pairs, known_only, rows_of
+from harness.monitors.columns import Apart, Found, Search, apart, at_least, at_most, dense_pairs, known_only, rows_of
 from harness.monitors.grown import elements_of, judge_chain, judge_elements
-from harness.monitors.judged import Because, Budget, Judged, Violation, Why
+from harness.monitors.judged import Because, Budget, Judged, Violation, Why, before
 from harness.monitors.models import MODELS
 
 ASKED: Final = (F.ADD, F.REMOVE, F.CONTAINS, F.READ)

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from harness.monitors.calls import NEVER, Calls, Column, Ended, F, Mask, Rows
-from harness.monitors.judged import MOST, Because, Judged, Violation, Why, judged, rows_of_facts
+from harness.monitors.judged import MOST, Because, Judged, Violation, Why, before, judged, rows_of_facts
 from harness.monitors.written import FIRST, Seen, Written, is_register, seen, stable_order, version_of, written
 
 MODEL: Final = "stale"
@@ -246,7 +246,7 @@ def overwritten(calls: Calls, measured: Staleness, at: int) -> list[Because]:
     """Why the answer of the read at the place ``at`` had certainly been overwritten."""
     read, writer, over, shown = (int(column[at]) for column in (measured.rows, measured.writer, measured.over, measured.shown_by))
     if writer == NONE:
-        return [Because(why=Why.SAW_INITIAL, a=read), Because(why=Why.BEFORE, a=over, b=read)]
+        return [Because(why=Why.SAW_INITIAL, a=read), before(over, read)]
     value = int(calls.result[read])
     facts = [Because(why=Why.SAW, a=read, b=writer, value=value)]
     if calls.ret_ns[shown] >= calls.call_ns[over]:
@@ -254,5 +254,5 @@ def overwritten(calls: Calls, measured: Staleness, at: int) -> list[Because]:
     else:
         if shown != writer:
             facts.append(Because(why=Why.REPLACED if calls.f[shown] == F.CAS else Why.SAW, a=shown, b=writer, value=value))
-        facts.append(Because(why=Why.BEFORE, a=shown, b=over))
-    return [*facts, Because(why=Why.BEFORE, a=over, b=read)]
+        facts.append(before(shown, over))
+    return [*facts, before(over, read)]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.monitors.calls import INITIAL, NOTHING, Calls, Column, Ended, F, Mask, Rows, name
-from harness.monitors.judged import MOST, Because, Violation, Why
+from harness.monitors.judged import MOST, Because, Violation, Why, before
 
 NOBODY: Final = -1
 """In the answer of `Written.by`: no row wrote it."""
@@ -229,4 +229,4 @@ def _why_impossible(kind: str, row: int, other: int, value: int) -> tuple[Becaus
         return (Because(why=Why.NOBODY_WROTE, a=row, value=value),)
     if kind == "aborted-read":
         return (Because(why=Why.REFUSED_WROTE, a=row, b=other, value=value),)
-    return (Because(why=Why.SAW, a=row, b=other, value=value), Because(why=Why.BEFORE, a=row, b=other))
+    return (Because(why=Why.SAW, a=row, b=other, value=value), before(row, other))
