@@ -3,9 +3,8 @@
 A history of a million operations proves nothing to a person. A *witness* is the few of them that the same monitor still judges FAIL, of the
 same kind, when it sees nothing else. It is saved as a file that anyone can judge again.
 
-What is left out must not make the rest wrong. A read whose write is left out
-answers a value that nobody wrote: that is wrong too, yet it never happened. So only such things are left out, together, that an order which
-explains the whole would do without:
+What is left out must not make the rest wrong. A read whose write is left out answers a value that nobody wrote: that is wrong too, yet it
+never happened. So only such things are left out, together, that an order which explains the whole would do without:
 
 * an operation that only looked;
 * a write of a register with all that may have seen it, or seen by it that another value was gone, and with what those wrote in turn;
@@ -141,7 +140,7 @@ def _written(calls: Calls, keys: NDArray[np.int32], codes: Column) -> Rows:
 
 
 def _smallest(parts: _Parts, state: _State, kind: str, trials: _Trials) -> Witness:
-    """`state`, which is wrong, without all that it can do without."""
+    """``state``, which is wrong, without all that it can do without."""
     size, minimal = max(1, len(parts.atoms(state)) // 2), False
     while not trials.over:
         before = state
@@ -158,7 +157,7 @@ def _smallest(parts: _Parts, state: _State, kind: str, trials: _Trials) -> Witne
 
 
 def _pass(parts: _Parts, state: _State, size: int, kind: str, trials: _Trials) -> tuple[_State, bool]:
-    """`state` without those pieces of ``size`` atoms that it can do without, and whether all pieces were tried."""
+    """``state`` without those pieces of ``size`` atoms that it can do without, and whether all pieces were tried."""
     atoms = parts.atoms(state)
     for at in range(0, len(atoms), size):
         trial = parts.without(state, atoms[at : at + size])
@@ -273,11 +272,16 @@ class _Parts:
         return np.asarray(atoms[order])
 
 
+def _has_elements(calls: Calls) -> bool:
+    """Whether these are sets, logs or queues, and not registers."""
+    return reads_are_whole(calls) or bool(np.isin(calls.f, (F.ENQUEUE, F.DEQUEUE)).any())
+
+
 def _columns(calls: Calls) -> tuple[Column, Column, Column]:
     """For each row the value that it writes, the one that it must have seen, and the element that it is about; `NOTHING` where none."""
     nothing = np.full(len(calls), NOTHING, dtype=np.int64)
     f, told = calls.f, (calls.result != NOTHING) & (calls.ended == Ended.OK)
-    if not reads_are_whole(calls) and not np.isin(f, (F.ENQUEUE, F.DEQUEUE)).any():
+    if not _has_elements(calls):
         swaps = (f == F.CAS) & (calls.result != 0)
         written = np.where(f == F.WRITE, calls.arg, np.where(swaps, calls.arg2, NOTHING))
         seen = np.where((f == F.READ) & told, calls.result, np.where(swaps & (calls.ended != Ended.FAIL), calls.arg, NOTHING))
@@ -288,7 +292,7 @@ def _columns(calls: Calls) -> tuple[Column, Column, Column]:
 
 def _rows_alone(calls: Calls) -> Mask:
     """The rows that may be left out one by one."""
-    if not reads_are_whole(calls) and not np.isin(calls.f, (F.ENQUEUE, F.DEQUEUE)).any():
+    if not _has_elements(calls):
         return np.ones(len(calls), dtype=bool)
     only_looks = np.isin(calls.f, (F.READ, F.CONTAINS)) | ((calls.f == F.DEQUEUE) & (calls.result == INITIAL))
     alone: Mask = only_looks | ((calls.ended == Ended.FAIL) & (calls.arg == NOTHING))
