@@ -142,6 +142,12 @@ def name(names: Sequence[str], number: int) -> str:
     return names[number] if 0 <= number < len(names) else str(number)
 
 
+def places_by(numbers: Column | NDArray[np.int32]) -> list[Rows]:
+    """The places of each number that is there, in the order of the numbers."""
+    order = np.argsort(numbers, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1) if len(order) else []
+
+
 _COLUMNS: Final = ("f", "arg", "arg2", "result", "call_ns", "ret_ns", "ended", "session", "key", "replica", "place")
 
 

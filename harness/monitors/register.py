@@ -18,13 +18,13 @@ from typing import Final
 import numpy as np
 
 from harness.monitors.blocks import Numbering, Told, against_chain, against_zones, effective, told_of, values_of
-from harness.monitors.calls import NOTHING, Calls, Ended, F, Mask, Rows
+from harness.monitors.calls import NOTHING, Calls, Ended, F, Mask, Rows, places_by
 from harness.monitors.columns import Found, known_only
 from harness.monitors.judged import MOST, Budget, Judged
 from harness.monitors.looks import doubtful_looks
 from harness.monitors.models import MODELS
 from harness.monitors.register_proof import Proofs
-from harness.monitors.search import gave_up, rows_by_key, search_key, smaller, violation_of
+from harness.monitors.search import gave_up, search_key, smaller, violation_of
 
 ASKED: Final = (F.READ, F.WRITE, F.CAS)
 
@@ -109,7 +109,7 @@ def _search_repeated(calls: Calls, keys: Mask, budget: Budget, found: Found) -> 
 
 def _by_key(calls: Calls, chosen: Mask) -> list[Rows]:
     rows = np.flatnonzero(chosen)
-    return [rows[at] for at in rows_by_key(calls.take(rows))]
+    return [rows[at] for at in places_by(calls.key[rows])]
 
 
 def _search(calls: Calls, rows: Rows, budget: Budget, found: Found, *, but_for: str = "") -> None:

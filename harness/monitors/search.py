@@ -24,7 +24,7 @@ from typing import Final
 
 import numpy as np
 
-from harness.monitors.calls import NEVER, NOTHING, Calls, Ended, F, Rows
+from harness.monitors.calls import NEVER, NOTHING, Calls, Ended, F, Rows, places_by
 from harness.monitors.judged import Because, Budget, Judged, Violation, Why, judged
 from harness.monitors.models import Asked, Model, State, only_looks, proves_nothing
 
@@ -53,7 +53,7 @@ def search(calls: Calls, model: Model, budget: Budget) -> Judged:
     """Judge every key of ``calls``; each one has the steps of ``budget`` for itself."""
     violations: list[Violation] = []
     undecided: list[str] = []
-    for rows in rows_by_key(calls):
+    for rows in places_by(calls.key):
         answer = search_key(calls, rows, model, budget)
         if answer.explained is None:
             undecided.append(gave_up(calls, int(rows[0]), answer.steps))
@@ -68,14 +68,6 @@ def search(calls: Calls, model: Model, budget: Budget) -> Judged:
         operations=int(np.count_nonzero(took_part)),
         reads=int(np.count_nonzero(told)),
     )
-
-
-def rows_by_key(calls: Calls) -> list[Rows]:
-    """The rows of each key that has some."""
-    if not len(calls):
-        return []
-    order = np.argsort(calls.key, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(calls.key[order])) + 1)
 
 
 def gave_up(calls: Calls, row: int, steps: int) -> str:

@@ -24,7 +24,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.monitors.calls import NEVER, Calls, Column, Ended, F, Mask, Rows, name
+from harness.monitors.calls import NEVER, Calls, Column, Ended, F, Mask, Rows, name, places_by
 from harness.monitors.cycles import Hop, Zones, components, shortest
 from harness.monitors.judged import MOST, Because, Budget, Judged, Violation, Why, judged, rows_of_facts
 from harness.monitors.written import (
@@ -470,9 +470,7 @@ def _labels_of_replicas(zones: Zones) -> Column:
 
 def _add_cycles(calls: Calls, zones: Zones, label: Column, found: _Found, why: Why, budget: Budget) -> None:
     """A cycle of each group of versions; ``label`` is the group of each zone."""
-    order = np.argsort(label, kind="stable")
-    groups = np.split(order, np.flatnonzero(np.diff(label[order])) + 1) if len(order) else []
-    groups.sort(key=len)
+    groups = sorted(places_by(label), key=len)
     for number, group in enumerate(groups):
         if number >= LOOKED_AT or (number and budget.over()):
             found.count("order-disagreement", len(groups) - number)
