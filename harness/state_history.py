@@ -97,7 +97,8 @@ class StateRead(Line, frozen=True, tag="state-read", gc=False):
 class SameAnswered(Line, frozen=True, tag="same-answered", gc=False):
     """What ``replica`` answered to request ``request`` of a workload that asks all of them the same, in round ``round``.
 
-    ``headers`` are those that are compared, by name in small letters; ``body`` is text, cut after ``MOST_BODY`` characters.
+    ``headers`` are those that are compared, by name in small letters; ``body`` is text without what a mask of the scenario matches. Of one
+    of more than ``MOST_BODY`` characters it is the beginning, and ``digest`` the SHA-256 of all of it, which no mask can match.
     """
 
     workload: str
@@ -109,6 +110,7 @@ class SameAnswered(Line, frozen=True, tag="same-answered", gc=False):
     status: int = 0
     headers: tuple[tuple[str, str], ...] = ()
     body: str = ""
+    digest: str = ""
     error: str = ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, get_args
 
@@ -401,3 +402,15 @@ def test_registers_of_any_shape_are_told_and_never_a_crash(more: dict[str, objec
 @given(st.lists(PLAIN, max_size=4), st.sampled_from(["same", "journey"]))
 def test_requests_of_any_shape_are_told_and_never_a_crash(requests: list[object], model: str) -> None:
     assert told_of(minimal(state={"front": {"model": model, "requests": requests}}, steps=[{"steady": "1s"}])) <= {"key", "value"}
+
+
+def test_the_examples_of_the_documentation_are_valid(tmp_path: Path) -> None:
+    text = (Path(__file__).parent.parent / "docs/state.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert len(examples) == 2
+    around = {"services:": "services: {sqlite: {}}\n", "load:": "load: {requests: [GET /]}\n", "steps:": "steps: [{steady: 1s}]\n"}
+    for number, example in enumerate(examples):
+        path = tmp_path / f"{number}.yaml"
+        parts = [written for key, written in around.items() if key not in example]
+        path.write_text("jetable: 1\nname: an example\ntarget: {web: {command: app}}\n" + "".join(parts) + example)
+        load_scenario(path)

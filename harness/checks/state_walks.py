@@ -38,7 +38,7 @@ def masked(body: str, request: Visit) -> str:
 
 def alike(line: SameAnswered, request: Visit) -> tuple[object, ...]:
     """What must be the same of an answer."""
-    return (line.status, line.headers, masked(line.body, request), line.error)
+    return (line.status, line.headers, masked(line.body, request), line.digest, line.error)
 
 
 def last_answers(facts: StateFacts, name: str) -> list[SameAnswered]:

@@ -77,10 +77,10 @@ class EarlyEndError(Exception):
 class Expect:
     """What a good answer is like: its status (empty: 200 to 399), its body or a piece of it, and no body at all after HEAD.
 
-    With ``keep`` the body is kept (`Exchange.body`), up to `MOST_KEPT` bytes.
+    With ``keep`` the body is kept (`Exchange.body`), up to `MOST_KEPT` bytes. Of an answer whose status is in ``bare`` no body is expected.
     """
 
-    __slots__ = ("body", "contains", "head", "keep", "statuses")
+    __slots__ = ("bare", "body", "contains", "head", "keep", "statuses")
 
     def __init__(
         self,
@@ -93,6 +93,7 @@ class Expect:
     ) -> None:
         self.statuses = frozenset(statuses or range(200, 400))
         self.keep = keep
+        self.bare: frozenset[int] = frozenset()
         self.contains = contains
         self.body = body
         self.head = head
@@ -569,8 +570,9 @@ class Client:
         if seen.ending is not Ending.ANSWERED:
             connection.close(reset=seen.ending is not Ending.CLOSED)
             return
-        seen.as_expected = seen.status in expect.statuses and connection.found
-        if seen.status in expect.statuses and not connection.found:
+        found = connection.found or seen.status in expect.bare
+        seen.as_expected = seen.status in expect.statuses and found
+        if seen.status in expect.statuses and not found:
             seen.error = "BODY"
         if connection.kept is not None:
             seen.body = bytes(connection.kept)

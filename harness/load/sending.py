@@ -33,6 +33,7 @@ class Sending:
         self._contains = compile_template(spec.body_contains)
         self._whole = compile_template(spec.body_is) if spec.body_is is not None else None
         self._statuses = frozenset(spec.statuses)
+        self.bare: frozenset[int] = frozenset()
         expected = [self._contains] if self._whole is None else [self._contains, self._whole]
         templates: list[Template] = [self._path, self._body, *expected, *(value for _, value in self._headers)]
         self.names = tuple(dict.fromkeys(name for template in templates for name in template.names))
@@ -54,6 +55,7 @@ class Sending:
         """As `render`, with values for placeholders that chance does not decide; the body of the answer is kept."""
         start, rest, expect = self._render({**draw(dice, self.names, user=user, seq=seq), **given})
         expect.keep = True
+        expect.bare = self.bare
         return start, rest, expect
 
     def _render(self, values: Mapping[str, str]) -> tuple[bytes, bytes, Expect]:

@@ -12,6 +12,7 @@ meanwhile.
 
 from __future__ import annotations
 
+import re
 import time
 from bisect import bisect_right
 from collections import deque
@@ -27,6 +28,8 @@ from harness.outcome import Ending, Executed
 from harness.state_history import FAIL, INFO, OK, StateAnswered, StateAsked, key_text, value_text
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from harness.clock import Dice
     from harness.load.client import Client
     from harness.load.spec import LoadSpec, OperationSpec, StateSpec
@@ -44,13 +47,14 @@ KNOWN: Final = 200
 class Operating:
     """One operation, compiled."""
 
-    def __init__(self, index: int, spec: OperationSpec, *, keep_alive: bool) -> None:
+    def __init__(self, index: int, spec: OperationSpec, refused: Collection[int] = (), *, keep_alive: bool) -> None:
         self.f = spec.f
         self.sending = Sending(index, spec.request, keep_alive=keep_alive)
         reads = spec.f in ("read", "contains")
         self.sending.repeatable = "PUT" if spec.keyed else "GET" if reads else "POST"
         self.many = spec.many
         self.nothing = frozenset(spec.nothing)
+        self.sending.bare = self.nothing.union(refused)
         self.extractor = Extractor(spec.answer) if spec.answer else None
 
 
@@ -60,7 +64,9 @@ class Working:
     def __init__(self, spec: StateSpec, first: int, *, keep_alive: bool) -> None:
         self.spec = spec
         self.refused = frozenset(spec.refused)
-        self.operations = [Operating(first + place, operation, keep_alive=keep_alive) for place, operation in enumerate(spec.operations)]
+        self.operations = [
+            Operating(first + place, operation, self.refused, keep_alive=keep_alive) for place, operation in enumerate(spec.operations)
+        ]
         self.playable = [operating for operating, operation in zip(self.operations, spec.operations, strict=True) if not operation.next]
         self.weights = list(accumulate(operation.request.weight for operation in spec.operations if not operation.next))
         self.elements: deque[tuple[int, str]] = deque(maxlen=KNOWN)
@@ -100,6 +106,7 @@ class Workloads:
         self._places = [(working, number) for working in self._all for number in range(1, working.spec.clients + 1)]
         self.total = len(self._places)
         self.mark = spec.mark
+        self.own = re.compile(rf"(?:{re.escape(spec.mark)}-)?[0-9]+")
 
     def client(self, number: int, client: Client, dice: Dice) -> StateClient:
         """The client that is user ``number`` of the load; users come first."""
@@ -231,7 +238,8 @@ class StateClient:
         if operating.f in ("write", "cas"):
             self._seen[key] = value
         elif operating.f == "read" and not operating.many and answered.result is not None:
-            self._seen[key] = answered.result
+            if self._crowd.workloads.own.fullmatch(answered.result):  # anything else could be more than a value where it is put in
+                self._seen[key] = answered.result
         elif operating.f == "add" and self._working.find("remove"):
             self._mine.append((key, value))
 

@@ -258,6 +258,7 @@ class _Compared:
     def line(self, asked: Asked, workload: str, replica: str, request: int, number: int) -> SameAnswered:
         """What is put on record of an answer."""
         there = not asked.error
+        body, digest = self._shown(asked.body) if there else ("", "")
         return SameAnswered(
             workload=workload,
             request=request,
@@ -267,16 +268,18 @@ class _Compared:
             done_ns=asked.done_ns,
             status=asked.status,
             headers=tuple((name, asked.header(name)) for name in self._headers) if there else (),
-            body=self._shown(asked.body) if there else "",
+            body=body,
+            digest=digest,
             error=asked.error,
         )
 
-    def _shown(self, body: bytes) -> str:
-        """The body as text with all that may differ masked; of a long one the beginning, and a digest of the whole at its end."""
+    def _shown(self, body: bytes) -> tuple[str, str]:
+        """The body as text with all that may differ masked; of a long one the beginning, and a digest of the whole, also at its end."""
         text = body.decode(errors="backslashreplace")
         for mask in self._masks:
             text = mask.sub(MASKED, text)
         if len(text) <= MOST_BODY:
-            return text
-        tail = f"… {len(text)} characters, SHA-256 {hashlib.sha256(text.encode()).hexdigest()}"
-        return text[: MOST_BODY - len(tail)] + tail
+            return text, ""
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        tail = f"… {len(text)} characters, SHA-256 {digest}"
+        return text[: MOST_BODY - len(tail)] + tail, digest

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from harness.clock import Clock, Dice
 from harness.state.asker import Asked, Asker, Form, Place
-from harness.state.reader import KeyReader, Understanding, given
+from harness.state.reader import KeyReader, Understanding, given, redirected
 from harness.state_history import FAIL, INFO, OK, StateAnswered, StateAsked, StateLine, key_text, value_text
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Probe:
         values = self._write.values(self._dice, given(key=text, value=value), seq=number)
         op = self._ask(self._f, key, number, value)
         asked = asker.ask(place, self._write.ready(values))
-        problem = self._write.problem(asked, values)
+        problem = self._write.problem(asked, values) or redirected(self._write.request, asked)
         refused = asked.unsent or (not asked.error and asked.status in self._refused)
         told = self._wrote.told(asked, problem) if not problem else None
         self._answer(
@@ -118,7 +118,8 @@ class Probe:
             op = self._ask("contains", key, number, value)
             values = self._contains.values(self._dice, given(key=text, value=value), seq=number)
             asked = asker.ask(place, self._contains.ready(values))
-            self._answer_contains(op, place, asked, self._contains.problem(asked, values))
+            problem = self._contains.problem(asked, values) or redirected(self._contains.request, asked)
+            self._answer_contains(op, place, asked, problem)
 
     def _answer_contains(self, op: int, place: Place, asked: Asked, problem: str) -> None:
         absent = not asked.error and asked.status in self._nothing

@@ -21,7 +21,7 @@ from harness.state_history import OF_MANY, key_text
 from harness.words import quoted
 
 if TYPE_CHECKING:
-    from harness.scenario import Operation, StoreQuery, Workload
+    from harness.scenario import Operation, Request, StoreQuery, Workload
 
 MOST_PAGES: Final = 10_000
 """Pages of one read."""
@@ -79,8 +79,8 @@ class Understanding:
         """Why the answer tells nothing; empty when it may."""
         if asked.error:
             return asked.error
-        if 300 <= asked.status < 400 and asked.status not in self._operation.expect.status:
-            return f"answered with {asked.status}; redirects are not followed"
+        if redirect := redirected(self._operation, asked):
+            return redirect
         unsaid = "" if self._extractor is not None else "the scenario does not say where in the answer the value stands (answer)"
         return problem or unsaid
 
@@ -90,6 +90,12 @@ class Understanding:
             return "", ""
         understood, text = self._next.text(asked.body)
         return (text or "", "") if understood else ("", f"{self._next.written} is not one value in the answer")
+
+
+def redirected(request: Request, asked: Asked) -> str:
+    """What is wrong with a redirect that the scenario does not expect: it has done nothing yet. Empty for any other answer."""
+    unwanted = 300 <= asked.status < 400 and asked.status not in request.expect.status
+    return f"answered with {asked.status}; redirects are not followed" if unwanted else ""
 
 
 class KeyReader:

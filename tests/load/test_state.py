@@ -237,6 +237,14 @@ def test_a_compare_and_set_replaces_what_its_client_saw_last_there() -> None:
     assert last.old == f"{MARK}-77"
 
 
+def test_what_is_no_value_of_the_run_is_never_put_into_a_request() -> None:
+    with one(REGISTER, (200, json.dumps({"value": "a b&c\r\nX: y"}).encode()), keys=1) as (w, client, app):
+        w.act(client, "read")
+        asked, _ = w.act(client, "cas")
+    assert (asked.f, asked.old) == ("read", ""), "there is nothing yet that it could replace"
+    assert len(app.asked) == 2
+
+
 def test_a_client_removes_only_what_it_has_added_itself_and_that_once() -> None:
     app = App()
     with app.server, world(spec_of("things", SET, clients=2, keys=1)) as w:
@@ -341,6 +349,20 @@ def test_a_refused_operation_surely_did_not_happen_and_is_no_dropped_request() -
     assert (answered.ended, answered.error, answered.there) == (FAIL, "status 409", False)
     assert later.session == 0
     assert w.books.ops() == ["ok", "ok"]
+
+
+@pytest.mark.parametrize(("status", "f", "ended", "there"), [(404, "read", OK, True), (409, "write", FAIL, False)])
+def test_nothing_and_a_refusal_need_no_body_that_a_good_answer_has(status: int, f: str, ended: str, *, there: bool) -> None:
+    operation = {**REGISTER[f], "expect": {"body_contains": "value"}}  # type: ignore[dict-item]  # both are mappings
+    with one({**REGISTER, f: operation}, (status, b"no"), (200, b"no")) as (w, client, _):
+        assert [(told.ended, told.there) for told in (w.act(client, f)[1],)] == [(ended, there)]
+        assert w.act(client, f)[1].ended == INFO
+    assert w.books.ops() == ["ok", "wrong"]
+
+
+def test_a_redirect_has_done_nothing_that_anybody_knows() -> None:
+    with one(REGISTER, (303, b"")) as (w, client, _):
+        assert w.act(client, "write")[1].ended == INFO
 
 
 def test_the_scenario_says_which_statuses_refuse() -> None:

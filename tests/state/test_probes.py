@@ -63,6 +63,7 @@ def test_a_fresh_value_goes_to_a_key_of_its_own_and_is_read(
         (said({}, 409), FAIL, "answered with 409"),
         (said({}, 500), INFO, "answered with 500"),
         (said({}, 404), INFO, "answered with 404"),
+        (said({}, 303), INFO, "answered with 303; redirects are not followed"),
         (Says(body=b"abc", cut=1), INFO, "its body was cut off"),
     ],
 )
@@ -90,7 +91,12 @@ def test_a_counter_that_answers_its_new_number_has_told_it() -> None:
 
 @pytest.mark.parametrize(
     ("answer", "ended", "result", "there"),
-    [(said({}), OK, "1", True), (Says(status=404), OK, None, True), (Says(status=500), INFO, None, False)],
+    [
+        (said({}), OK, "1", True),
+        (Says(status=404), OK, None, True),
+        (Says(status=500), INFO, None, False),
+        (Says(status=302), INFO, None, False),
+    ],
 )
 def test_a_set_without_a_read_is_asked_whether_the_element_is_there(answer: Says, ended: str, result: str | None, *, there: bool) -> None:
     keys = {key: value for key, value in SET.items() if key != "read"} | {"contains": {"request": "GET /set/{key}/{value}", "nothing": 404}}
