@@ -125,6 +125,22 @@ OF_A_REPLICA: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HarnessStall:
+    """The harness stood still in a start or a stop.
+
+    Attributes:
+        words: Which: ``the stop of web.1``.
+        seconds: For how long, in all; so much too long may be what it measured of it.
+        moved: It was another stop than the scenario asks for: the signal came later after the router had been told, so that what the app
+            loses in that time may not have shown.
+    """
+
+    words: str
+    seconds: float
+    moved: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Life:
     """All that is known of one replica. Instants are nanoseconds, 0 for what never happened.
 
@@ -525,23 +541,32 @@ class Facts:
         return any(begin <= end_ns and begin_ns <= end for begin, end in self.stalls)
 
     @cached_property
-    def harness_stalls(self) -> tuple[tuple[str, float], ...]:
-        """Starts and stops during which the harness stood still for over `STALL_S` in all: which, and for how many seconds."""
+    def harness_stalls(self) -> tuple[HarnessStall, ...]:
+        """Starts and stops during which the harness stood still for over `STALL_S` in all."""
         lags = [(event.at_ns - event.lag_ns, event.at_ns) for event in self.events(Lagged)]
         if not lags:
             return ()
-        windows = [(f"the start of {life.replica}", life.spawned_ns, self._started_ns(life)) for life in self.lives.values()]
-        windows += [
-            (f"the stop of {fault.victim.replica}", fault.signal.at_ns, fault.victim.exited.at_ns if fault.victim.exited else fault.end_ns)
+
+        def stood(first_ns: int, last_ns: int) -> float:
+            return sum(end - begin for begin, end in lags if begin <= last_ns and first_ns <= end) / NS_PER_S
+
+        starts = [(f"the start of {life.replica}", False, stood(life.spawned_ns, self._started_ns(life))) for life in self._spawned]
+        stops = [
+            (
+                f"the stop of {fault.victim.replica}",
+                fault.signal.lag_s < 0 or stood(fault.signal.at_ns - round(SAME_MOMENT_S * NS_PER_S), fault.signal.until_ns) > 0,
+                stood(fault.signal.at_ns, fault.victim.exited.at_ns if fault.victim.exited else fault.end_ns),
+            )
             for fault in self.faults
             if fault.kind != "signal"
         ]
-        stood = [
-            (words, sum(end - begin for begin, end in lags if begin <= last and first <= end) / NS_PER_S)
-            for words, first, last in windows
-            if first
-        ]
-        return tuple((words, seconds) for words, seconds in stood if seconds > STALL_S)
+        return tuple(
+            HarnessStall(words=words, seconds=seconds, moved=moved) for words, moved, seconds in (*starts, *stops) if seconds > STALL_S
+        )
+
+    @property
+    def _spawned(self) -> list[Life]:
+        return [life for life in self.lives.values() if life.spawned_ns]
 
     def _started_ns(self, life: Life) -> int:
         """When the start of ``life`` was over, one way or the other."""

@@ -1225,6 +1225,7 @@ STORIES: dict[str, Callable[[], Story]] = {
     "unknown--end-not-provable--kill": lambda: stop_run(_killed_at_the_end_of_an_answer, **_KILL),
     "unknown--surplus-bytes": _surplus,
     "unknown--fault-on-idle--answered-before-the-kill": lambda: stop_run(lambda story: _kill(story, Outcome.OK), **_KILL),
+    "pass--harness-stalled": lambda: _lag(stop_run(clean_stop), (1820, 300)),
     "unknown--harness-stalled": lambda: _lag(stop_run(clean_stop), (725, 150), (775, 120)),
     "unknown--replica-starved": lambda: _scheduled(stop_run(_ignores), 700, 1600, ran=90, waited=700),
     "unknown--replica-starved--cut": lambda: _scheduled(stop_run(_cut_at_grace_end), 700, 1700, ran=90, waited=800),

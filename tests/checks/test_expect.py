@@ -131,6 +131,8 @@ def test_a_time_that_a_harness_measured_while_it_stood_still_is_unknown_when_it_
     held.scenario = stopped("shutdown_time max < 90ms", "exit_status == 1").scenario
     assert finding(held, "shutdown_time max < 90ms").verdict is Verdict.PASS
     assert finding(held, "exit_status == 1").verdict is Verdict.FAIL
+    held.scenario = stopped("shutdown_time max > 10ms").scenario
+    assert finding(held, "shutdown_time max > 10ms").verdict is Verdict.UNKNOWN
 
 
 def test_a_failed_expectation_stays_a_failure_beside_the_finding_that_explains_it() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.checks.facts import AFTER_S, Disturbance, Facts, Fault
+from harness.checks.facts import AFTER_S, Disturbance, Facts, Fault, HarnessStall
 from harness.history import Disturbed, Generator, Lagged, OomKilled, PhaseReached, Restored, Routed, Scheduled
 from harness.outcome import Outcome
 from tests.checks.build import MS, ONE_CUT, ONE_SQUEEZE, STORIES, Story, at, clean_stop, disturb_run, steady_run, stop_run
@@ -179,14 +179,14 @@ def test_an_unproven_answer_is_not_drained_and_no_proof_of_anything() -> None:
 @pytest.mark.parametrize(
     ("lags", "stalls"),
     [
-        ([(725, 150), (775, 120)], [("the stop of web.1", pytest.approx(0.27))]),
+        ([(725, 150), (775, 120)], [HarnessStall(words="the stop of web.1", seconds=pytest.approx(0.27), moved=True)]),
         ([(725, 150), (775, 90)], []),
         ([(1600, 500)], []),  # nothing was being timed
-        ([(1820, 300)], [("the start of web.3", pytest.approx(0.3))]),
+        ([(1820, 300)], [HarnessStall(words="the start of web.3", seconds=pytest.approx(0.3), moved=False)]),
     ],
 )
 def test_the_harness_stood_still_when_it_was_late_for_a_quarter_of_a_second_in_one_start_or_stop(
-    lags: list[tuple[float, float]], stalls: list[object]
+    lags: list[tuple[float, float]], stalls: list[HarnessStall]
 ) -> None:
     story = stop_run(clean_stop)
     story.tell(*(Lagged(at_ns=at(when), lag_ns=round(ms * MS)) for when, ms in lags))

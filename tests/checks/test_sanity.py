@@ -245,7 +245,10 @@ def test_what_ended_the_last_control_sample_with_the_load_is_no_failure_of_it() 
 
 def test_a_harness_that_stood_still_says_so() -> None:
     found = findings(STORIES["unknown--harness-stalled"]())["harness-stalled"]
-    assert found.title == "the harness itself stood still for 270 ms while it timed the stop of web.1"
+    assert found.title == "the harness itself stood still for 270 ms in the stop of web.1, so it was not as the scenario says"
+    found = findings(STORIES["pass--harness-stalled"]())["harness-stalled"]
+    assert found.title == "the harness itself stood still for 300 ms while it timed the start of web.3"
+    assert found.evidence == ("the start of web.3 may be up to 300 ms shorter than measured",)
 
 
 def test_what_a_machine_without_a_cpu_for_it_made_too_late_is_not_blamed_on_a_replica() -> None:
