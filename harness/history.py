@@ -128,6 +128,8 @@ class Spawned(Line, frozen=True, tag="spawned"):
 class PhaseReached(Line, frozen=True, tag="phase"):
     """A replica reached a phase: ``running``, ``listening``, ``healthy``; after a signal ``stopped-listening``.
 
+    In a bench without load the harness itself asks for a ``first-answer``.
+
     An engine with a runtime between itself and the command also tells ``created`` (the runtime had made the replica) and ``started`` (its
     first process existed) before ``running``, and ``removed`` at the end.
     ``backlog`` is the number of connections that waited in the accept queue when it was last seen listening.
@@ -152,6 +154,55 @@ class StartFailed(Line, frozen=True, tag="start-failed"):
     detail: str = ""
     log: tuple[str, ...] = ()
     left: tuple[Process, ...] = ()
+
+
+class Cycled(Line, frozen=True, tag="cycled"):
+    """A cycle of a bench is over: some replicas were started and stopped to be timed.
+
+    Attributes:
+        began_ns: When it began.
+        round: The number of its round, from 0 on; of a warm-up, the number of the warm-up.
+        warmup: It is discarded on purpose.
+        under: A key of `harness.benches.CONDITIONS`.
+        replicas: Those that were timed, in the order of their names.
+        others: How many CPUs programs that are not of this run used meanwhile, on average; -1 when nobody knows.
+        problem: Why it did not go as it should; empty when it did.
+    """
+
+    at_ns: int
+    began_ns: int
+    round: int
+    under: str
+    replicas: tuple[str, ...]
+    warmup: bool = False
+    others: float = -1.0
+    problem: str = ""
+
+
+class Used(Line, frozen=True, tag="used"):
+    """What the processes of a replica had used since its start, those that have ended included as far as the kernel tells.
+
+    Attributes:
+        when: ``healthy``, or ``steady`` just before the stop.
+        processes: How many were alive.
+        cpu_ns: CPU time, in user and kernel mode.
+        minor_faults: Page faults that needed no disk.
+        major_faults: Those that did.
+        read_bytes: Bytes that were fetched from the disk (``read_bytes`` of proc(5)); -1 when it can't be read.
+        resident_bytes: Memory of the living ones now; pages that they share count once where the kernel tells (PSS).
+        peak_bytes: The most that they had; of a container its cgroup's peak, else the sum of each one's own.
+    """
+
+    at_ns: int
+    replica: str
+    when: str
+    processes: int
+    cpu_ns: int
+    minor_faults: int
+    major_faults: int
+    read_bytes: int
+    resident_bytes: int
+    peak_bytes: int
 
 
 class Routed(Line, frozen=True, tag="routed"):
@@ -654,6 +705,8 @@ Event: TypeAlias = (
     | Spawned
     | PhaseReached
     | StartFailed
+    | Cycled
+    | Used
     | Routed
     | Signalled
     | Knocked

@@ -1,0 +1,197 @@
+"""What a bench measured, as it is stored in ``bench.json`` and read again: the series of each variant, phase by phase.
+
+A *bench* starts and stops a target many times. A *variant* is one way to do so: an engine, a command, a set of parameters. A *condition*
+says what else goes on at a start and a stop, such as ``idle``, or ``load`` on other replicas. One *cycle* is one start and one stop of
+one variant under one condition, and a *round* has one cycle of each, in an order that chance decides: what was measured in the same round
+was measured side by side. A *series* has all samples of one metric of one variant under one condition. Warm-ups are in none.
+
+All that is here was computed from the histories of the variants, which lie beside it, and can be computed from them again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+FILE: Final = "bench.json"
+VERSION: Final = 1
+
+Unit: TypeAlias = Literal["s", "bytes", "count"]
+Under: TypeAlias = Literal["idle", "load", "clean", "kill", "keep-alive", "service-slow", "service-down", "at-once"]
+
+
+class Condition(msgspec.Struct, frozen=True, kw_only=True):
+    """A condition: what users read, and what else is on."""
+
+    words: str
+    doc: str
+
+
+CONDITIONS: Final[dict[str, Condition]] = {
+    "idle": Condition(words="nothing else on", doc="no other replica is up and nobody sends requests"),
+    "load": Condition(words="under load", doc="the other replicas are under the scenario's full load, and so is the replica when it stops"),
+    "clean": Condition(words="after a clean stop", doc="at the place of a replica that SIGTERM has stopped in order"),
+    "kill": Condition(words="after SIGKILL", doc="at the place of a replica that SIGKILL has ended: a crash-only app takes the same path"),
+    "keep-alive": Condition(words="idle connections at the stop", doc="idle keep-alive connections are open when the stop comes"),
+    "service-slow": Condition(words="service slow", doc="each answer of the backing service comes later"),
+    "service-down": Condition(words="service down", doc="the backing service is away at the start and comes back later"),
+    "at-once": Condition(words="several at once", doc="so many replicas start at the same time"),
+}
+"""All conditions by name, in the order of reports."""
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """Where it was measured: two benches compare only when these agree.
+
+    Attributes:
+        system: Such as ``Linux 6.1.0``.
+        cpu: The model's name.
+        cores: CPUs that this process may use.
+        memory_bytes: Main memory.
+        python: The version of the harness's interpreter.
+    """
+
+    system: str
+    cpu: str
+    cores: int
+    memory_bytes: int
+    python: str
+
+
+class Series(msgspec.Struct, frozen=True, kw_only=True):
+    """All samples of one metric.
+
+    Attributes:
+        process: The process type.
+        under: A key of `CONDITIONS`.
+        at_once: How many started at the same time; 1 but for ``at-once``.
+        metric: A key of `harness.threshold.METRICS` or of `USED`.
+        unit: Of the samples.
+        samples: In the order in which they were measured.
+        rounds: The round of each, from 0 on; several samples can share one.
+    """
+
+    process: str
+    under: Under
+    at_once: int = 1
+    metric: str
+    unit: Unit
+    samples: tuple[float, ...]
+    rounds: tuple[int, ...]
+
+
+USED: Final[dict[str, str]] = {
+    "start_cpu_time": "CPU time of all its processes until it was healthy",
+    "start_page_faults": "page faults until it was healthy that needed no disk",
+    "start_major_faults": "page faults until it was healthy that needed the disk",
+    "start_read_bytes": "bytes that were read from the disk until it was healthy",
+    "steady_memory": "resident memory of all its processes just before the stop",
+    "peak_memory": "the most resident memory that its processes had until then",
+}
+"""What a bench measures besides times: each metric in words."""
+
+
+class FailedStart(msgspec.Struct, frozen=True, kw_only=True):
+    """A start that never got healthy; it stays in the books."""
+
+    process: str
+    under: Under
+    round: int
+    replica: str
+    reason: str
+    detail: str
+    after_s: float
+    log: tuple[str, ...] = ()
+
+
+class Attempts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many starts and stops of one condition are in the books.
+
+    Attributes:
+        starts: Those that were begun, warm-ups left out.
+        failed: Those of them that never got healthy.
+        killed: Stops that were not over at the end of their grace.
+        warmups: Starts that were discarded on purpose.
+    """
+
+    process: str
+    under: Under
+    at_once: int = 1
+    starts: int
+    failed: int
+    killed: int
+    warmups: int
+
+
+class ImportShare(msgspec.Struct, frozen=True, kw_only=True):
+    """What a Python app imported while it started once more, apart from the others.
+
+    ``self_s`` is the time of its own modules alone; ``share`` is of the whole start, from spawned (or running) to healthy.
+    """
+
+    package: str
+    self_s: float
+    share: float
+    modules: int
+    slowest: str
+
+
+class Variant(msgspec.Struct, frozen=True, kw_only=True):
+    """One way to start the target, and what was measured of it.
+
+    Attributes:
+        name: What tells it from the others; unique in a bench.
+        command: What is started, or the image.
+        parameters: As ``--parameter-list`` or ``--parameter-scan`` gave them.
+        reference: The others are compared with it.
+        cold: What was made cold before each start: ``disk``, ``bytecode``, ``image``.
+        folders: Where the histories of its sessions lie, from the bench's folder.
+        advice: Sentences that the evidence supports.
+        warnings: What a reader must know before believing a number.
+    """
+
+    name: str
+    engine: str
+    command: str
+    parameters: dict[str, str] = {}
+    reference: bool = False
+    cold: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    series: tuple[Series, ...] = ()
+    attempts: tuple[Attempts, ...] = ()
+    failed: tuple[FailedStart, ...] = ()
+    imports: tuple[ImportShare, ...] = ()
+    import_s: float = 0.0
+    advice: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Bench(msgspec.Struct, frozen=True, kw_only=True):
+    """A bench, whole.
+
+    Attributes:
+        began: Wall time, ISO 8601.
+        how: ``finished``, ``interrupted`` or ``aborted``, and ``why``.
+        attributes: What the person wants to find it by, such as a commit.
+        again: The command line that repeats it.
+        seed: Where the order of the cycles and all resampling come from.
+    """
+
+    version: Literal[1] = VERSION
+    name: str
+    began: str
+    how: str
+    why: str = ""
+    machine: Machine
+    seed: int
+    attributes: dict[str, str] = {}
+    again: str = ""
+    variants: tuple[Variant, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def path_of(place: Path) -> Path:
+    """The file of a bench that somebody names by its folder or by itself."""
+    return place / FILE if place.is_dir() else place

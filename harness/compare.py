@@ -1,0 +1,1 @@
+"""Benches compared, phase by phase."""

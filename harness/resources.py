@@ -1,0 +1,1 @@
+"""What a replica used of the machine, and what machine it is."""
