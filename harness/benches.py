@@ -83,10 +83,10 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
 
 
 USED: Final[dict[str, str]] = {
-    "start_cpu_time": "CPU time of all its processes until it was healthy",
-    "start_page_faults": "page faults until it was healthy that needed no disk",
-    "start_major_faults": "page faults until it was healthy that needed the disk",
-    "start_read_bytes": "bytes that were read from the disk until it was healthy",
+    "start_cpu_time": "CPU time of all its processes until its first answer",
+    "start_page_faults": "page faults until its first answer that needed no disk",
+    "start_major_faults": "page faults until its first answer that needed the disk",
+    "start_read_bytes": "bytes that were read from the disk until its first answer",
     "steady_memory": "resident memory of all its processes just before the stop",
     "peak_memory": "the most resident memory that its processes had until then",
 }

@@ -96,6 +96,7 @@ class StopOrder:
         again_s: Send the signal once more so long after the first; 0 for never.
         job_share: For how much of what jobs usually take it must have worked on one, where a job in hand is the moment.
         spares: Leave what outlives it until `Fleet.bury`, as a process manager does that starts the next one at once.
+        timed: Watch its listener also where it takes no load, since its stop is timed.
     """
 
     purpose: str
@@ -108,6 +109,7 @@ class StopOrder:
     again_s: float = 0.0
     spares: bool = False
     job_share: float = 0.0
+    timed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -450,7 +452,7 @@ class Fleet:
         try:
             sent, told_ns = self._send(victim, order)
             holding.signalled(sent.at_ns)
-            watches += self._watch(victim)
+            watches += self._watch(victim, timed=order.timed)
             gone, told = self._await_exit(victim, order, sent)
             left = self._settle(victim, gone, everything=order.everything)
             if not told:  # the router learns of it when its lag is over, also of a replica that is gone already
@@ -715,10 +717,10 @@ class Fleet:
             return "job-started"
         return order.when if order.when not in PLAIN_WHENS else ""
 
-    def _watch(self, victim: Replica) -> list[Watch]:
-        if not self._gets_load(victim):
-            return []
+    def _watch(self, victim: Replica, *, timed: bool) -> list[Watch]:
         stage = self._stage
+        if not self._gets_load(victim):
+            return [stage.background.watch(listener_watch(stage, victim))] if timed else []
         path = stage.scenario.healthcheck_of(victim.process).http or self._plain_path()
         return [
             stage.background.watch(listener_watch(stage, victim)),

@@ -87,6 +87,10 @@ from harness.stage import Inline, Stage
 from harness.words import did_you_mean, one_of
 
 
+PARTS: Final = ("history", "logs")
+"""The folders that a run's own has."""
+
+
 def real_engines() -> list[str]:
     """The engines that a run can be played on; the fake one is what ``--dry-run`` plays on."""
     return [name for name in ENGINES if name != FakeEngine.name]
@@ -148,9 +152,9 @@ def run_scenario(scenario: Scenario, path: Path, options: RunOptions, progress: 
         MachineError: This machine can't run it.
         UsageError: Something that the scenario names does not exist.
     """
-    folder = _new_folder(options.reports, scenario.name)
-    header = _header(scenario, path, options, folder.name, MonotonicClock())
-    writer = _open_history(folder, header)
+    folder = new_folder(options.reports, scenario.name)
+    header = header_of(scenario, path, options, folder.name, MonotonicClock())
+    writer = open_history(folder, header)
     stopped = False
     progress.run_began(scenario.name, [step.text for step in plan(scenario)], planned_s(scenario))
     begun = False
@@ -206,7 +210,7 @@ def rehearse(scenario: Scenario, path: Path, options: RunOptions, script: FakeSc
     ``script`` says how the imagined replicas behave; by default they are clean.
     """
     clock = FakeClock()
-    header = msgspec.structs.replace(_header(scenario, path, options, "rehearsal", clock), engine="fake")
+    header = msgspec.structs.replace(header_of(scenario, path, options, "rehearsal", clock), engine="fake")
     lines: list[AnyLine] = [header]
     fleet: Fleet
 
@@ -241,9 +245,16 @@ def _imagined_load(scenario: Scenario, clock: FakeClock, lines: list[AnyLine]) -
 
 def perform(stage: Stage, fleet: Fleet, progress: Progress) -> None:
     """Play the story, end it in order whatever happens, and record how it ended."""
+    with ended_in_order(stage, fleet):
+        play(stage, fleet, progress)
+
+
+@contextmanager
+def ended_in_order(stage: Stage, fleet: Fleet) -> Iterator[None]:
+    """End whatever was begun on ``stage``, however the body ends, and record how; what is the target's own fault raises no further."""
     how, why = "aborted", "an internal error"
     try:
-        play(stage, fleet, progress)
+        yield
         how, why = "finished", ""
     except TargetError as error:
         why = str(error)
@@ -466,7 +477,8 @@ def _judged(history: History, folder: Path) -> RunReport:
     )
 
 
-def _open_history(folder: Path, header: Header) -> EventWriter:
+def open_history(folder: Path, header: Header) -> EventWriter:
+    """The file of a run's events, with its header; raises `MachineError` when it can't be written."""
     try:
         writer = EventWriter(folder / "history" / EVENTS_FILE)
         writer.append(header)
@@ -482,20 +494,21 @@ def seed_of(scenario: Scenario, options: RunOptions) -> int:
     return scenario.seed if scenario.seed is not None else int.from_bytes(os.urandom(4), "big")
 
 
-def _new_folder(reports: Path, name: str) -> Path:
-    """Make the run's own folder; its name is the run's id, sorts by time and is unique."""
+def new_folder(reports: Path, name: str, parts: Sequence[str] = PARTS) -> Path:
+    """Make the run's own folder; its name is the run's id, sorts by time and is unique. Raises `MachineError` when it can't be made."""
     slug = "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split())[:40].strip("-")
     wall = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S")
     folder = reports / f"{wall}-{slug or 'run'}-{os.urandom(3).hex()}"
     try:
-        for part in ("history", "logs"):
+        for part in parts:
             (folder / part).mkdir(parents=True)
     except OSError as error:
         raise MachineError(f"can't write to {reports}: {error.strerror}; name a folder of yours with --reports") from error
     return folder
 
 
-def _header(scenario: Scenario, path: Path, options: RunOptions, run_id: str, clock: Clock) -> Header:
+def header_of(scenario: Scenario, path: Path, options: RunOptions, run_id: str, clock: Clock) -> Header:
+    """The first line of a run's history."""
     seed = seed_of(scenario, options)
     return Header(
         format=FORMAT,

@@ -147,7 +147,7 @@ class Life:
     Attributes:
         created_ns: The runtime between the engine and the command had made it; 0 where there is no such runtime.
         started_ns: Its first process existed.
-        first_answer_ns: The first whole answer as expected that it gave to the load.
+        first_answer_ns: The first whole answer as expected that it gave to the load, or in a bench without load to the harness.
         removed_ns: The runtime had removed it.
         signals: Every signal that it was sent, in order.
         closed: Its listener was seen closed after a signal.
@@ -767,7 +767,7 @@ class Facts:
             running_ns=instants.get("running", 0),
             listening_ns=instants.get("listening", 0),
             healthy_ns=instants.get("healthy", 0),
-            first_answer_ns=self._first_answer_ns(replica),
+            first_answer_ns=instants.get("first-answer", 0) or self._first_answer_ns(replica),
             removed_ns=instants.get("removed", 0),
             signals=tuple(event for event in events if isinstance(event, Signalled)),
             closed=reached.get("stopped-listening"),
