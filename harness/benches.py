@@ -11,9 +11,11 @@ All that is here was computed from the histories of the variants, which lie besi
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
+
+from harness.errors import UsageError
 
 FILE: Final = "bench.json"
 VERSION: Final = 1
@@ -195,3 +197,76 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
 def path_of(place: Path) -> Path:
     """The file of a bench that somebody names by its folder or by itself."""
     return place / FILE if place.is_dir() else place
+
+
+def encoded(bench: Bench) -> bytes:
+    """``bench.json``: what `read_bench` reads again. What UTF-8 can't hold of an app's own words is spelled out."""
+    try:
+        data = msgspec.json.encode(bench)
+    except UnicodeEncodeError:
+        data = msgspec.json.encode(_encodable(msgspec.to_builtins(bench)))
+    return msgspec.json.format(data, indent=2) + b"\n"
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(item) for key, item in value.items()}
+    return [_encodable(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+class _Head(msgspec.Struct):
+    """What every version of the format has."""
+
+    version: int = 0
+
+
+def read_bench(place: Path) -> Bench:
+    """The bench that ``place`` names: its folder, or its file.
+
+    Raises:
+        UsageError: It is not there, is no JSON, was cut off, is of another version, or is no bench.
+    """
+    path = path_of(place)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        where = f"{place}: no {FILE} in this folder" if path != place else f"{place}: no such file or folder"
+        raise UsageError(f"{where}; name the folder of a bench, such as reports/latest") from error
+    except OSError as error:
+        raise UsageError(f"{path}: can't be read: {error.strerror}") from error
+    bench = _decoded(data, path)
+    wrong = _mistake(bench)
+    if wrong:
+        raise UsageError(f"{path}: no bench that Jetable wrote: {wrong}; make another one with jetable bench")
+    return bench
+
+
+def _decoded(data: bytes, path: Path) -> Bench:
+    try:
+        head = msgspec.json.decode(data, type=_Head)
+        if head.version not in (0, VERSION):
+            newer = "a newer" if head.version > VERSION else "another"
+            raise UsageError(f"{path}: written by {newer} Jetable (version {head.version}, and this one reads {VERSION})")
+        return msgspec.json.decode(data, type=Bench)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{path}: no bench: {error}; name the folder of a bench, or its {FILE}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if "truncated" in str(error):
+            raise UsageError(f"{path}: cut off in the middle, after {len(data)} bytes; make the bench again, or copy it whole") from error
+        raise UsageError(f"{path}: no JSON: {error}; name the folder of a bench, or its {FILE}") from error
+
+
+def _mistake(bench: Bench) -> str:
+    """What no bench that Jetable writes has, in words; empty for none."""
+    names = [variant.name for variant in bench.variants]
+    if not names:
+        return "it has no variant"
+    if len(set(names)) < len(names):
+        return "two of its variants have the same name"
+    for variant in bench.variants:
+        for series in variant.series:
+            if len(series.samples) != len(series.rounds):
+                return f"{series.metric} of {variant.name} has {len(series.samples)} samples in {len(series.rounds)} rounds"
+    return ""
