@@ -202,7 +202,8 @@ def _roots(mounts: bytes) -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     for line in os.fsdecode(mounts).splitlines():
         before, _, after = line.partition(" - ")
-        words, (kind, *_, options) = before.split(), after.split() or [""]
+        words, rest = before.split(), after.split()
+        kind, options = (rest[0], rest[-1]) if len(words) > 4 and rest else ("", "")
         names = [_UNIFIED] if kind == "cgroup2" else options.split(",") if kind == "cgroup" else []
         for name in names:
             found.setdefault(name, (words[3], words[4]))
