@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Callable
@@ -169,6 +170,15 @@ def main() -> None:
 )
 @click.option("--repeat", type=click.IntRange(1, 1000), default=1, show_default=True, help="Run everything so many times.")
 @click.option("--dry-run", is_flag=True, help="Play it on fakes: show the plan, start nothing, write nothing.")
+@click.option(
+    "--baseline",
+    "baselines",
+    multiple=True,
+    metavar="RUN",
+    type=click.Path(path_type=Path),
+    envvar="JETABLE_BASELINE",
+    help="A stored run or bench for thresholds such as startup_time p(50) <= baseline + 10%. Can be given once for each scenario.",
+)
 @REPORTER
 @REPORTS
 def run(  # noqa: PLR0913  one parameter a flag
@@ -179,11 +189,13 @@ def run(  # noqa: PLR0913  one parameter a flag
     replay: Path | None,
     repeat: int,
     dry_run: bool,
+    baselines: tuple[Path, ...],
     reporters: tuple[str, ...],
     reports: Path,
 ) -> ExitCode:
     """Run scenarios: a file, a folder, or several of them."""
-    from harness.run import RunOptions, check_engine, check_scenarios, rehearse, replay_of, run_scenario
+    from harness.baseline import read_baselines
+    from harness.run import RunOptions, check_engine, check_scenarios, rehearse, replay_of, run_scenario, with_baseline
     from harness.stopping import stoppable
 
     if engine:
@@ -194,20 +206,23 @@ def run(  # noqa: PLR0913  one parameter a flag
         what = "nothing to run" if replay is None else f"--replay {replay} runs what that run did"
         raise UsageError(f"{what}; name scenarios, such as scenarios/quickstart, or one stored run with --replay")
     screen = _Screen(reporters)
+    replayed = None
     if replay is not None:
-        path, scenario, header = replay_of(replay)
-        scenarios, engine = [(path, scenario)], engine or header.engine
+        path, scenario, replayed = replay_of(replay)
+        scenarios, engine = [(path, scenario)], engine or replayed.engine
     else:
         scenarios = _load(paths)
     check_scenarios(scenarios, engine)
-    options = RunOptions(engine=engine, seed=seed, reports=reports)
+    asked, sources = RunOptions(engine=engine, seed=seed, reports=reports), read_baselines(baselines)
+    _check_use(baselines, [scenario for _path, scenario in scenarios])
+    planned = [(path, scenario, with_baseline(scenario, asked, sources, replayed)) for path, scenario in scenarios]
     if dry_run:
-        for path, scenario in scenarios:
+        for path, scenario, options in planned:
             screen.rehearsal(rehearse(scenario, path, options))
         return ExitCode.PASSED
     try:
         with stoppable():
-            for path, scenario in scenarios * repeat:
+            for path, scenario, options in planned * repeat:
                 report, stopped = run_scenario(scenario, path, options, screen.progress())
                 screen.show(report)
                 if stopped:
@@ -215,6 +230,19 @@ def run(  # noqa: PLR0913  one parameter a flag
     finally:
         ended = screen.finish()  # an error in a later run must not lose what the earlier ones gave
     return ended
+
+
+def _check_use(baselines: tuple[Path, ...], scenarios: list[Scenario]) -> None:
+    """Refuse a baseline that nothing is compared with, unless the environment names it for whoever needs one."""
+    from click.core import ParameterSource
+
+    from harness.baseline import needs_baseline
+
+    given = click.get_current_context().get_parameter_source("baselines") is ParameterSource.COMMANDLINE
+    if given and not any(map(needs_baseline, scenarios)):
+        raise UsageError(
+            f"--baseline {baselines[0]}: no scenario compares with it; write startup_time p(50) <= baseline + 10% in expect, or leave it out"
+        )
 
 
 @main.command(epilog="\b\nExample: jetable drain scenarios/quickstart/1-graceful-stop.yaml --endpoint-lag 2s")
@@ -260,6 +288,126 @@ def drain(*, scenario: Path, engine: str, seed: int | None, reports: Path, preci
         )
     print_result(result, console, write_result(result))
     return ExitCode(result.exit_code)
+
+
+BENCH = (
+    click.argument("targets", nargs=-1, type=click.UNPROCESSED),
+    click.option("--image", default="", metavar="NAME", help="Start containers of this image instead of a scenario's target."),
+    click.option("--build", default="", metavar="FOLDER", help="The same of the image that the folder's Dockerfile makes."),
+    click.option("--port", type=int, help="The port on which the container listens. Default: what the image exposes."),
+    click.option(
+        "--healthcheck", default="", metavar="CHECK", help="When it is ready: a path such as /healthz, tcp, running or log:REGEX."
+    ),
+    click.option("-e", "--env", "environment", multiple=True, metavar="NAME=VALUE", help="An environment variable for the target."),
+    click.option(
+        "--process", default="", metavar="NAME", help="The process type of the scenario to start. Default: the one that takes load."
+    ),
+    click.option(
+        "--engine", "engines", multiple=True, metavar="NAME", shell_complete=_engines, help="As in jetable run; each is a variant."
+    ),
+    click.option("-w", "--warmup", type=int, default=0, metavar="NUM", help="Rounds that come first and are discarded."),
+    click.option("-r", "--runs", type=int, metavar="NUM", help="Exactly so many rounds."),
+    click.option("-m", "--min-runs", type=int, metavar="NUM", help="At least so many. Default: 10."),
+    click.option("-M", "--max-runs", type=int, metavar="NUM", help="At most so many. Default: 100."),
+    click.option("--precision", metavar="PERCENT", help="Stop when the median of every start is known so well. Default: 5%."),
+    click.option("-p", "--prepare", multiple=True, metavar="CMD", help="Run before each start, untimed; once, or once for each variant."),
+    click.option("-c", "--cleanup", multiple=True, metavar="CMD", help="Run when a variant is done; once, or once for each variant."),
+    click.option(
+        "-P", "--parameter-scan", type=(str, str, str), multiple=True, metavar="VAR MIN MAX", help="A variant for each number; {VAR} is it."
+    ),
+    click.option("-D", "--parameter-step-size", "parameter_step", metavar="DELTA", help="The step of --parameter-scan. Default: 1."),
+    click.option(
+        "-L", "--parameter-list", type=(str, str), multiple=True, metavar="VAR VALUES", help="A variant for each of VALUES (a,b,c)."
+    ),
+    click.option("--reference", metavar="VARIANT", help="The variant with which the others are compared. Default: the first."),
+    click.option("-n", "--command-name", "names", multiple=True, metavar="NAME", help="What a variant is called; once for each."),
+    click.option(
+        "--under",
+        multiple=True,
+        metavar="CONDITION",
+        help="idle (default), load, kill, keep-alive, service-slow, service-down; several with commas.",
+    ),
+    click.option("--at-once", metavar="NUMBERS", help="Start so many at the same time, such as 1,2,4,8."),
+    click.option("--service", default="", metavar="NAME", help="The backing service that is slow or down."),
+    click.option("--slow", metavar="DURATION", help="How much later each answer of the slow service comes. Default: 100ms."),
+    click.option(
+        "--cold", multiple=True, metavar="WHAT", help="Make cold before each start: disk, bytecode or image; several with commas."
+    ),
+    click.option("--drop-caches", is_flag=True, help="As --cold disk."),
+    click.option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE", help="What to find the bench by, such as commit=1f3a."),
+    click.option("--no-imports", "imports", flag_value=False, default=True, help="Do not start a Python target once more for its imports."),
+    click.option("--show-output", is_flag=True, help="Show what the target writes."),
+    click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Repeat the order of the cycles."),
+    click.option(
+        "--export-json", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="As hyperfine writes it, and more."
+    ),
+    click.option("--export-csv", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="The same as CSV."),
+    click.option("--export-markdown", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="The same as a table."),
+    REPORTS,
+)
+
+
+def _with_bench(command: Callable[..., ExitCode]) -> Callable[..., ExitCode]:
+    for option in reversed(BENCH):
+        command = option(command)
+    return command
+
+
+class _Behind(click.Command):
+    """A command that tells what stands behind ``--`` from what stands before it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            place = args.index("--")
+            ctx.meta["behind"] = tuple(args[place + 1 :])
+            args = args[:place]
+        return super().parse_args(ctx, args)
+
+
+@main.command(
+    cls=_Behind,
+    epilog="\b\nExample: jetable bench scenarios/quickstart/1-graceful-stop.yaml --runs 20\n"
+    "         jetable bench --image shop:1.4 --port 8000 --healthcheck /healthz\n"
+    "         jetable bench --parameter-list workers 1,2,4 -- gunicorn -w {workers} app:app",
+)
+@_with_bench
+@click.pass_context
+def bench(
+    context: click.Context,
+    /,
+    *,
+    targets: tuple[str, ...],
+    export_json: Path | None,
+    export_csv: Path | None,
+    export_markdown: Path | None,
+    **asked: Any,
+) -> ExitCode:
+    """Time the starts and stops of a target, phase by phase, as hyperfine does for commands.
+
+    The target is a scenario file, an image, or the command behind --, which gets the port to listen on in PORT and for {port}. Starts
+    and stops it again and again until the median of its start is known well enough; variants take turns. docs/bench.md tells the rest.
+    """
+    from harness.bench.course import run_bench
+    from harness.bench.flags import Asked, plan_of
+    from harness.report.bench import print_bench
+    from harness.report.console import console_for
+    from harness.report.exports import check_places, write_exports
+    from harness.stopping import stoppable
+
+    exports = {"json": export_json, "csv": export_csv, "markdown": export_markdown}
+    check_places(exports)
+    again = shlex.join(["jetable", *sys.argv[1:]])
+    command = context.meta.get("behind", ())
+    plan = plan_of(Asked(scenarios=tuple(map(Path, targets)), command=command, again=again, **asked), int.from_bytes(os.urandom(4), "big"))
+    console = console_for(sys.stdout, os.environ)
+    with stoppable():
+        ended = run_bench(plan, _moving(console))
+    print_bench(ended.bench, console)
+    click.echo(f"\nreport  {ended.folder}")
+    write_exports(ended.bench, exports)
+    if ended.stopped:
+        raise StoppedError("stopped")
+    return ExitCode(ended.exit_code)
 
 
 def _duration(flag: str, written: str) -> Duration:

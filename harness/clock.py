@@ -11,6 +11,7 @@ import hashlib
 import random
 import threading
 import time
+from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 NS_PER_S = 1_000_000_000
@@ -83,6 +84,10 @@ class Dice:
     def uniform(self) -> float:
         """A number in [0, 1)."""
         return self._random.random()
+
+    def shuffled(self, things: Sequence[T]) -> list[T]:
+        """``things`` in an order that chance decides."""
+        return self._random.sample(things, len(things))
 
     def bits(self, count: int) -> int:
         """A whole number of ``count`` random bits."""

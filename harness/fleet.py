@@ -287,11 +287,9 @@ class Fleet:
     def profile_start(self, process: str) -> None:
         """Start one replica apart from the run, to hear what a Python app imports meanwhile, and remove it; nothing of it is judged.
 
-        What it tells is recorded of the replica that started last, as its process type's.
+        What it tells is recorded of the replica that started last, as its process type's; of itself where none is up.
         """
         stage, up = self._stage, self.up(process)
-        if not up:
-            return
         name = self._next_name(process)
         apart = replace(stage, record=lambda _event: None)
         with self._lock:
@@ -300,9 +298,10 @@ class Fleet:
         replica = stage.engine.start(replace(spec, environment={**spec.environment, imports.VARIABLE: "1"}))
         try:
             wait_healthy(apart, replica, stage.scenario.healthcheck_of(process))
+            healthy_ns = stage.clock.now_ns()
             lines = stage.engine.log_tail(replica, IMPORT_LINES)
-            if told := imports.imported(lines, replica=up[-1].name, at_ns=stage.clock.now_ns()):
-                stage.record(msgspec.structs.replace(told, apart=True))
+            if told := imports.imported(lines, replica=up[-1].name if up else name, at_ns=healthy_ns):
+                stage.record(msgspec.structs.replace(told, apart=True, took_ns=healthy_ns - replica.began_ns))
         except NotHealthyError:
             return  # so there is no evidence, and no cause is told
         finally:

@@ -62,11 +62,39 @@ EVENTS_FILE: Final = "events.jsonl"
 OPS_FILE: Final = "ops.jsonl"
 
 
+class BaselineNumber(msgspec.Struct, frozen=True, kw_only=True):
+    """What the baseline says for one threshold, named by its text: the number in its metric's unit, made of so many samples."""
+
+    threshold: str
+    number: float
+    samples: int
+
+
+class Baseline(msgspec.Struct, frozen=True, kw_only=True):
+    """What thresholds that say ``baseline`` are compared with: all that is needed of another run or bench, which may be gone later.
+
+    Attributes:
+        place: Where it lay.
+        name: Of its scenario or bench.
+        engine: Where its replicas lived.
+        machine: Where it was measured, in words.
+        began: Its wall time, ISO 8601.
+        numbers: One for each such threshold of the scenario.
+    """
+
+    place: str
+    name: str
+    engine: str
+    machine: str
+    began: str
+    numbers: tuple[BaselineNumber, ...]
+
+
 class Header(Line, frozen=True, tag="header"):
     """What the run is; always the first line.
 
     ``scenario`` is the frozen scenario as JSON text; ``wall_start`` (ISO 8601) is the only wall time of a run; ``rerun`` is the
-    command line that repeats it.
+    command line that repeats it; ``baseline`` is what it is compared with, if anything.
     """
 
     format: int
@@ -80,6 +108,7 @@ class Header(Line, frozen=True, tag="header"):
     wall_start: str
     machine: str = ""
     rerun: str = ""
+    baseline: Baseline | None = None
 
 
 class StepBegan(Line, frozen=True, tag="step-began"):
@@ -164,7 +193,7 @@ class Cycled(Line, frozen=True, tag="cycled"):
         round: The number of its round, from 0 on; of a warm-up, the number of the warm-up.
         warmup: It is discarded on purpose.
         under: A key of `harness.benches.CONDITIONS`.
-        replicas: Those that were timed, in the order of their names.
+        process: The process type that was timed: each replica of it that was started meanwhile.
         others: How many CPUs programs that are not of this run used meanwhile, on average; -1 when nobody knows.
         problem: Why it did not go as it should; empty when it did.
     """
@@ -173,7 +202,7 @@ class Cycled(Line, frozen=True, tag="cycled"):
     began_ns: int
     round: int
     under: str
-    replicas: tuple[str, ...]
+    process: str
     warmup: bool = False
     others: float = -1.0
     problem: str = ""
@@ -409,7 +438,7 @@ class Import(msgspec.Struct, frozen=True, kw_only=True):
 class Imported(Line, frozen=True, tag="imported"):
     """What a replica imported while it started, as Python itself told it (``PYTHONPROFILEIMPORTTIME=1``), the longest first.
 
-    ``apart``: it was another start of the same process type, apart from the run.
+    ``apart``: it was another start of the same process type, apart from the run, and took ``took_ns`` until it was healthy.
     """
 
     at_ns: int
@@ -417,6 +446,7 @@ class Imported(Line, frozen=True, tag="imported"):
     total_ns: int
     top: tuple[Import, ...]
     apart: bool = False
+    took_ns: int = 0
 
 
 class Disturbed(Line, frozen=True, tag="disturbed"):

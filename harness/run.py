@@ -26,6 +26,7 @@ import psutil
 
 from harness import __version__
 from harness.backing import check_services
+from harness.baseline import Source, baseline_of, kept_baseline, with_limits
 from harness.checks import judge
 from harness.checks.summary import summarise
 from harness.clock import NS_PER_S, Clock, Dice, FakeClock, MonotonicClock
@@ -39,6 +40,7 @@ from harness.history import (
     EVENTS_FILE,
     FORMAT,
     AnyLine,
+    Baseline,
     EventWriter,
     Header,
     History,
@@ -85,7 +87,6 @@ from harness.scenario import (
 )
 from harness.stage import Inline, Stage
 from harness.words import did_you_mean, one_of
-
 
 PARTS: Final = ("history", "logs")
 """The folders that a run's own has."""
@@ -134,12 +135,26 @@ class RunOptions:
         seed: The seed, or None for the scenario's own, or else a new one.
         reports: The folder that gets one folder a run.
         rerun: The command line that repeats the run; empty for that of ``jetable run``.
+        baseline: What the thresholds of the one scenario are compared with that hang on a baseline.
     """
 
     engine: str
     seed: int | None
     reports: Path
     rerun: str = ""
+    baseline: Baseline | None = None
+
+
+def with_baseline(scenario: Scenario, options: RunOptions, sources: Sequence[Source], replayed: Header | None = None) -> RunOptions:
+    """``options`` of a run of ``scenario`` with what its baseline says, or without any kept from the run that is ``replayed``.
+
+    Raises:
+        UsageError: What there is does not compare with the run.
+    """
+    engine, here = engine_for(scenario, options.engine), _machine()
+    if sources or replayed is None:
+        return replace(options, baseline=baseline_of(scenario, sources, engine, here))
+    return replace(options, baseline=kept_baseline(replayed.baseline, engine, here))
 
 
 def run_scenario(scenario: Scenario, path: Path, options: RunOptions, progress: Progress) -> tuple[RunReport, bool]:
@@ -159,7 +174,7 @@ def run_scenario(scenario: Scenario, path: Path, options: RunOptions, progress: 
     progress.run_began(scenario.name, [step.text for step in plan(scenario)], planned_s(scenario))
     begun = False
     try:
-        with real_stage(scenario, header, folder, writer, progress) as (stage, fleet):
+        with real_stage(with_limits(scenario, options.baseline), header, folder, writer, progress) as (stage, fleet):
             begun = True
             perform(stage, fleet, progress)
     except StoppedError:
@@ -318,6 +333,7 @@ def slow_to_start(scenario: Scenario, fleet: Fleet) -> list[str]:
         if VARIABLE not in kind.environment
         and process != scenario.job_process  # one that starts apart from the run would take jobs
         and any(PYTHON.search(word) for word in kind.argv)
+        and fleet.up(process)
         and any(of in (None, process) and fleet.quickest_start_s(process) > limit for of, limit in limits)
     ]
 
@@ -522,6 +538,7 @@ def header_of(scenario: Scenario, path: Path, options: RunOptions, run_id: str, 
         wall_start=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
         machine=_machine(),
         rerun=options.rerun or _rerun(path, options, seed, engine_for(scenario, options.engine)),
+        baseline=options.baseline,
     )
 
 
@@ -530,6 +547,8 @@ def _rerun(path: Path, options: RunOptions, seed: int, engine: str) -> str:
     words = ["jetable", "run", *what, "--engine", engine, "--seed", str(seed)]
     if options.reports != DEFAULT_REPORTS:
         words += ["--reports", str(options.reports)]
+    if options.baseline is not None:
+        words += ["--baseline", options.baseline.place]
     return shlex.join(words)
 
 

@@ -276,7 +276,7 @@ def _exit_ns(fault: Fault) -> int:
     return fault.victim.exited.at_ns if fault.victim.exited else 0
 
 
-def _closed_ns(fault: Fault) -> int:
+def closed_ns(fault: Fault) -> int:
     """When it stopped listening: with its end at the latest where nobody outlived it, since then the table was only read later."""
     closed_ns, exited_ns = fault.victim.closed.at_ns if fault.victim.closed else 0, _exit_ns(fault)
     late = 0 < closed_ns - exited_ns <= SAME_MOMENT_S * NS_PER_S and not fault.victim.survived
@@ -437,7 +437,7 @@ SAMPLERS: Final[dict[str, Sampler]] = {
     "time_to_listening": _since_app_began(lambda life: life.listening_ns),
     "startup_time": _since_app_began(lambda life: life.healthy_ns),
     "time_to_first_answer": _time_to_first_answer,
-    "time_to_stop_listening": _since_signal(_closed_ns),
+    "time_to_stop_listening": _since_signal(closed_ns),
     "time_to_drained": _since_signal(lambda fault: fault.drained_ns),
     "shutdown_time": _since_signal(_exit_ns),
     "grace_share": _grace_share,

@@ -34,10 +34,11 @@ from harness.scenario.services import Service
 from harness.scenario.state import Operation, StoreQuery, Visit, Workload
 from harness.scenario.steps import STEP_KINDS, Aimed, Chaos, Disturb, OfOneProcess, OfService, Options, Step, Stop, Together, nested
 from harness.scenario.target import Healthcheck, ProcessType, Tls, WorkingDir
-from harness.scenario.whole import Scenario
+from harness.scenario.whole import NO_LOAD, Scenario
 
 __all__ = [
     "JOB_MOMENTS",
+    "NO_LOAD",
     "STEP_KINDS",
     "Aimed",
     "Build",

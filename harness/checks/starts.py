@@ -1,0 +1,265 @@
+"""What the history of a bench's session says of each start and each stop: the series of its variant.
+
+Every cycle has its `Cycled` event, and each replica that was started in its time is its. A start that never got healthy has no sample of
+a phase that it did not reach, and stands among the failed ones; a stop that needed SIGKILL keeps its time, which is that of its grace.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from harness.benches import Attempts, FailedStart, ImportShare, Series, Under, Unit
+from harness.checks.facts import Facts, Fault, Life
+from harness.checks.metrics import closed_ns
+from harness.checks.wording import count
+from harness.clock import NS_PER_S
+from harness.history import Cycled, History, Imported, Lagged, Used
+from harness.units import span
+
+BUSY_CPUS: Final = 0.25
+"""Programs outside of the bench that used more CPUs than this in the middle cycle disturbed it."""
+
+LATE_SHARE: Final = 0.02
+"""A start or a stop during which the harness stood still for more than this share of it was measured too long."""
+
+_LOG_LINES: Final = 3
+
+
+class Measured(NamedTuple):
+    """What one session's history says; see `harness.benches.Variant`."""
+
+    series: tuple[Series, ...]
+    attempts: tuple[Attempts, ...]
+    failed: tuple[FailedStart, ...]
+    warnings: tuple[str, ...]
+
+
+class _Sample(NamedTuple):
+    """One start with its stop: in which cycle, and what was seen of it."""
+
+    cycle: Cycled
+    at_once: int
+    life: Life
+    stop: Fault | None
+    used: dict[str, Used]
+
+
+def _since_spawned(instant_ns: Callable[[Life], int]) -> Callable[[_Sample], float | None]:
+    def metric(sample: _Sample) -> float | None:
+        at_ns = instant_ns(sample.life)
+        return (at_ns - sample.life.spawned_ns) / NS_PER_S if at_ns else None
+
+    return metric
+
+
+def _since_app_began(instant_ns: Callable[[Life], int]) -> Callable[[_Sample], float | None]:
+    def metric(sample: _Sample) -> float | None:
+        at_ns = instant_ns(sample.life)
+        return (at_ns - sample.life.app_began_ns) / NS_PER_S if at_ns else None
+
+    return metric
+
+
+def _since_signal(instant_ns: Callable[[Fault], int]) -> Callable[[_Sample], float | None]:
+    def metric(sample: _Sample) -> float | None:
+        stop = sample.stop
+        at_ns = instant_ns(stop) if stop is not None and stop.kind == "terminate" and stop.signal.delivered else 0
+        return stop.after_s(at_ns) if stop is not None and at_ns else None
+
+    return metric
+
+
+def _removed(sample: _Sample) -> float | None:
+    life = sample.life
+    return (life.removed_ns - life.exited.at_ns) / NS_PER_S if life.removed_ns and life.exited else None
+
+
+def _used(when: str, read: Callable[[Used], float]) -> Callable[[_Sample], float | None]:
+    def metric(sample: _Sample) -> float | None:
+        told = sample.used.get(when)
+        value = read(told) if told is not None else -1.0
+        return value if value >= 0 else None
+
+    return metric
+
+
+_METRICS: Final[dict[str, tuple[Unit, Callable[[_Sample], float | None]]]] = {
+    "time_to_created": ("s", _since_spawned(lambda life: life.created_ns)),
+    "time_to_started": ("s", _since_spawned(lambda life: life.started_ns)),
+    "time_to_running": ("s", _since_spawned(lambda life: life.running_ns)),
+    "runtime_start_time": ("s", _since_spawned(lambda life: life.running_ns if life.created_ns else 0)),
+    "time_to_listening": ("s", _since_app_began(lambda life: life.listening_ns)),
+    "startup_time": ("s", _since_app_began(lambda life: life.healthy_ns)),
+    "time_to_first_answer": ("s", _since_app_began(lambda life: life.first_answer_ns)),
+    "time_to_stop_listening": ("s", _since_signal(closed_ns)),
+    "time_to_drained": ("s", _since_signal(lambda stop: stop.drained_ns)),
+    "shutdown_time": ("s", _since_signal(lambda stop: stop.victim.exited.at_ns if stop.victim.exited else 0)),
+    "runtime_remove_time": ("s", _removed),
+    "start_cpu_time": ("s", _used("healthy", lambda used: used.cpu_ns / NS_PER_S)),
+    "start_page_faults": ("count", _used("healthy", lambda used: float(used.minor_faults))),
+    "start_major_faults": ("count", _used("healthy", lambda used: float(used.major_faults))),
+    "start_read_bytes": ("bytes", _used("healthy", lambda used: float(used.read_bytes))),
+    "steady_memory": ("bytes", _used("steady", lambda used: float(used.resident_bytes))),
+    "peak_memory": ("bytes", _used("steady", lambda used: float(used.peak_bytes))),
+}
+"""How each metric is read from one start with its stop; None where there is nothing to read."""
+
+
+def measured(histories: Sequence[History]) -> Measured:
+    """What all sessions of one variant say together."""
+    told = [_samples(Facts(history)) for history in histories]
+    samples = [sample for each in told for sample in each]
+    counted = [sample for sample in samples if not sample.cycle.warmup]
+    warnings = [
+        *_strangers([cycle for history in histories for cycle in history.events if isinstance(cycle, Cycled)]),
+        *_stalled(histories, counted),
+        *_ready_before_listening(counted),
+    ]
+    return Measured(
+        series=tuple(_series(counted)),
+        attempts=tuple(_attempts(samples)),
+        failed=tuple(_failed(counted)),
+        warnings=tuple(warnings),
+    )
+
+
+def imports_of(histories: Sequence[History]) -> tuple[float, tuple[ImportShare, ...]]:
+    """What a Python target imports while it starts: the seconds of all of it, and the dearest packages with their share of that start."""
+    for history in histories:
+        facts = Facts(history)
+        for told in facts.events(Imported):
+            took_ns = told.took_ns or told.total_ns
+            return told.total_ns / NS_PER_S, tuple(
+                ImportShare(
+                    package=each.name,
+                    self_s=each.self_ns / NS_PER_S,
+                    share=each.self_ns / took_ns if took_ns else 0.0,
+                    modules=each.modules,
+                    slowest=each.slowest,
+                )
+                for each in told.top
+            )
+    return 0.0, ()
+
+
+def _samples(facts: Facts) -> list[_Sample]:
+    stops = {fault.victim.replica: fault for fault in facts.faults}
+    used: dict[str, dict[str, Used]] = defaultdict(dict)
+    for event in facts.events(Used):
+        used[event.replica][event.when] = event
+    found = []
+    for cycle in facts.events(Cycled):
+        lives = [
+            life for life in facts.lives.values() if life.process == cycle.process and cycle.began_ns <= life.spawned_ns <= cycle.at_ns
+        ]
+        found += [
+            _Sample(
+                cycle=cycle,
+                at_once=len(lives) if cycle.under == "at-once" else 1,
+                life=life,
+                stop=stops.get(life.replica),
+                used=used[life.replica],
+            )
+            for life in lives
+        ]
+    return found
+
+
+def _series(samples: Sequence[_Sample]) -> Iterable[Series]:
+    for (process, under, at_once), mine in _by_condition(samples).items():
+        for metric, (unit, read) in _METRICS.items():
+            values = [(sample.cycle.round, value) for sample in mine if (value := read(sample)) is not None]
+            if values:
+                rounds, numbers = zip(*values, strict=True)
+                yield Series(process=process, under=under, at_once=at_once, metric=metric, unit=unit, samples=numbers, rounds=rounds)
+
+
+def _by_condition(samples: Sequence[_Sample]) -> dict[tuple[str, Under, int], list[_Sample]]:
+    found: dict[tuple[str, Under, int], list[_Sample]] = defaultdict(list)
+    for sample in samples:
+        under: Under = sample.cycle.under  # type: ignore[assignment]  # only a bench writes these
+        found[(sample.cycle.process, under, sample.at_once)].append(sample)
+    return found
+
+
+def _attempts(samples: Sequence[_Sample]) -> Iterable[Attempts]:
+    for (process, under, at_once), mine in _by_condition(samples).items():
+        counted = [sample for sample in mine if not sample.cycle.warmup]
+        yield Attempts(
+            process=process,
+            under=under,
+            at_once=at_once,
+            starts=len(counted),
+            failed=sum(not sample.life.healthy_ns for sample in counted),
+            killed=sum(sample.stop is not None and sample.stop.killed is not None for sample in counted),
+            warmups=len(mine) - len(counted),
+        )
+
+
+def _failed(samples: Sequence[_Sample]) -> Iterable[FailedStart]:
+    for (process, under, _), mine in _by_condition(samples).items():
+        for sample in mine:
+            life = sample.life
+            if life.healthy_ns:
+                continue
+            end_ns = life.failed.at_ns if life.failed else sample.cycle.at_ns
+            yield FailedStart(
+                process=process,
+                under=under,
+                round=sample.cycle.round,
+                replica=life.replica,
+                reason=life.failed.reason if life.failed else "unknown",
+                detail=life.failed.detail if life.failed else sample.cycle.problem,
+                after_s=(end_ns - life.spawned_ns) / NS_PER_S,
+                log=tuple(line for line in life.failed.log if line.strip())[-_LOG_LINES:] if life.failed else (),
+            )
+
+
+def _strangers(cycles: Sequence[Cycled]) -> Iterable[str]:
+    """Other programs took CPUs from the bench."""
+    seen = [cycle.others for cycle in cycles if cycle.others >= 0]
+    if not seen:
+        return
+    middle, most = float(np.median(seen)), max(seen)
+    if middle > BUSY_CPUS:
+        yield (
+            f"programs that are not of this bench used {middle:.2f} CPUs in the middle cycle and {most:.2f} in the worst: close them, "
+            "or compare only what was measured in the same rounds"
+        )
+
+
+def _stalled(histories: Sequence[History], samples: Sequence[_Sample]) -> Iterable[str]:
+    """The harness was late itself."""
+    lags = [(event.at_ns - event.lag_ns, event.at_ns) for history in histories for event in history.events if isinstance(event, Lagged)]
+    if not lags:
+        return
+    late = []
+    for sample in samples:
+        spans = [(sample.life.spawned_ns, sample.life.first_answer_ns or sample.life.healthy_ns)]
+        if sample.stop is not None and sample.life.exited is not None:
+            spans.append((sample.stop.signal.at_ns, sample.life.exited.at_ns))
+        for begin_ns, end_ns in spans:
+            stood_ns = sum(min(end, end_ns) - max(begin, begin_ns) for begin, end in lags if begin < end_ns and begin_ns < end)
+            if stood_ns > LATE_SHARE * (end_ns - begin_ns) > 0:
+                late.append(stood_ns / NS_PER_S)
+    if late:
+        yield (
+            f"the harness itself stood still during {count(len(late), 'start or stop', 'starts and stops')}, by {span(max(late))} at most: "
+            "so much too long may they be"
+        )
+
+
+def _ready_before_listening(samples: Sequence[_Sample]) -> Iterable[str]:
+    """The health check says *healthy* before anybody could reach the app."""
+    healthy = [sample.life for sample in samples if sample.life.healthy_ns]
+    early = [life for life in healthy if life.listening_ns > life.healthy_ns]
+    if early:
+        by_s = max(life.listening_ns - life.healthy_ns for life in early) / NS_PER_S
+        yield (
+            f"{len(early)} of {count(len(healthy), 'start')} were healthy before their port was open, by {span(by_s)} at most: "
+            "the health check does not say that the app is there; ask it over HTTP (healthcheck: /path)"
+        )
