@@ -241,7 +241,7 @@ def _check_use(baselines: tuple[Path, ...], scenarios: list[Scenario]) -> None:
     given = click.get_current_context().get_parameter_source("baselines") is ParameterSource.COMMANDLINE
     if given and not any(map(needs_baseline, scenarios)):
         raise UsageError(
-            f"--baseline {baselines[0]}: no scenario compares with it; write startup_time p(50) <= baseline + 10% in expect, or leave it out"
+            f"--baseline {baselines[0]}: nothing is compared with it; expect something such as startup_time p(50) <= baseline + 10%"
         )
 
 

@@ -36,6 +36,7 @@ LOOKED_AT_BYTES: Final = 1 << 20
 MOST_REPEATS: Final = 1000
 MARKER: Final = "jetable: a scenario file of Jetable"
 UNKNOWN: Final = ("fail", "skip")
+BASELINES: Final = pytest.StashKey[list[Path]]()
 STOPPED: Final = "jetable: stopped; what there is was written, and all was removed"
 
 
@@ -52,6 +53,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=Path(os.environ.get("JETABLE_REPORTS", "reports")),
         metavar="FOLDER",
         help="The folder that gets one folder a run. Default: JETABLE_REPORTS, or reports.",
+    )
+    group.addoption(
+        "--jetable-baseline",
+        action="append",
+        metavar="RUN",
+        help="A stored run or bench for thresholds that say baseline, once for each scenario. Default: JETABLE_BASELINE.",
     )
     group.addoption(
         "--jetable-repeat", type=_whole_number(1, MOST_REPEATS), default=1, metavar="N", help="Make N tests of each scenario. Default: 1."
@@ -80,8 +87,10 @@ def _whole_number(least: int, most: int) -> _Parses:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known, and refuse an engine that there is not."""
+    """Make the marker known, find the baselines before a run makes another one the latest, and refuse an engine that there is not."""
     config.addinivalue_line("markers", MARKER)
+    named = config.getoption("jetable_baseline") or filter(None, os.environ.get("JETABLE_BASELINE", "").split(os.pathsep))
+    config.stash[BASELINES] = [Path(place).resolve() for place in named]
     engine = config.getoption("jetable_engine")
     if engine:
         from harness.errors import UsageError
@@ -176,15 +185,19 @@ class ScenarioItem(pytest.Item):
             raise NotPassedError(report)
 
     def _run(self) -> RunReport:
+        from harness.baseline import needs_baseline, read_baselines
         from harness.errors import StoppedError
         from harness.report.progress import SilentProgress
-        from harness.run import RunOptions, check_scenarios, run_scenario
+        from harness.run import RunOptions, check_scenarios, run_scenario, with_baseline
         from harness.stopping import stoppable
 
         option = self.config.getoption
         engine = option("jetable_engine")
         check_scenarios([(self._shown, self._scenario)], engine)
-        options = RunOptions(engine=engine, seed=option("jetable_seed"), reports=option("jetable_reports"))
+        places = self.config.stash[BASELINES]
+        sources = read_baselines(places) if needs_baseline(self._scenario) else []
+        asked = RunOptions(engine=engine, seed=option("jetable_seed"), reports=option("jetable_reports"))
+        options = with_baseline(self._scenario, asked, sources)
         with _as_it_was(), stoppable():
             report, stopped = run_scenario(self._scenario, self._shown, options, SilentProgress())
         if stopped:

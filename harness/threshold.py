@@ -3,6 +3,9 @@
 A threshold names a metric, perhaps of one process type, how its samples become one number, and what that number must be. A metric
 without data is no pass: `Threshold.holds` then answers None, and the run's verdict is unknown. Some thresholds apply to every scenario
 that does not name their metric itself; those are `DEFAULT_THRESHOLDS`.
+
+What the number must be may hang on a *baseline*, what another run measured: ``startup_time p(50) <= baseline + 10%``. Such a threshold
+holds of nothing until `Threshold.against` is told what the same aggregate of the baseline's samples is.
 """
 
 from __future__ import annotations
@@ -11,7 +14,8 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Final, Literal, TypeAlias
 
 from harness.units import Duration, Rate
@@ -171,6 +175,27 @@ _PERCENTILE: Final = re.compile(r"p\s*\(\s*(\d{1,3}(?:\.\d{1,6})?)\s*\)", re.ASC
 _NUMBER: Final = re.compile(r"-?\d{1,15}(?:\.\d{1,9})?", re.ASCII)
 _MISSPELT: Final = {"=": "==", "=<": "<=", "=>": ">=", "<>": "!="}
 
+BASELINE: Final = "baseline"
+_SAYS_BASELINE: Final = re.compile(rf"\b{BASELINE}\b")
+_OF_BASELINE: Final = re.compile(rf"{BASELINE}(?:\s*(?P<sign>[+-])\s*(?P<amount>\d[^\s+*-]*(?:\s*%)?))?", re.ASCII)
+_PER_CENT: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*%", re.ASCII)
+_AMOUNTS: Final = {"s": "20ms", "share": "0.02", "per_s": "20", "count": "2"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfBaseline:
+    """What a threshold allows when its baseline is known: that number, ``share`` of it more, and ``more`` in the metric's own unit.
+
+    Both may be negative; one of them is zero.
+    """
+
+    share: Fraction = Fraction(0)
+    more: float = 0.0
+
+    def limit(self, number: float) -> float:
+        """The limit for a baseline of ``number``, rounded once, so that 7 % less than 100 is 93 and not a trifle below."""
+        return float(Fraction(number) * (1 + self.share) + Fraction(self.more))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
@@ -182,7 +207,8 @@ class Threshold:
         metric: A key of `METRICS`.
         aggregate: ``p(95)`` or a key of `AGGREGATES`; None for a metric with one sample, or when every sample must hold.
         op: A key of `OPERATORS`, or ``in``.
-        value: What is compared with, durations in seconds and per cent as a share; a tuple for ``in``.
+        value: What is compared with, durations in seconds and per cent as a share; a tuple for ``in``, and `OfBaseline` as long as
+            nobody has told it the baseline.
     """
 
     text: str
@@ -190,15 +216,34 @@ class Threshold:
     metric: str
     aggregate: str | None
     op: str
-    value: float | tuple[float, ...]
+    value: float | tuple[float, ...] | OfBaseline
 
     def __str__(self) -> str:
         return self.text
 
+    @property
+    def limits(self) -> tuple[float, ...]:
+        """The number or numbers that are compared with; none as long as they hang on a baseline that nobody has told."""
+        match self.value:
+            case tuple():
+                return self.value
+            case OfBaseline():
+                return ()
+            case _:
+                return (self.value,)
+
+    def against(self, number: float) -> Threshold:
+        """The same, with the number that a baseline says for its metric and aggregate; what needs no baseline is as before."""
+        return replace(self, value=self.value.limit(number)) if isinstance(self.value, OfBaseline) else self
+
     def holds(self, samples: Sequence[float]) -> bool | None:
-        """Whether ``samples`` of the metric are as demanded; None when there are none. Without an aggregate every sample must hold."""
+        """Whether ``samples`` of the metric are as demanded; None when there are none, or a baseline is needed and not told.
+
+        Without an aggregate every sample must hold.
+        """
         measured = self.measured(samples)
-        return None if measured is None else all(self._fits(number) for number in measured)
+        limits = self.limits
+        return None if measured is None or not limits else all(self._fits(number, limits) for number in measured)
 
     def measured(self, samples: Sequence[float]) -> tuple[float, ...] | None:
         """The number or numbers that are compared: the aggregate, or the samples themselves; None when there are none."""
@@ -208,10 +253,8 @@ class Threshold:
             return tuple(samples)
         return (aggregated(self.aggregate, samples),)
 
-    def _fits(self, number: float) -> bool:
-        if isinstance(self.value, tuple):
-            return number in self.value
-        return OPERATORS[self.op](number, self.value)
+    def _fits(self, number: float, limits: tuple[float, ...]) -> bool:
+        return number in limits if self.op == "in" else OPERATORS[self.op](number, limits[0])
 
 
 def parse_threshold(text: str) -> Threshold:
@@ -294,7 +337,12 @@ def _check_aggregate(metric: Metric, aggregate: str | None, op: str, value: str)
     raise MistakeError(f"{metric.name} has many samples in a run and needs an aggregate: write {metric.name} p(95) {op} {unit_added}")
 
 
-def _value(metric: Metric, unit: Unit, op: str, written: str) -> float | tuple[float, ...]:
+def _value(metric: Metric, unit: Unit, op: str, written: str) -> float | tuple[float, ...] | OfBaseline:
+    if _SAYS_BASELINE.search(written):
+        return _of_baseline(metric, unit, op, written)
+    word = re.match(r"[A-Za-z]\w*", written)
+    if word and (near := did_you_mean(word[0], [BASELINE])):
+        raise MistakeError(f"unknown word {quoted(word[0])}{near}")
     if op != "in":
         if written.startswith("("):
             raise MistakeError(f"a list goes with in: write {metric.name} in {written}")
@@ -303,6 +351,34 @@ def _value(metric: Metric, unit: Unit, op: str, written: str) -> float | tuple[f
     if match is None:
         raise MistakeError(f"in needs a list: write {metric.name} in ({written.strip('()[] ') or '0, 143'})")
     return tuple(_number(metric, unit, item.strip()) for item in match[1].rstrip(", ").split(","))
+
+
+def _of_baseline(metric: Metric, unit: Unit, op: str, written: str) -> OfBaseline:
+    """What ``baseline``, ``baseline + 10%`` or ``baseline - 20ms`` allows."""
+    if unit == "status":
+        raise MistakeError("an exit_status has no more and no less, so no baseline; write exit_status == 0, or exit_status in (0, 143)")
+    if op == "in":
+        raise MistakeError(f"in takes a list of numbers and no baseline; write {metric.name} <= baseline")
+    if op in ("==", "!=") and unit != "count":
+        raise MistakeError(f"no {metric.name} is exactly that of another run; write <= baseline + 5% or >= baseline - 5%")
+    shape = _OF_BASELINE.fullmatch(written)
+    if shape is None:
+        much = f"baseline + {_AMOUNTS[unit]}" if unit == "share" else f"baseline + 10% or baseline + {_AMOUNTS[unit]}"
+        raise MistakeError(f"{quoted(written)} can't be computed; write baseline, {much}, or the same with -")
+    if shape["amount"] is None:
+        return OfBaseline()
+    sign = -1 if shape["sign"] == "-" else 1
+    share = _PER_CENT.fullmatch(shape["amount"])
+    if share is None and unit == "share" and _NUMBER.fullmatch(shape["amount"]) and float(shape["amount"]) > 1:
+        raise MistakeError(f"{metric.name} is a share from 0 to 1: write baseline {shape['sign']} 0.02, not {shape['amount']}")
+    if share is None:
+        return OfBaseline(more=sign * _number(metric, unit, shape["amount"]))
+    if unit == "share":
+        which = f"{metric.name} is a share, so {shape['amount']} might be of the baseline or of the whole"
+        raise MistakeError(f"{which}; write baseline {shape['sign']} {float(share[1]) / 100:g}, which is of the whole")
+    if sign < 0 and float(share[1]) >= 100:
+        raise MistakeError(f"baseline - {shape['amount']} leaves nothing of it; write less than 100%")
+    return OfBaseline(share=sign * Fraction(share[1]) / 100)
 
 
 def _number(metric: Metric, unit: Unit, written: str) -> float:

@@ -35,7 +35,7 @@ LADDER: tuple[tuple[str, ...], ...] = (
     ("history", "verdict", "threshold", "template", "command", "strict_model", "marks"),
     ("scenario", "imports", "monitors", "resources"),
     ("engines", "services", "checks", "schema", "openfiles", "dialects"),
-    ("load", "histories", "compare"),
+    ("load", "histories", "compare", "baseline"),
     ("stage",),
     ("probes", "connections", "jobs", "state", "cleanup"),
     ("moment", "backing"),

@@ -1,8 +1,9 @@
 """Whether the scenario's expectations hold: one finding for each threshold, with what was measured.
 
 A threshold that somebody wrote and whose metric has no sample is unknown. A default one without a sample does not apply: a scenario that
-stops nothing has no stop that could have gone wrong. `allow` is the other half: what a threshold of the author permits, no check calls a
-failure.
+stops nothing has no stop that could have gone wrong. One that hangs on a baseline is judged by the number that stands in the run's own
+header, so it says the same when the baseline is long gone; without it, it is unknown. `allow` is the other half: what a threshold of the
+author permits, no check calls a failure.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from harness.checks.evidence import Start
 from harness.checks.facts import Facts
 from harness.checks.metrics import SAMPLERS, contained_of, lives_of
 from harness.checks.wording import count, listed, number, some
-from harness.history import History
+from harness.history import Baseline, BaselineNumber, History
 from harness.scenario import Scenario
-from harness.threshold import METRICS, Threshold, default_thresholds, effective_thresholds
+from harness.threshold import METRICS, OfBaseline, Threshold, default_thresholds, effective_thresholds
 from harness.units import span
 from harness.verdict import Finding, Verdict
 
@@ -57,6 +58,9 @@ SAYS: Final = {
     "expectation-not-applicable": ":",
 }
 """What the title of each finding says between the threshold and the reason."""
+
+AMOUNTS: Final = {"<=": "at most", "<": "below", ">=": "at least", ">": "above", "==": "exactly", "!=": "not"}
+"""What each operator demands, in words."""
 
 CONTAINED: Final = frozenset(
     {
@@ -95,7 +99,61 @@ def _has(scenario: Scenario) -> Iterator[str]:
         yield "state" if workload.operations else workload.model
 
 
+def resolved(threshold: Threshold, baseline: Baseline | None) -> Threshold:
+    """``threshold`` with the limit that the run's baseline sets, as far as there is one."""
+    told = _told(threshold, baseline)
+    return threshold if told is None else threshold.against(told.number)
+
+
+def _told(threshold: Threshold, baseline: Baseline | None) -> BaselineNumber | None:
+    """What the baseline of a run says for ``threshold``; None when there is no baseline, or none is needed."""
+    if baseline is None or not isinstance(threshold.value, OfBaseline):
+        return None
+    return next((told for told in baseline.numbers if told.threshold == threshold.text), None)
+
+
 def _finding(facts: Facts, threshold: Threshold, *, written: bool) -> Finding:
+    baseline = facts.history.header.baseline
+    told = _told(threshold, baseline)
+    if told is None or baseline is None:
+        return _judged(facts, threshold, written=written) if threshold.limits else _without_baseline(facts, threshold)
+    limited = threshold.against(told.number)
+    finding = _judged(facts, limited, written=written)
+    where = f"the baseline: {baseline.place}, {baseline.name}, on {baseline.engine}, {baseline.machine}, {baseline.began}"
+    return msgspec.structs.replace(finding, title=f"{finding.title} ({_limit(limited, told)})", evidence=(*finding.evidence, where))
+
+
+def _limit(threshold: Threshold, told: BaselineNumber) -> str:
+    """What the baseline says, and what is therefore demanded."""
+    unit = "count" if threshold.aggregate == "count" else METRICS[threshold.metric].unit
+    over = f" over {count(told.samples, 'sample')}" if METRICS[threshold.metric].many else ""
+    (limit,) = threshold.limits
+    return f"baseline {_exact(told.number, unit)}{over}, so {AMOUNTS[threshold.op]} {_exact(limit, unit)}"
+
+
+def _exact(value: float, unit: str) -> str:
+    """As findings say it, but for what samples never are: below zero, or a count between two whole ones."""
+    if value < 0:
+        return f"-{_exact(-value, unit)}"
+    return f"{value:.1f}" if unit == "count" and not value.is_integer() else number(value, unit)
+
+
+def _without_baseline(facts: Facts, threshold: Threshold) -> Finding:
+    samples = SAMPLERS[threshold.metric](facts, threshold.process)
+    was = f"it was {_measured(threshold, samples)}, and" if samples else "nothing was measured, and"
+    name = "expectation-unknown"
+    return Finding(
+        check=CHECK,
+        name=name,
+        verdict=Verdict.UNKNOWN,
+        title=f"{threshold.text}{SAYS[name]} {was} there is no baseline to compare it with",
+        cure="Give a baseline: jetable run … --baseline RUN, where RUN is the folder of a stored run or bench.",
+        metric=threshold.metric,
+        count=len(samples),
+    )
+
+
+def _judged(facts: Facts, threshold: Threshold, *, written: bool) -> Finding:
     samples = SAMPLERS[threshold.metric](facts, threshold.process)
     match threshold.holds(samples):
         case True if threshold.metric in TIMING and facts.harness_stalls and threshold.op in AT_LEAST:
@@ -146,8 +204,8 @@ def _slow_start(facts: Facts, threshold: Threshold) -> tuple[str, str]:
 def _could_still(threshold: Threshold, samples: Sequence[float]) -> bool:
     """Whether it asks for more of something that is counted than there was, which a whole run might have given."""
     counted = threshold.aggregate == "count" or METRICS[threshold.metric].unit == "count"
-    wanted = threshold.value if isinstance(threshold.value, tuple) else (threshold.value,)
-    return counted and threshold.op in ("==", ">=", ">", "in") and all(each < max(wanted) for each in threshold.measured(samples) or ())
+    wanted = max(threshold.limits)
+    return counted and threshold.op in ("==", ">=", ">", "in") and all(each < wanted for each in threshold.measured(samples) or ())
 
 
 def _untimed(facts: Facts, threshold: Threshold, samples: Sequence[float]) -> Finding:
@@ -210,7 +268,8 @@ def allow(history: History, findings: Sequence[Finding]) -> list[Finding]:
 
 def _permissions(facts: Facts, metric: str, process: str) -> Sequence[Threshold]:
     """The author's thresholds that permit what ``metric`` shows in ``process`` (empty: in any); none when they don't permit all of it."""
-    written = [threshold for threshold in facts.scenario.expect if threshold.metric == metric]
+    baseline = facts.history.header.baseline
+    written = [resolved(threshold, baseline) for threshold in facts.scenario.expect if threshold.metric == metric]
     if process:
         written = [threshold for threshold in written if threshold.process in (None, process)]
     if not written or not all(threshold.holds(SAMPLERS[metric](facts, threshold.process)) for threshold in written):
