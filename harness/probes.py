@@ -33,6 +33,9 @@ from harness.units import Duration
 LOOK_EVERY_S: Final = 0.001
 """How often the socket table is read; the error of *listening* and *stopped listening*."""
 
+SHORTEST_ASK_NS: Final = 1_000_000
+"""An answer is waited for at least so long, however little time is left."""
+
 KNOCK_EVERY_S: Final = 0.02
 _INWARD: Final = "it listens on its loopback address only, where nothing outside its container reaches it"
 
@@ -84,7 +87,7 @@ def wait_healthy(stage: Stage, replica: Replica, healthcheck: Healthcheck, *, un
             if until_listening:
                 return False
         if may_ask and now_ns >= next_ask_ns:
-            last = _ask(stage, replica, healthcheck)
+            last = _ask(stage, replica, _hurried(healthcheck, until_ns - now_ns) if until_ns else healthcheck)
             if last.healthy:
                 stage.record(PhaseReached(at_ns=stage.clock.now_ns(), replica=replica.name, phase="healthy"))
                 return True
@@ -95,6 +98,12 @@ def wait_healthy(stage: Stage, replica: Replica, healthcheck: Healthcheck, *, un
             why = _why_not(stage, replica, healthcheck, last)
             raise NotHealthyError("never-healthy", f"{why} (waited {Duration(ns=round(patience_s * NS_PER_S))})")
         stage.clock.sleep(LOOK_EVERY_S)
+
+
+def _hurried(healthcheck: Healthcheck, left_ns: int) -> Healthcheck:
+    """The same check with no more patience than there is time left: an app may take a connection long before it answers."""
+    left = Duration(ns=max(left_ns, SHORTEST_ASK_NS))
+    return healthcheck if healthcheck.timeout.ns <= left.ns else healthcheck.model_copy(update={"timeout": left})
 
 
 def _why_not(stage: Stage, replica: Replica, healthcheck: Healthcheck, last: _Asked) -> str:

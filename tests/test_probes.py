@@ -17,13 +17,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import probes
 from harness.clock import NS_PER_S, FakeClock
 from harness.engines.base import Engine, Exit, Listening, Replica
 from harness.history import PhaseReached, Process
 from harness.probes import LOOK_EVERY_S, NotHealthyError, knock, wait_healthy
 from harness.scenario import Healthcheck, ProcessType
 from harness.stage import Stage
-from harness.tls import tls_with
+from harness.tls import Tls, tls_with
 from harness.units import Duration
 from tests.load.servers import CERTIFICATE, server_context
 
@@ -149,7 +150,7 @@ class Stub:
 class Wait:
     """One call of `wait_healthy` on a fake clock, with what it recorded and raised."""
 
-    def __init__(self, engine: Stub, healthcheck: object, at: Replica, *, tls: object = None) -> None:
+    def __init__(self, engine: Stub, healthcheck: object, at: Replica, *, tls: object = None, until_ns: int = 0) -> None:
         self.clock = FakeClock(start_ns=at.at_ns)
         self.events: list[PhaseReached] = []
         self.error: NotHealthyError | None = None
@@ -168,7 +169,7 @@ class Wait:
             inner=unused,
         )
         try:
-            wait_healthy(stage, at, Healthcheck.model_validate(healthcheck))
+            wait_healthy(stage, at, Healthcheck.model_validate(healthcheck), until_ns=until_ns)
         except NotHealthyError as error:
             self.error = error
 
@@ -234,6 +235,26 @@ def test_a_health_check_without_an_answer_is_never_healthy() -> None:
     reason, detail = waited.why
     assert reason == "never-healthy"
     assert detail.startswith("GET /healthz got no answer: Connect")
+
+
+def test_who_must_be_back_at_an_instant_waits_for_no_answer_beyond_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    patience: list[float] = []
+    real = probes._ask_http
+
+    def ask(replica: Replica, healthcheck: Healthcheck, tls: Tls | None) -> object:
+        patience.append(healthcheck.timeout.s)
+        return real(replica, healthcheck, tls)
+
+    monkeypatch.setattr(probes, "_ask_http", ask)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes connections, as a server does whose app is still being imported
+        waited = Wait(
+            Stub(), {"http": "/healthz", "timeout": "20s", "interval": "1ms"}, replica(silent.getsockname()[1]), until_ns=20_000_000
+        )
+    assert waited.error is None
+    assert waited.phases == ["listening"]
+    assert patience
+    assert max(patience) == pytest.approx(0.02)
+    assert min(patience) >= 0.001
 
 
 def test_an_app_that_speaks_tls_and_is_asked_without_is_told_so() -> None:
