@@ -193,8 +193,8 @@ class OfBaseline:
     more: float = 0.0
 
     def limit(self, number: float) -> float:
-        """The limit for a baseline of ``number``, rounded once, so that 7 % less than 100 is 93 and not a trifle below."""
-        return float(Fraction(number) * (1 + self.share) + Fraction(self.more))
+        """The limit for a baseline of ``number``, computed in decimals: 7 % less than 100 is 93, and 45 ms and 5 ms are 50 ms."""
+        return float(Fraction(repr(number)) * (1 + self.share) + Fraction(repr(self.more)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,13 +5,23 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.threshold import AGGREGATES, DEFAULT_THRESHOLDS, METRICS, OPERATORS, effective_thresholds, parse_threshold, percentile
+from harness.threshold import (
+    AGGREGATES,
+    DEFAULT_THRESHOLDS,
+    METRICS,
+    OPERATORS,
+    OfBaseline,
+    effective_thresholds,
+    parse_threshold,
+    percentile,
+)
 from harness.units import Duration
 from harness.words import MistakeError
 
@@ -37,6 +47,15 @@ from harness.words import MistakeError
         ("requests_per_second > 6000/m", None, "requests_per_second", None, ">", 100),
         ("response_time count >= 100", None, "response_time", "count", ">=", 100),
         ("  outage_time   sum   <   1s ", None, "outage_time", "sum", "<", 1),
+        ("startup_time p(50) <= baseline", None, "startup_time", "p(50)", "<=", OfBaseline()),
+        ("web.startup_time p(50) <= baseline + 10%", "web", "startup_time", "p(50)", "<=", OfBaseline(share=Fraction(1, 10))),
+        ("startup_time max <= baseline+20ms", None, "startup_time", "max", "<=", OfBaseline(more=0.02)),
+        ("requests_per_second >= baseline - 2.5 %", None, "requests_per_second", None, ">=", OfBaseline(share=Fraction(-1, 40))),
+        ("requests_per_second >= baseline - 60/m", None, "requests_per_second", None, ">=", OfBaseline(more=-1)),
+        ("dropped_requests <= baseline + 2", None, "dropped_requests", None, "<=", OfBaseline(more=2)),
+        ("dropped_requests == baseline", None, "dropped_requests", None, "==", OfBaseline()),
+        ("error_rate <= baseline + 0.01", None, "error_rate", None, "<=", OfBaseline(more=0.01)),
+        ("grace_share count > baseline - 99.9%", None, "grace_share", "count", ">", OfBaseline(share=Fraction(-999, 1000))),
     ],
 )
 def test_a_threshold_is_read(text: str, process: str | None, metric: str, aggregate: str | None, op: str, value: object) -> None:
@@ -84,6 +103,34 @@ def test_a_threshold_is_read(text: str, process: str | None, metric: str, aggreg
         ("exit_status in (0, x)", 'exit_status is a whole number, not "x"'),
         ("error_rate < 1.5", "error_rate is a share from 0 to 1: write 1.5%, not 1.5"),
         ("error_rate < 1s", 'error_rate is a share: write 1% or 0.01, not "1s"'),
+        (
+            "startup_time <= baseline + 10%",
+            "startup_time has many samples in a run and needs an aggregate: write startup_time p(95) <= baseline + 10%",
+        ),
+        ("startup_time max <= basline + 10%", 'unknown word "basline" (did you mean "baseline"?)'),
+        ("startup_time max <= Baseline", 'unknown word "Baseline" (did you mean "baseline"?)'),
+        ("startup_time max <= baseline + 20", "startup_time is a time: write 20s, not 20"),
+        ("startup_time max == baseline", "no startup_time is exactly that of another run; write <= baseline + 5% or >= baseline - 5%"),
+        ("startup_time max <= baseline - 100%", "baseline - 100% leaves nothing of it; write less than 100%"),
+        ("dropped_requests in (baseline, 3)", "in takes a list of numbers and no baseline; write dropped_requests <= baseline"),
+        ("dropped_requests <= baseline + 5s", 'dropped_requests is a whole number, not "5s"'),
+        (
+            "exit_status == baseline",
+            "an exit_status has no more and no less, so no baseline; write exit_status == 0, or exit_status in (0, 143)",
+        ),
+        (
+            "error_rate <= baseline + 1%",
+            "error_rate is a share, so 1% might be of the baseline or of the whole; write baseline + 0.01, which is of the whole",
+        ),
+        ("error_rate <= baseline + 2", "error_rate is a share from 0 to 1: write baseline + 0.02, not 2"),
+        ("error_rate <= 2 baseline", '"2 baseline" can\'t be computed; write baseline, baseline + 0.02, or the same with -'),
+        *(
+            (
+                f"startup_time max <= {value}",
+                f'"{value}" can\'t be computed; write baseline, baseline + 10% or baseline + 20ms, or the same with -',
+            )
+            for value in ("baseline * 1.1", "1.1 * baseline", "110% baseline", "baseline + -5%", "baseline +", "baseline + 10% + 20ms")
+        ),
     ],
 )
 def test_a_wrong_threshold_is_told_in_one_sentence(text: str, message: str) -> None:
@@ -122,10 +169,33 @@ def test_every_threshold_reads_back_as_itself(written: tuple[str, float | tuple[
     assert parse_threshold(str(threshold)) == threshold
 
 
+@pytest.mark.parametrize(
+    ("value", "limit"),
+    [("baseline", 0.98), ("baseline + 10%", 1.078), ("baseline - 50%", 0.49), ("baseline + 20ms", 1.0), ("baseline - 1s", -0.02)],
+)
+def test_a_baseline_sets_the_limit(value: str, limit: float) -> None:
+    threshold = parse_threshold(f"startup_time max <= {value}")
+    assert (threshold.limits, threshold.holds([0.0])) == ((), None)
+    told = threshold.against(0.98)
+    assert told.limits == (pytest.approx(limit),)
+    assert (told.text, told.holds([]), told.against(5)) == (threshold.text, None, told)
+    assert (told.holds([told.limits[0]]), told.holds([limit + 0.001])) == (True, False)
+
+
+@given(number=st.integers(0, 10**6), percent=st.integers(0, 99), sign=st.sampled_from("+-"))
+def test_per_cent_of_a_count_are_exact(number: int, percent: int, sign: str) -> None:
+    threshold = parse_threshold(f"requests >= baseline {sign} {percent}%")
+    hundredth = number * (100 + percent if sign == "+" else 100 - percent)
+    (limit,) = threshold.against(float(number)).limits
+    assert limit == hundredth / 100
+    assert parse_threshold(str(threshold)) == threshold
+
+
 @given(st.text(max_size=40))
 def test_nonsense_is_a_mistake_and_never_a_crash(text: str) -> None:
-    with contextlib.suppress(MistakeError):
-        parse_threshold(text)
+    for written in (text, f"startup_time max <= {text}", f"error_rate <= baseline {text}", f"startup_time max <= baseline + {text}"):
+        with contextlib.suppress(MistakeError):
+            parse_threshold(written)
 
 
 @pytest.mark.parametrize(

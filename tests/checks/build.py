@@ -17,6 +17,8 @@ from harness.checks.facts import Facts
 from harness.checks.metrics import SAMPLERS
 from harness.history import (
     AnyLine,
+    Baseline,
+    BaselineNumber,
     Close,
     Contained,
     Control,
@@ -115,6 +117,7 @@ class Story:
             }
         )
         self.lines: list[AnyLine] = []
+        self.baseline: Baseline | None = None
         self.ops = 0
         self.step_number = 0
 
@@ -242,6 +245,19 @@ class Story:
         }
         self.tell(Held(at_ns=at(600), ended_ns=at(ended), step=2, replica=replica, what=what, end=end, **given))
 
+    def compare(self, text: str, number: float, samples: int = 12) -> Story:
+        """Its thresholds of this text have a baseline: this number, over so many samples."""
+        numbers = (BaselineNumber(threshold=text, number=number, samples=samples),)
+        self.baseline = Baseline(
+            place="reports/main",
+            name="a story",
+            engine="process",
+            machine="2 cores",
+            began="2025-12-31T00:00:00.000+00:00",
+            numbers=numbers,
+        )
+        return self
+
     # --- load ---------------------------------------------------------------------------------------------------------
 
     def ask(self, replica: str, begin: float, end: float, outcome: Outcome = Outcome.OK, **changes: Any) -> None:
@@ -301,6 +317,7 @@ class Story:
             wall_start="2026-01-01T00:00:00.000+00:00",
             machine="2 cores",
             rerun="jetable run story.yaml --engine process --seed 7",
+            baseline=self.baseline,
         )
         return [header, *sorted(self.lines, key=instant)]
 
@@ -400,6 +417,9 @@ def _end(story: Story, when: float) -> None:
             story.signal(line.replica, when + 10, step=-1, purpose="teardown", in_flight=-1)
             story.exit(line.replica, when + 12, 137)
     story.tell(RunEnded(at_ns=at(when + 50), how="finished"))
+
+
+_SLOWER = "shutdown_time p(50) <= baseline + 10%"
 
 
 def clean_stop(story: Story) -> None:
@@ -1238,6 +1258,9 @@ STORIES: dict[str, Callable[[], Story]] = {
     "unknown--control-missing--ended-early": lambda: _controls(until=90),
     "unknown--control-missing--refused": lambda: _controls(Control(at_ns=at(700), done_ns=at(701), ok=False, error="ECONNREFUSED")),
     "fail--expectation-failed": lambda: stop_run(clean_stop, expect=["shutdown_time max < 50ms"]),
+    "fail--expectation-failed--baseline": lambda: stop_run(clean_stop, expect=[_SLOWER]).compare(_SLOWER, 0.07),
+    "pass--expectation-held--baseline": lambda: stop_run(clean_stop, expect=[_SLOWER]).compare(_SLOWER, 0.075),
+    "unknown--expectation-unknown--no-baseline": lambda: stop_run(clean_stop, expect=[_SLOWER]),
     "fail--outage": lambda: stop_run(_unavailable),
     "unknown--expectation-unknown": lambda: steady_run(expect=["shutdown_time p(95) < 5s"]),
     "unknown--expectation-unknown--survivors": lambda: steady_run(expect=["survivors == 0"]),

@@ -53,6 +53,77 @@ def test_a_default_threshold_without_data_does_not_apply(metric: str) -> None:
     assert (found.name, found.verdict) == ("expectation-not-applicable", Verdict.PASS)
 
 
+@pytest.mark.parametrize(
+    ("text", "number", "name", "title"),
+    [
+        (
+            "shutdown_time p(50) <= baseline + 10%",
+            0.075,
+            "expectation-held",
+            ": 80.0 ms over 1 sample (baseline 75.0 ms over 12 samples, so at most 82.5 ms)",
+        ),
+        (
+            "shutdown_time p(50) <= baseline + 10%",
+            0.07,
+            "expectation-failed",
+            " does not hold: it was 80.0 ms over 1 sample (baseline 70.0 ms over 12 samples, so at most 77.0 ms)",
+        ),
+        ("web.startup_time max < baseline + 5ms", 0.045, "expectation-failed", None),
+        ("web.startup_time max <= baseline + 5ms", 0.045, "expectation-held", None),
+        ("shutdown_time max > baseline - 5ms", 0.001, "expectation-held", None),
+        ("shutdown_time count >= baseline - 50%", 3.0, "expectation-failed", None),
+        (
+            "requests_per_second >= baseline - 5%",
+            15.0,
+            "expectation-held",
+            ": 14.4/s (baseline 15.0/s, so at least 14.2/s)",
+        ),
+        ("grace_share max <= baseline - 0.5", 0.1, "expectation-failed", None),
+        ("requests < baseline + 5%", 35.0, "expectation-held", ": 36 (baseline 35, so below 36.8)"),
+        ("requests >= baseline - 50", 35.0, "expectation-held", ": 36 (baseline 35, so at least -15)"),
+        ("requests == baseline", 35.0, "expectation-failed", " does not hold: it was 36 (baseline 35, so exactly 35)"),
+    ],
+)
+def test_a_threshold_is_compared_with_the_baseline_of_the_run(text: str, number: float, name: str, title: str | None) -> None:
+    found = finding(stopped(text).compare(text, number), text)
+    assert found.name == name
+    assert title is None or found.title == text + title
+    assert found.evidence[-1] == "the baseline: reports/main, a story, on process, 2 cores, 2025-12-31T00:00:00.000+00:00"
+
+
+@pytest.mark.parametrize("other", ["", "shutdown_time max <= baseline"])
+def test_a_threshold_whose_baseline_nobody_told_is_unknown(other: str) -> None:
+    text = "shutdown_time max <= baseline + 1h"
+    story = stopped(text).compare(other, 1.0) if other else stopped(text)
+    found = finding(story, text)
+    assert (found.name, found.verdict) == ("expectation-unknown", Verdict.UNKNOWN)
+    assert found.title.endswith("it was 80.0 ms over 1 sample, and there is no baseline to compare it with")
+    assert "--baseline RUN" in found.cure
+
+
+def test_a_baseline_does_not_make_up_for_what_was_not_measured() -> None:
+    text = "shutdown_time max <= baseline"
+    found = finding(steady_run(expect=[text]).compare(text, 1.0), text)
+    assert (found.verdict, found.name) == (Verdict.UNKNOWN, "expectation-unknown")
+    assert "nothing was measured" in found.title
+    assert "there is no baseline" in finding(steady_run(expect=[text]), text).title
+
+
+@pytest.mark.parametrize(("number", "verdict"), [(1.0, Verdict.PASS), (0.0, Verdict.FAIL), (None, Verdict.FAIL)])
+def test_a_baseline_allows_what_its_threshold_allows(number: float | None, verdict: Verdict) -> None:
+    text = "survivors <= baseline"
+    story = stopped(text) if number is None else stopped(text).compare(text, number)
+    story.survive("web.1", 1790, "sleep 1")
+    history = story.history()
+    assert next(each.verdict for each in allow(history, timing.check(history)) if each.name == "survivors") is verdict
+
+
+def test_a_cut_off_run_may_yet_reach_what_the_baseline_had() -> None:
+    text = "requests >= baseline"
+    found = finding(steady_run(expect=[text], end=False).compare(text, 1000.0), text)
+    assert (found.verdict, "when the run was cut off (baseline 1 000, so at least 1 000)" in found.title) == (Verdict.UNKNOWN, True)
+
+
 def test_every_scenario_has_the_defaults_unless_it_names_their_metric() -> None:
     titles = [each.title for each in check(stopped("survivors <= 3", "requests > 10").history())]
     assert titles[:2] == ["survivors <= 3: 0", "requests > 10: 36"]
