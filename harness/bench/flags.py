@@ -9,6 +9,7 @@ once for all variants or once for each, and so on.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections import Counter
@@ -21,11 +22,12 @@ from typing import Final, NoReturn, cast
 
 from pydantic import ValidationError
 
+from harness.bench.cold import may_drop_caches
 from harness.bench.plan import COLD, MAX_RUNS, MIN_RUNS, PRECISION, BenchPlan, Cold, VariantPlan
 from harness.benches import CONDITIONS
 from harness.command import PLACEHOLDERS
 from harness.engines import ENGINES
-from harness.errors import KeyOfScenarioError, ScenarioError, UsageError
+from harness.errors import KeyOfScenarioError, MachineError, ScenarioError, UsageError
 from harness.fleet import spec_of
 from harness.run import check_engine, check_scenarios, engine_for
 from harness.scenario import ProcessType, Scenario, Step, find_scenarios, load_scenario
@@ -81,6 +83,8 @@ FLAGS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """How each field of `Asked` is spelled on the command line, and what it means."""
 
+_LARGEST_SEED: Final = 2**63 - 1
+_SHOWN: Final = 100
 _PARAMETER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 _ATTRIBUTE: Final = re.compile(r"[^=\0]{1,120}")
 _NUMBER: Final = re.compile(r"-?\d{1,15}(\.\d{1,9})?", re.ASCII)
@@ -147,15 +151,14 @@ def plan_of(asked: Asked, dice_seed: int) -> BenchPlan:
     Raises:
         UsageError: What was asked for is wrong or contradicts itself; the message names the flag, the value and the cure.
         ScenarioError: All that is wrong with scenario files, or that an engine can't start of them.
-        MachineError: This machine lacks a program that a service needs.
+        MachineError: This machine lacks a program that a service needs, or does not allow its caches to be dropped.
     """
+    _check_text(asked)
     runs = _runs_of(asked)
     under, at_once = _under_of(asked)
     slow_s = _slow_s(asked, under)
     cold = _cold_of(asked)
     attributes = _pairs(asked.attributes, "attributes")
-    if asked.seed is not None and not 0 <= asked.seed < 2**63:
-        _refuse("seed", asked.seed, "must be from 0 to 9223372036854775807")
     _check_target(asked)
     for engine in asked.engines:
         check_engine(engine)
@@ -165,9 +168,6 @@ def plan_of(asked: Asked, dice_seed: int) -> BenchPlan:
     service = _service_of(asked, variants, under)
     _check_cold(variants)
     _check_starts(asked, variants)
-    seeds = {source.seed for source in sources}
-    seed = seeds.pop() if len(seeds) == 1 else None
-    own = seed if asked.seed is None else asked.seed
     return BenchPlan(
         name=_cut(", ".join(source.title for source in sources)),
         variants=variants,
@@ -178,7 +178,7 @@ def plan_of(asked: Asked, dice_seed: int) -> BenchPlan:
         min_runs=runs.least,
         max_runs=runs.most,
         precision=runs.precision,
-        seed=dice_seed if own is None else own,
+        seed=_seed_of(asked, sources, dice_seed),
         reports=asked.reports,
         attributes=attributes,
         again=asked.again,
@@ -195,8 +195,31 @@ def _flag(field: str) -> str:
 
 def _refuse(field: str, value: object, what: str) -> NoReturn:
     """Raise `UsageError`: the flag, the value as it was written, and a sentence with the cure."""
-    written = printable(str(value))
-    raise UsageError(f"{_flag(field)} {written or repr('')}: {what}")
+    raise UsageError(f"{_flag(field)} {_shown(str(value))}: {what}")
+
+
+def _shown(text: str) -> str:
+    """What was written, on one line, cut where it is long."""
+    line = printable(text)
+    return f"{line[:_SHOWN]}…" if len(line) > _SHOWN else line or "''"
+
+
+def _check_text(asked: Asked) -> None:
+    """All of it is text, so that it can be stored: the words of a command line may be any bytes."""
+    for field in FLAGS:
+        for text in _texts(getattr(asked, field)):
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                _refuse(field, text, "is no text in UTF-8, so no report could hold it; write it in other characters")
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, tuple):
+        for each in value:
+            yield from _texts(each)
+    elif isinstance(value, str | Path):
+        yield str(value)
 
 
 # --- numbers ------------------------------------------------------------------------------------------------------------------
@@ -222,9 +245,7 @@ def _runs_of(asked: Asked) -> _Runs:
     if asked.runs is not None:
         for field in ("min_runs", "max_runs", "precision"):
             if (other := getattr(asked, field)) is not None:
-                _refuse(
-                    "runs", asked.runs, f"is an exact number, which {_flag(field)} {printable(str(other))} contradicts; drop one of them"
-                )
+                _refuse("runs", asked.runs, f"is an exact number, which {_flag(field)} {_shown(str(other))} contradicts; drop one of them")
     least = asked.min_runs or min(MIN_RUNS, asked.max_runs or MIN_RUNS)
     most = asked.max_runs or max(MAX_RUNS, least)
     if least > most:
@@ -240,6 +261,16 @@ def _share(written: str) -> float:
     if not 0 < share < 1:
         _refuse("precision", written, "must be more than 0% and less than 100%")
     return float(share)
+
+
+def _seed_of(asked: Asked, sources: Sequence[_Source], dice_seed: int) -> int:
+    """The seed that was asked for, else the one that all scenarios share, else a new one."""
+    if asked.seed is not None:
+        if not 0 <= asked.seed <= _LARGEST_SEED:
+            _refuse("seed", asked.seed, f"must be a whole number from 0 to {_LARGEST_SEED}")
+        return asked.seed
+    own = sources[0].seed
+    return own if own is not None and all(source.seed == own for source in sources) else dice_seed
 
 
 def _pairs(written: Sequence[str], field: str) -> dict[str, str]:
@@ -317,6 +348,8 @@ def _cold_of(asked: Asked) -> tuple[Cold, ...]:
 
 def _check_cold(variants: Sequence[VariantPlan]) -> None:
     """What is to be made cold can be."""
+    if any("disk" in variant.cold for variant in variants) and (why := may_drop_caches()):
+        raise MachineError(why)
     for variant in variants:
         if "image" in variant.cold and not ENGINES[variant.engine].contained:
             what = f"{quoted(variant.name)} is started by the {variant.engine} engine, which has no images; drop it, or use --engine docker"
@@ -332,10 +365,9 @@ def _check_conditions(variants: Sequence[VariantPlan], under: Sequence[str]) -> 
         for condition in ("load", "keep-alive"):
             loaded = scenario.load_process
             if condition in under and loaded != variant.process:
-                where = f"the requests go to {loaded}; write --process {loaded}" if loaded else "it takes no requests"
-                _refuse(
-                    "under", condition, f"{variant.process} of {variant.path} is started and stopped, and {where}, or leave {condition} out"
-                )
+                where = f"the requests go to {loaded}; write --process {loaded}, or" if loaded else "nobody sends requests to it;"
+                what = f"{variant.process} of {variant.path} is started and stopped, and {where} leave {condition} out"
+                _refuse("under", condition, what)
 
 
 def _service_of(asked: Asked, variants: Sequence[VariantPlan], under: Sequence[str]) -> str:
@@ -363,7 +395,11 @@ def _service_of(asked: Asked, variants: Sequence[VariantPlan], under: Sequence[s
             _refuse("under", wanted[0], f"{variant.path} has {others}, another file {quoted(chosen)}; bench each file by itself")
         service = services[chosen]
         if service.kind in EMBEDDED:
-            _refuse("under", wanted[0], f"{chosen} is a file that nobody starts, so it is never slow or down; leave {wanted[0]} out")
+            _refuse(
+                "under",
+                wanted[0],
+                f"{chosen} of {variant.path} is a file that nobody starts, so it is never slow or down; leave {wanted[0]} out",
+            )
         if service.url is not None and "service-down" in under:
             what = f"{chosen} of {variant.path} has a url, so it is not the bench's own and never stopped; remove the url, or leave it out"
             _refuse("under", "service-down", what)
@@ -399,8 +435,8 @@ def _check_target(asked: Asked) -> None:
     given = [name for name in ("scenarios", "image", "build", "command") if getattr(asked, name)]
     words = {
         "scenarios": "a scenario file",
-        "image": f"--image {asked.image}",
-        "build": f"--build {asked.build}",
+        "image": f"--image {_shown(asked.image)}",
+        "build": f"--build {_shown(asked.build)}",
         "command": "a command after --",
     }
     if not given:
@@ -438,8 +474,9 @@ def _sources(asked: Asked) -> list[_Source]:
 def _files(asked: Asked) -> list[_Source]:
     """The scenario files; all that is wrong with any of them is told at once."""
     for path in asked.scenarios:
-        if not path.exists():
-            raise UsageError(f"{path}: no such file or folder; a command is written after --, as in jetable bench -- {path}")
+        if not os.path.exists(path):  # noqa: PTH110  Path.exists raises where a name is too long
+            words = _shown(_joined([str(each) for each in asked.scenarios]))
+            raise UsageError(f"{_shown(str(path))}: no such file or folder; a command is written after --, as in jetable bench -- {words}")
     loaded, problems = [], []
     for path in find_scenarios(asked.scenarios):
         try:
@@ -495,18 +532,19 @@ def _changer(path: Path, scenario: Scenario, process: str, added: Mapping[str, s
         try:
             valid = ProcessType.model_validate(dumped)
         except ValidationError as error:
-            told = [_as_flags(detail["loc"], detail["msg"]) for detail in error.errors(include_url=False)]
-            raise ScenarioError([f"{path}: {process}{_with(values)}: {what}" for what in told]) from None
+            details = error.errors(include_url=False)
+            raise _of_file(path, values, [(("target", process, *detail["loc"]), detail["msg"]) for detail in details]) from None
         made = scenario.model_copy(update={"target": {**scenario.target, process: valid}})
         if complaints := list(Scenario.contradictions(plain(made))):
-            raise ScenarioError([f"{path}: {'.'.join(map(str, each.path))}{_with(values)}: {each.what}" for each in complaints])
+            raise _of_file(path, values, [(each.path, each.what) for each in complaints])
         return made
 
     return make
 
 
-def _as_flags(loc: tuple[int | str, ...], what: str) -> str:
-    return f"{'.'.join(map(str, loc))}: {what}" if loc else what
+def _of_file(path: Path, values: Mapping[str, str], complaints: Sequence[tuple[tuple[int | str, ...], str]]) -> ScenarioError:
+    """What is wrong with a file's scenario only since flags changed it."""
+    return ScenarioError([f"{path}: {'.'.join(map(str, key))}{_with(values)}: {printable(what)}" for key, what in complaints])
 
 
 def _with(values: Mapping[str, str]) -> str:
@@ -553,24 +591,25 @@ def _health_of(written: str) -> dict[str, object]:
         return {written: True}
     if written.startswith("log:") and len(written) > len("log:"):
         return {"log": written.removeprefix("log:")}
-    near = did_you_mean(written, ("tcp", "running", "log:REGEX"))
+    near = did_you_mean(written, ("tcp", "running"))
     _refuse("healthcheck", written, f"must be a path such as /healthz, or tcp, running or log:REGEX{near}")
 
 
 def _retold(asked: Asked, loc: tuple[int | str, ...], what: str, values: Mapping[str, str]) -> str:
     """A complaint about a made-up scenario, as one about the flag from which it came."""
+    what = printable(what)
     what = what.replace("; a relative path begins at the scenario file's folder", "; a relative path begins where jetable is started")
     key = str(loc[2]) if loc[:2] == ("target", PROCESS) and len(loc) > 2 else ""
     if loc[:1] == ("load",):
         key = "healthcheck"
     if key == "environment":
         written = next((each for each in asked.environment if len(loc) > 3 and each.startswith(f"{loc[3]}=")), "")
-        return f"{_flag('environment')} {printable(written)}{_with(values)}: {what}"
+        return f"{_flag('environment')} {_shown(written)}{_with(values)}: {what}"
     if key in _TOLD_AS:
         field = _TOLD_AS[key]
-        return f"{_flag(field)} {printable(_filled(str(getattr(asked, field)), values))}: {what}"
+        return f"{_flag(field)} {_shown(_filled(str(getattr(asked, field)), values))}: {what}"
     if key == "command":
-        return f"-- {printable(_joined(asked.command))}{_with(values)}: {what}"
+        return f"-- {_shown(_joined(asked.command))}{_with(values)}: {what}"
     return f"{'.'.join(map(str, loc))}: {what}"
 
 
@@ -612,7 +651,7 @@ def _scan(asked: Asked, name: str, low: str, high: str) -> tuple[str, ...]:
     count = int((last - first) / by) + 1
     if count > MOST_VALUES:
         _refuse("parameter_scan", written, f"has {count} values, and {MOST_VALUES} are the most; take a larger {_flag('parameter_step')}")
-    return tuple(f"{first + by * number:f}" for number in range(count))
+    return (f"{first:f}", *(f"{first + by * number:f}" for number in range(1, count)))
 
 
 def _list(name: str, written: str) -> tuple[str, ...]:
@@ -805,7 +844,10 @@ def _check_starts(asked: Asked, variants: Sequence[VariantPlan]) -> None:
         except KeyOfScenarioError as error:
             problems[_retold(asked, ("target", variant.process, *error.key[2:]), str(error), variant.parameters)] = None
         except UsageError as error:
-            problems[f"-- {printable(_said(variant))}: {_of_words(str(error))}"] = None
+            if asked.scenarios:
+                problems[f"{variant.path}: {error}"] = None
+                continue
+            problems[f"-- {_shown(_said(variant))}: {_of_words(printable(str(error)))}"] = None
     if problems:
         lines = list(problems)
         raise ScenarioError(lines) if asked.scenarios or len(lines) > 1 else UsageError(lines[0])
