@@ -194,7 +194,8 @@ class Cycled(Line, frozen=True, tag="cycled"):
         warmup: It is discarded on purpose.
         under: A key of `harness.benches.CONDITIONS`.
         process: The process type that was timed: each replica of it that was started meanwhile.
-        others: How many CPUs programs that are not of this run used meanwhile, on average; -1 when nobody knows.
+        others: How many CPUs programs that are not of this run used meanwhile, on average, or just before it where replicas are
+            containers; -1 when nobody knows.
         problem: Why it did not go as it should; empty when it did.
     """
 

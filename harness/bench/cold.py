@@ -8,10 +8,6 @@ carries frozen inside.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from harness.errors import MachineError
@@ -23,8 +19,6 @@ ALL: Final = b"3"
 VARIABLE: Final = "PYTHONPYCACHEPREFIX"
 """With it set, Python looks for compiled modules below that folder and nowhere else, those of installed packages included (PEP 304's heir,
 since Python 3.8)."""
-
-_PREFIX: Final = "bytecode-"
 
 
 def may_drop_caches() -> str:
@@ -54,18 +48,3 @@ def drop_caches() -> None:
             os.close(fd)
     except OSError as error:
         raise MachineError(may_drop_caches() or f"the page cache can't be dropped: {DROP}: {error.strerror}") from error
-
-
-def fresh_bytecode(scratch: Path) -> Mapping[str, str]:
-    """What goes into the environment of one start so that Python finds nothing compiled, of the standard library either.
-
-    Python writes what it compiles to a new folder in ``scratch``, as at the first start on a machine. A target that ignores its
-    environment (``python -I`` or ``-E``) is not made cold.
-    """
-    return {VARIABLE: tempfile.mkdtemp(prefix=_PREFIX, dir=scratch)}
-
-
-def forget_bytecode(scratch: Path) -> None:
-    """Remove what earlier starts have compiled, when all of them have ended; it can be many megabytes a start."""
-    for folder in scratch.glob(f"{_PREFIX}*"):
-        shutil.rmtree(folder)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,8 +26,20 @@ IDLE_CONNECTIONS: Final = 10
 """How many idle keep-alive connections are open at a stop under ``keep-alive``."""
 
 CONNECT_S: Final = 2.0
+QUIET_S: Final = 0.1
+"""How long the machine is looked at before a cycle of containers; right within 0.2 CPUs."""
+
 AWAY_S: Final = 1.0
 """How long a service stays away after a start has begun under ``service-down``."""
+
+
+Took: TypeAlias = dict[str, list[float]]
+"""Seconds of starts, by the condition under which they were timed."""
+
+
+def new_took() -> Took:
+    """Without any start."""
+    return defaultdict(list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +60,7 @@ class Place:
     at_once: int = 1
     service: str = ""
     strangers: Strangers
-    took: list[float] = field(default_factory=list)
+    took: Took = field(default_factory=new_took)
 
 
 Cycle: TypeAlias = Callable[[Session, Place], None]
@@ -57,9 +70,9 @@ Cycle: TypeAlias = Callable[[Session, Place], None]
 def booked(session: Session, place: Place, under: str) -> Iterator[None]:
     """Write down that a cycle under ``under`` was played while the body ran; a target that fails is its problem, and raises no further."""
     stage = session.stage
+    others = _quiet(session, place) if session.contained else -1.0
     began_ns = stage.clock.now_ns()
     place.strangers.look()
-    session.spent_ns.clear()
     problem = ""
     try:
         yield
@@ -73,29 +86,41 @@ def booked(session: Session, place: Place, under: str) -> Iterator[None]:
             under=under,
             process=session.process,
             warmup=place.warmup,
-            others=place.strangers.since(sum(session.spent_ns)),
+            others=others if session.contained else place.strangers.since(),
             problem=problem,
         )
     )
     stage.raise_if_lost()
 
 
-def _started(session: Session, place: Place, *, again: Replica | None = None) -> Replica:
+def _quiet(session: Session, place: Place) -> float:
+    """What strangers use while nothing of the bench goes on: who makes containers is one of them as soon as it does.
+
+    -1.0 while others are under load, since those are containers, too.
+    """
+    if session.loaded:
+        return -1.0
+    place.strangers.look()
+    session.stage.clock.sleep(QUIET_S)
+    return place.strangers.since()
+
+
+def _started(session: Session, place: Place, under: str, *, again: Replica | None = None) -> Replica:
     replica = session.start(again=again)
-    place.took.append((session.stage.clock.now_ns() - replica.began_ns) / NS_PER_S)
+    place.took[under].append((session.stage.clock.now_ns() - replica.began_ns) / NS_PER_S)
     return replica
 
 
 def idle(session: Session, place: Place) -> None:
     """Start one and stop it; nothing else is on."""
     with booked(session, place, "idle"):
-        session.stop(_started(session, place))
+        session.stop(_started(session, place, "idle"))
 
 
 def load(session: Session, place: Place) -> None:
     """Start one more beside others that are under load, which it then gets, too, and stop it with a request in flight."""
     with booked(session, place, "load"):
-        session.stop(_started(session, place), busy=True)
+        session.stop(_started(session, place, "load"), busy=True)
 
 
 def kill(session: Session, place: Place) -> None:
@@ -108,17 +133,17 @@ def kill(session: Session, place: Place) -> None:
         before = session.fleet.start(session.process)
         session.stop(before)
     with booked(session, place, "clean"):
-        before = _started(session, place, again=before)
+        before = _started(session, place, "clean", again=before)
         session.kill(before)
     with booked(session, place, "kill"):
-        session.stop(_started(session, place, again=before))
+        session.stop(_started(session, place, "kill", again=before))
 
 
 def keep_alive(session: Session, place: Place) -> None:
     """Start one, open idle keep-alive connections to it, and stop it."""
     path = first_path(session.plan.scenario, session.process)
     with booked(session, place, "keep-alive"), ExitStack() as open_ones:
-        replica = _started(session, place)
+        replica = _started(session, place, "keep-alive")
         for _ in range(IDLE_CONNECTIONS if path else 0):
             _hold_one(open_ones, session, replica, path or "/")
         session.stop(replica)
@@ -153,7 +178,7 @@ def service_down(session: Session, place: Place) -> None:
     back = session.stage.background.watch(give_back)
     try:
         with booked(session, place, "service-down"):
-            replica = _started(session, place)
+            replica = _started(session, place, "service-down")
             over.set()
             back.end()
             session.stop(replica)
@@ -165,14 +190,14 @@ def service_down(session: Session, place: Place) -> None:
 def service_slow(session: Session, place: Place) -> None:
     """Start one while each answer of the service comes later, and stop it."""
     with booked(session, place, "service-slow"):
-        session.stop(_started(session, place))
+        session.stop(_started(session, place, "service-slow"))
 
 
 def at_once(session: Session, place: Place) -> None:
     """Start several at the same time, and stop them at the same time."""
     with booked(session, place, "at-once"):
         try:
-            session.stage.background.map(lambda _number: _started(session, place), range(place.at_once))
+            session.stage.background.map(lambda _number: _started(session, place, "at-once"), range(place.at_once))
         finally:
             session.stage.background.map(session.stop, session.fleet.up(session.process))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from typing import Final
 from harness.bench.cold import VARIABLE as BYTECODE_VARIABLE
 from harness.bench.plan import VariantPlan
 from harness.clock import NS_PER_S, MonotonicClock
+from harness.engines import ENGINES
 from harness.engines.base import Replica
 from harness.errors import MachineError, TargetError, UsageError
 from harness.fleet import Fleet, StopOrder
@@ -38,6 +40,7 @@ ASK_S: Final = 2.0
 """How long one such request may take."""
 
 POLL_S: Final = 0.001
+BYTECODE_FOLDER: Final = "bytecode"
 PREPARE_S: Final = 600.0
 """How long a command of ``--prepare`` or ``--cleanup`` may take."""
 
@@ -51,7 +54,6 @@ class Session:
         process: The process type that is timed.
         loaded: The others are under load.
         logs: Where its replicas' output goes.
-        spent_ns: CPU time of replicas that are no descendants of the harness, one entry each.
         shown: The logs that the person has seen.
     """
 
@@ -60,8 +62,12 @@ class Session:
     fleet: Fleet
     loaded: bool
     logs: Path
-    spent_ns: list[int] = field(default_factory=list)
     shown: set[Path] = field(default_factory=set)
+
+    @property
+    def contained(self) -> bool:
+        """Replicas are no descendants of this process, and neither is who starts them."""
+        return ENGINES[self.plan.engine].contained
 
     @property
     def process(self) -> str:
@@ -123,8 +129,6 @@ class Session:
         pids = [replica.pid, *(process.pid for process in self.stage.engine.descendants(replica))]
         if told := used_by(pids, replica.name, when, self.stage.clock.now_ns(), cgroup=bool(replica.created_ns)):
             self.stage.record(told)
-            if when == "steady" and replica.created_ns:
-                self.spent_ns.append(told.cpu_ns)
 
     def stop(self, replica: Replica, *, busy: bool = False) -> None:
         """Stop one replica in order, once its memory was looked at. Raises `TargetError` when it can't be killed."""
@@ -140,6 +144,7 @@ class Session:
             timed=seen is not None and seen.open,
         )
         self.fleet.stop(replica, order)
+        shutil.rmtree(self.logs.parent / BYTECODE_FOLDER / replica.name, ignore_errors=True)  # many megabytes a start
 
     def kill(self, replica: Replica) -> None:
         """End one replica with SIGKILL, and all that belongs to it."""
@@ -193,7 +198,7 @@ def open_session(
     whole = plan.scenario
     header = header_of(whole, plan.path, options, run_id, MonotonicClock())
     writer = open_history(folder, header)
-    played = _played(plan, loaded=loaded)
+    played = _played(plan, loaded=loaded, bytecode=folder / BYTECODE_FOLDER)
     failed: TargetError | None = None
     try:
         with real_stage(played, header, folder, writer, progress) as (stage, fleet), ended_in_order(stage, fleet):
@@ -218,13 +223,13 @@ def _get_ready(stage: Stage, fleet: Fleet, plan: VariantPlan, *, loaded: bool) -
         _await_flow(stage, fleet, plan.process)
 
 
-def _played(plan: VariantPlan, *, loaded: bool) -> Scenario:
+def _played(plan: VariantPlan, *, loaded: bool, bytecode: Path) -> Scenario:
     """The scenario without jobs and state, and without load where none is wanted; its health check stays what it would be with them."""
     whole = plan.scenario
     kind = whole.target[plan.process]
     environment = dict(kind.environment)
     if "bytecode" in plan.cold:
-        environment[BYTECODE_VARIABLE] = "{scratch}/bytecode-{replica}"
+        environment[BYTECODE_VARIABLE] = f"{bytecode.absolute()}/{{replica}}"
     kind = kind.model_copy(update={"healthcheck": whole.healthcheck_of(plan.process), "environment": environment})
     bare: dict[str, object] = {"jobs": None, "state": {}, "target": {**whole.target, plan.process: kind}}
     return whole.model_copy(update=bare if loaded else {**bare, "load": NO_LOAD})

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.bench import cold
-from harness.bench.cold import VARIABLE, drop_caches, forget_bytecode, fresh_bytecode, may_drop_caches
+from harness.bench.cold import VARIABLE, drop_caches, may_drop_caches
 from harness.errors import MachineError
 
 
@@ -34,25 +34,14 @@ def compiled_files_read(folder: Path, environment: Mapping[str, str]) -> list[st
 def test_python_finds_nothing_compiled_neither_beside_the_sources_nor_of_an_earlier_start(tmp_path: Path) -> None:
     app, scratch = tmp_path / "app", tmp_path / "scratch"
     app.mkdir()
-    scratch.mkdir()
     (app / "app.py").write_text("answer = 42\n")
     subprocess.run([sys.executable, "-m", "compileall", "-q", "."], cwd=app, check=True)
     assert any("app.cpython" in line for line in compiled_files_read(app, {})), "a warm start reads what lies beside the source"
-    first = fresh_bytecode(scratch)
+    first = {VARIABLE: str(scratch / "first")}
     assert compiled_files_read(app, first) == []
     assert list(Path(first[VARIABLE]).rglob("app.*.pyc")), "what the first start compiled is kept for nobody else"
     assert compiled_files_read(app, first) != [], "the same folder again is warm"
-    assert compiled_files_read(app, fresh_bytecode(scratch)) == []
-
-
-def test_each_start_has_a_new_folder_and_all_of_them_can_be_removed(tmp_path: Path) -> None:
-    (tmp_path / "other").mkdir()
-    folders = {fresh_bytecode(tmp_path)[VARIABLE] for _ in range(3)}
-    assert len(folders) == 3
-    assert all(not list(Path(folder).iterdir()) for folder in folders)
-    (Path(min(folders)) / "app.pyc").write_bytes(b"")
-    forget_bytecode(tmp_path)
-    assert [each.name for each in tmp_path.iterdir()] == ["other"]
+    assert compiled_files_read(app, {VARIABLE: str(scratch / "second")}) == []
 
 
 if os.environ.get("JETABLE_LONG") == "1":  # it slows down all of the machine
