@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from harness.bench.cold import drop_caches
-from harness.bench.cycle import CYCLES, Place, leave_nothing
+from harness.bench.cycle import CYCLES, Place, Took, leave_nothing, new_took
 from harness.bench.plan import BenchPlan, VariantPlan
 from harness.bench.sessions import Session, open_session, run_command
 from harness.benches import FILE, Bench, Variant, encoded
@@ -88,9 +88,10 @@ class Course:
         self._dice = Dice(plan.seed).fork("bench")
         self._strangers = Strangers(self._clock)
         self._options = RunOptions(engine="", seed=plan.seed, reports=plan.reports, rerun=plan.again)
-        self._took: dict[_Cell, list[float]] = defaultdict(list)
-        self._hopeless: dict[_Cell, str] = {}
-        self._tried: dict[_Cell, int] = defaultdict(int)
+        self._took: dict[_Cell, Took] = defaultdict(new_took)
+        self._worked: set[_Cell] = set()
+        self._failed: dict[tuple[_Cell, bool], int] = defaultdict(int)
+        self._hopeless: set[_Cell] = set()
         self._sessions = 0
         self.folders: dict[int, list[Path]] = defaultdict(list)
         self.warnings: list[str] = []
@@ -150,7 +151,7 @@ class Course:
         while done < (self._plan.runs or self._plan.max_runs):
             block = min(LOADED_CYCLES, (self._plan.runs or self._plan.max_runs) - done)
             self._progress.step_began(max(1, done + 1), self._words(cells, done))
-            for cell in self._dice.shuffled(cells):
+            for cell in self._dice.shuffled([each for each in cells if each not in self._hopeless]):
                 with ExitStack() as opened:
                     session = self._open(opened, cell.variant, loaded=True)
                     for number in range(done, done + block):
@@ -168,8 +169,10 @@ class Course:
         return f"{under}{so_far}" if number >= 0 else f"{under}, warm-up"
 
     def _half_width(self, cell: _Cell) -> float | None:
-        took = self._took[cell]
-        return relative_half_width(took, seed=self._plan.seed) if len(took) > 2 else None
+        """Of the loosest of its starts; None as long as one is unknown."""
+        widths = [relative_half_width(took, seed=self._plan.seed) for took in self._took[cell].values()]
+        known = [width for width in widths if width is not None]
+        return max(known) if known and len(known) == len(widths) else None
 
     def _is_enough(self, cells: Sequence[_Cell], rounds: int, began_ns: int) -> bool:
         """Nothing more is to be learned, or the bound of time is reached."""
@@ -195,7 +198,7 @@ class Course:
 
     def _cycle(self, cell: _Cell, session: Session, number: int, *, warmup: bool = False) -> None:
         """One turn of a cell, with what the person wants done before it."""
-        if cell in self._hopeless:
+        if cell in self._hopeless or (warmup and self._failed[cell, True] >= HOPELESS):
             return
         plan = session.plan
         run_command(plan.prepare, "--prepare")
@@ -208,19 +211,22 @@ class Course:
             at_once=cell.at_once,
             service=self._plan.service,
             strangers=self._strangers,
-            took=[] if warmup else self._took[cell],
+            took=new_took() if warmup else self._took[cell],
         )
-        before = len(place.took)
+        before = _count(place.took)
         CYCLES[cell.under](session, place)
         leave_nothing(session, up)
         if self._plan.show_output:
             self._show_output(session)
-        self._tried[cell] += 1
-        if len(place.took) == before and not self._took[cell] and self._tried[cell] >= HOPELESS:
-            self._hopeless[cell] = plan.name
-            self.warnings.append(
-                f"{cell.words(self._plan)}: the first {HOPELESS} starts all failed, so no more were tried; see the failed starts"
-            )
+        if _count(place.took) > before:
+            self._worked.add(cell)
+        elif cell not in self._worked:
+            self._failed[cell, warmup] += 1  # those of warm-ups are in no books, so they give up nothing but warm-ups
+            if self._failed[cell, False] >= HOPELESS:
+                self._hopeless.add(cell)
+                self.warnings.append(
+                    f"{cell.words(self._plan)}: the first {HOPELESS} starts all failed, so no more were tried; see the failed starts"
+                )
 
     def _show_output(self, session: Session) -> None:
         """What the replicas of a cycle wrote; each is shown once."""
@@ -239,6 +245,10 @@ class Course:
                 self._progress.work(f"{session.plan.name}: one more start, to hear what it imports")
                 with suppress(TargetError):
                     session.fleet.profile_start(session.process)
+
+
+def _count(took: Took) -> int:
+    return sum(map(len, took.values()))
 
 
 def run_bench(plan: BenchPlan, progress: Progress) -> Ended:
