@@ -30,7 +30,7 @@ from harness.engines import ENGINES
 from harness.errors import KeyOfScenarioError, MachineError, ScenarioError, UsageError
 from harness.fleet import spec_of
 from harness.run import check_engine, check_scenarios, engine_for
-from harness.scenario import ProcessType, Scenario, Step, find_scenarios, load_scenario
+from harness.scenario import ProcessType, Scenario, Step, find_scenarios, load_scenario, problem_at
 from harness.scenario.queues import unknown_service
 from harness.scenario.services import EMBEDDED
 from harness.scenario.values import MAX_REPLICAS
@@ -50,38 +50,38 @@ PROCESS: Final = "web"
 ASKABLE: Final = tuple(name for name in CONDITIONS if name != "clean")
 """Conditions that a person may ask for; ``clean`` comes with ``kill``, which is compared with it."""
 
-FLAGS: Final[Mapping[str, tuple[str, str]]] = {
-    "scenarios": ("SCENARIO", "Scenario files, each a variant; nothing of their steps is played."),
-    "command": ("--", "A command that is started as a process; {port} in it is the port on which it must listen, also in PORT."),
-    "image": ("--image", "An image that is started as a container."),
-    "build": ("--build", "A folder whose Dockerfile makes the image."),
-    "port": ("--port", "The port on which the container listens; else what the image says by EXPOSE."),
-    "healthcheck": ("--healthcheck", "When it is ready: a path such as /healthz, tcp, running, or log:REGEX."),
-    "environment": ("--env", "An environment variable for the target, NAME=VALUE."),
-    "process": ("--process", "The process type that is started and stopped; else the one that takes the load."),
-    "engines": ("--engine", "Where replicas live, process or docker; each is a variant."),
-    "warmup": ("--warmup", "So many rounds come first and are discarded."),
-    "runs": ("--runs", "Exactly so many rounds."),
-    "min_runs": ("--min-runs", f"At least so many rounds; else {MIN_RUNS}."),
-    "max_runs": ("--max-runs", f"At most so many rounds; else {MAX_RUNS}."),
-    "precision": ("--precision", f"No more rounds when the interval of each start's median is as tight as this; else {PRECISION:.0%}."),
-    "prepare": ("--prepare", "A shell command before each start, outside of all timing; once, or once for each variant."),
-    "cleanup": ("--cleanup", "A shell command after all stops of a variant; once, or once for each variant."),
-    "parameter_scan": ("--parameter-scan", "VAR MIN MAX: a variant for each number; {VAR} stands for it."),
-    "parameter_step": ("--parameter-step-size", "The step of --parameter-scan; else 1."),
-    "parameter_list": ("--parameter-list", "VAR A,B,C: a variant for each value; {VAR} stands for it."),
-    "reference": ("--reference", "The variant with which the others are compared: its name or its command; else the first."),
-    "names": ("--command-name", "What a variant is called; as often as there are variants."),
-    "under": ("--under", f"What else goes on: {', '.join(ASKABLE)}; several with commas."),
-    "at_once": ("--at-once", "So many start at the same time, one number after the other, such as 1,2,4,8."),
-    "service": ("--service", "The backing service that is slow or down."),
-    "slow": ("--slow", "How much later each answer of the slow service comes, such as 100ms."),
-    "cold": ("--cold", f"What is made cold before each start: {', '.join(COLD)}; several with commas."),
-    "drop_caches": ("--drop-caches", "As --cold disk."),
-    "attributes": ("--attribute", "What you want to find the bench by, NAME=VALUE."),
-    "seed": ("--seed", "Repeats the order of the cycles."),
+FLAGS: Final[Mapping[str, str]] = {
+    "scenarios": "SCENARIO",
+    "command": "--",
+    "image": "--image",
+    "build": "--build",
+    "port": "--port",
+    "healthcheck": "--healthcheck",
+    "environment": "--env",
+    "process": "--process",
+    "engines": "--engine",
+    "warmup": "--warmup",
+    "runs": "--runs",
+    "min_runs": "--min-runs",
+    "max_runs": "--max-runs",
+    "precision": "--precision",
+    "prepare": "--prepare",
+    "cleanup": "--cleanup",
+    "parameter_scan": "--parameter-scan",
+    "parameter_step": "--parameter-step-size",
+    "parameter_list": "--parameter-list",
+    "reference": "--reference",
+    "names": "--command-name",
+    "under": "--under",
+    "at_once": "--at-once",
+    "service": "--service",
+    "slow": "--slow",
+    "cold": "--cold",
+    "drop_caches": "--drop-caches",
+    "attributes": "--attribute",
+    "seed": "--seed",
 }
-"""How each field of `Asked` is spelled on the command line, and what it means."""
+"""How each field of `Asked` is spelled on the command line."""
 
 _LARGEST_SEED: Final = 2**63 - 1
 _SHOWN: Final = 100
@@ -97,7 +97,7 @@ _TOLD_AS: Final[Mapping[str, str]] = {"image": "image", "build": "build", "expos
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """The command line of ``jetable bench``, as it was written; `FLAGS` says what each means. None and empty: not given.
+    """The command line of ``jetable bench``, as it was written; `FLAGS` says how each is spelled. None and empty: not given.
 
     Attributes:
         command: The words after ``--``.
@@ -190,7 +190,7 @@ def plan_of(asked: Asked, dice_seed: int) -> BenchPlan:
 
 
 def _flag(field: str) -> str:
-    return FLAGS[field][0]
+    return FLAGS[field]
 
 
 def _refuse(field: str, value: object, what: str) -> NoReturn:
@@ -842,7 +842,7 @@ def _check_starts(asked: Asked, variants: Sequence[VariantPlan]) -> None:
         except ScenarioError as error:
             problems |= dict.fromkeys(error.problems)
         except KeyOfScenarioError as error:
-            problems[_retold(asked, ("target", variant.process, *error.key[2:]), str(error), variant.parameters)] = None
+            problems[problem_of(variant, error)] = None
         except UsageError as error:
             if asked.scenarios:
                 problems[f"{variant.path}: {error}"] = None
@@ -851,6 +851,15 @@ def _check_starts(asked: Asked, variants: Sequence[VariantPlan]) -> None:
     if problems:
         lines = list(problems)
         raise ScenarioError(lines) if asked.scenarios or len(lines) > 1 else UsageError(lines[0])
+
+
+def problem_of(variant: VariantPlan, error: KeyOfScenarioError) -> str:
+    """What turned out to be wrong with a variant's scenario: at its place in the file, or as of the flag from which it came."""
+    if variant.path.is_file():
+        return problem_at(variant.path, error.key, str(error))
+    key = str(error.key[2]) if error.key[:2] == ("target", variant.process) and len(error.key) > 2 else ""
+    flag = _flag(key) if key in ("image", "build") else "--"
+    return f"{flag} {_shown(_said(variant))}: {printable(str(error))}"
 
 
 def _of_words(what: str) -> str:

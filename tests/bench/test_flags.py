@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.bench import flags
-from harness.bench.flags import ASKABLE, FLAGS, Asked, plan_of
+from harness.bench.flags import ASKABLE, FLAGS, Asked, plan_of, problem_of
 from harness.bench.plan import BenchPlan, VariantPlan
 from harness.benches import CONDITIONS
-from harness.errors import JetableError, MachineError, NothingSelectedError, ScenarioError, UsageError
+from harness.cli import bench
+from harness.errors import JetableError, KeyOfScenarioError, MachineError, NothingSelectedError, ScenarioError, UsageError
 from harness.scenario import Scenario
 
 NEW_SEED = 77
@@ -68,9 +69,17 @@ def write(folder: Path, text: str = BOTH, name: str = "app.yaml") -> Path:
     return path
 
 
-def test_every_field_that_is_a_flag_is_told_in_the_table() -> None:
-    assert set(Asked.__dataclass_fields__) - set(FLAGS) == {"reports", "show_output", "imports", "again"}
-    assert all(meaning.endswith(".") for _, meaning in FLAGS.values())
+def test_every_flag_is_called_in_messages_as_the_command_line_calls_it() -> None:
+    spelled = {option.name: option.opts for option in bench.params}
+    assert set(FLAGS) - {"scenarios", "command"} == set(spelled) & set(Asked.__dataclass_fields__) - {"reports", "show_output", "imports"}
+    assert [field for field, opts in spelled.items() if field in FLAGS and FLAGS[field] not in opts] == []
+
+
+def test_what_an_engine_finds_wrong_later_is_told_of_the_flag_or_of_the_place_in_the_file(tmp_path: Path) -> None:
+    error = KeyOfScenarioError(("target", "web", "image"), "there is no such image")
+    assert problem_of(plan(image="shop:1").variants[0], error) == "--image shop:1: there is no such image"
+    path = write(tmp_path)
+    assert problem_of(plan(scenarios=(path,)).variants[0], error) == f"{path}:8:12: target.web.image: there is no such image"
 
 
 def test_a_person_may_ask_for_every_condition_but_the_one_that_comes_with_another() -> None:
