@@ -323,8 +323,8 @@ def _whole(page: _Page, variant: Variant, case: Case, metric: str) -> None:
     series, thing, signs = series_of(variant, case, metric), _THINGS[metric], page.signs
     counted = _starts(variant, case) if metric == START else _stops(variant, case)
     if series is None:
-        if counted.plain:
-            page.line(f"  {thing:<6} ", counted)
+        if counted:
+            page.line(f"  {thing:<6} ", _joined(counted))
         return
     figure = figures(series.samples, page.seed)
     cpu = series_of(variant, case, "start_cpu_time") if metric == START else None
@@ -334,30 +334,34 @@ def _whole(page: _Page, variant: Variant, case: Case, metric: str) -> None:
     spread = f" {signs.about} {span(figure.sd)}" if figure.count > 1 else ""
     page.line(f"  {thing:<6} {middle:<{room}}  ", (span(figure.mean), "bold green"), spread, (busy, "dim"))
     extent = f"  {'':<6} {ends:<{room}}  {span(figure.min)} {signs.to} {span(figure.max)}"
-    if cell_len(extent) + 4 + counted.cell_len <= page.console.width:
-        page.line(extent, "    ", counted)
-    else:
-        page.line(extent)
-        page.line(" " * (11 + room), counted)
+    if cell_len(extent) + 4 + _joined(counted).cell_len <= page.console.width:
+        page.line(extent, "    ", _joined(counted))
+        return
+    for line in (Text(extent), *(Text.assemble(" " * 9, each) for each in counted)):
+        page.line(line)
 
 
-def _starts(variant: Variant, case: Case) -> Text:
+def _joined(parts: Sequence[Text]) -> Text:
+    return Text(", ").join(parts)
+
+
+def _starts(variant: Variant, case: Case) -> list[Text]:
+    """How many starts there were, how many of them failed, and how many are left out."""
     books = attempts_of(variant, case)
     if books is None:
-        return Text()
-    warmups = f", {count(books.warmups, 'warm-up')} left out" if books.warmups else ""
+        return []
+    warmups = [Text(f"{count(books.warmups, 'warm-up')} left out")] if books.warmups else []
     if books.failed:
-        return Text.assemble((f"{books.failed} of {count(books.starts, 'start')} never got healthy", STYLES[Verdict.FAIL]), warmups)
-    return Text(count(books.starts, "start") + warmups)
+        return [Text(f"{books.failed} of {count(books.starts, 'start')} never got healthy", style=STYLES[Verdict.FAIL]), *warmups]
+    return [Text(count(books.starts, "start")), *warmups]
 
 
-def _stops(variant: Variant, case: Case) -> Text:
+def _stops(variant: Variant, case: Case) -> list[Text]:
+    """How many stops were timed, and how many were killed."""
     books, series = attempts_of(variant, case), series_of(variant, case, STOP)
-    stops = count(len(series.samples), "stop") if series else ""
-    if books is None or not books.killed:
-        return Text(stops)
-    killed = f"{count(books.killed, 'stop')} killed at the end of the grace"
-    return Text.assemble(f"{stops}, " if stops else "", (killed, STYLES[Verdict.FAIL]))
+    timed = [Text(count(len(series.samples), "stop"))] if series else []
+    killed = books.killed if books else 0
+    return [*timed, *([Text(f"{count(killed, 'stop')} killed at the end of the grace", style=STYLES[Verdict.FAIL])] if killed else [])]
 
 
 def _phases(variant: Variant, case: Case, phases: Sequence[str]) -> list[_Row]:
@@ -440,10 +444,9 @@ def _at_once(page: _Page, variant: Variant, cases: Sequence[Case]) -> None:
         page.table(columns)
     for case, _ in rows:
         books = attempts_of(variant, case)
-        if books and books.failed:
-            page.line(f"  {case.words}: ", _starts(variant, case))
-        if books and books.killed:
-            page.line(f"  {case.words}: ", _stops(variant, case))
+        wrong = [*(_starts(variant, case) if books.failed else []), *(_stops(variant, case) if books.killed else [])] if books else []
+        for line in wrong:
+            page.line(f"  {case.words}: ", line)
 
 
 # --- what else is known -----------------------------------------------------------------------------------------------------
