@@ -834,6 +834,7 @@ true.
 - Aggregates: `p(95)` (any percentile, by linear interpolation), {", ".join(_code(name) for name in AGGREGATES)}.
 - `exit_status` is compared one by one: `exit_status in (0, 143)` holds when every status is one of these.
 - Values carry their unit: `5s` for a time, `1%` or `0.01` for a share, a bare whole number for a count.
+- A value may hang on a [baseline](#baselines): `startup_time p(50) <= baseline + 10%`.
 
 {metrics}
 
@@ -846,7 +847,35 @@ is decided by the words of its command. That start counts in no metric.
 
 These apply to every scenario that does not name their metric itself:
 
-{defaults}"""
+{defaults}
+
+### Baselines
+
+```yaml
+expect:
+  - startup_time p(50) <= baseline + 10%     # at most a tenth more than the median of the baseline
+  - shutdown_time max <= baseline + 500ms    # or so much more, in the unit of the metric
+  - requests_per_second >= baseline - 5%
+  - web.dropped_requests <= baseline
+```
+
+`jetable run … --baseline RUN` (or `JETABLE_BASELINE`, and `--jetable-baseline` in pytest) names what to compare with: the folder of a
+stored run of the same scenario, or of a bench. The aggregate of this run's samples is compared with the same aggregate of the baseline's.
+Metrics whose unit is a share take an amount such as `baseline + 0.01`, since per cent could be of the baseline or of the whole, and an exit
+status has no baseline. Of a bench count the starts and stops with nothing else on, so compare with one only what your scenario measures
+alike.
+
+- Without a baseline the line is *unknown*, never true.
+- What does not compare is refused before anything starts: another scenario, other process types, another engine or machine, no samples, a
+  run or bench that was not finished, times during which the harness stood still, a bench of several variants, or one that made its starts
+  cold. A run that failed does compare: what it dropped does not make its times wrong.
+- The limit is taken literally, as in every line, and the finding tells how many samples both had. Of few samples noise decides: leave room
+  for it, have more starts and stops (`repeat`), or let `jetable compare` say what is more than noise.
+- The run keeps the numbers in its own record. `jetable check` says the same when the baseline is gone, and `--replay` compares with them
+  again, on the same engine and machine.
+- Several scenarios in one command have one `--baseline` each, told apart by the name of the scenario. `jetable drain` leaves such lines
+  out, as it does all of `expect`.
+"""
 
 
 def _values_docs() -> str:
