@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Floats: TypeAlias = NDArray[np.float64]
 
-# scipy is imported where it is used, as it takes a third of a second, its tests most of one, and a report of one bench may need neither.
+# scipy is imported where it is used: scipy.special takes a third of a second and scipy.stats most of one, and not every command needs both.
 
 CONFIDENCE: Final = 0.95
 """The share of repeated benches in which an interval holds the true value."""
@@ -206,7 +206,7 @@ def relative_half_width(samples: Sequence[float], *, seed: int) -> float | None:
 
     Unknown with fewer than 6 samples, whose range does not enclose the median as often as promised (see `summary`): a bench must not stop
     because three samples happen to lie close. Unknown too when the median is 0. A bench that asks after each round and stops at the first
-    narrow interval has one a little narrower than it should be; the rest of its samples do not make up for it.
+    narrow interval ends with one that is a little too narrow, for chance has a say in when it stops.
     """
     ordered = np.sort(_array(samples))
     if len(ordered) < _FEWEST_FOR_MEDIAN or not (median := _quantile(ordered, 0.5)):
@@ -252,9 +252,9 @@ def effect(
     rounds, or with fewer than 3 in common, each is drawn again by itself, and the test is that of Mann and Whitney (1947), exact for few
     samples without ties.
 
-    With fewer than 5 samples of either the interval is too narrow (that of 3 rounds held in 76 % of simulated benches), but then no
-    difference is so large that the rank test could come below 1 %. It can't be said at all with fewer than 3 samples of either, or when
-    the median of the base is not positive, or is 0 in so many resamples that the ratio has no upper end.
+    Few samples have too narrow an interval: in simulated benches that of 3 rounds held in 76 %, of 4 in 88 %, of 5 in 95 %, and that of 3
+    samples each without rounds in 91 %. No rank test of so few on both sides comes below 1 %. It can't be said at all with fewer than 3
+    samples of either, or when the median of the base is not positive, or is 0 in so many resamples that the ratio has no upper end.
 
     Raises:
         ValueError: When the samples and the rounds of one differ in number, or a sample is not a finite number.
@@ -344,6 +344,8 @@ def noise_band(medians: Sequence[float]) -> Interval | None:
     values = _array(medians)
     if len(values) < FEWEST or values.min() <= 0:
         return None
+    if values.min() == values.max():  # counts often are, and the way to logarithms and back would not quite return to them
+        return Interval(low=float(values[0]), high=float(values[0]))
     from scipy.special import stdtrit  # noqa: PLC0415  as above
 
     logs = np.sort(np.log(values))
@@ -486,9 +488,9 @@ def _interval_of_tail(ordered: Floats, rank: float, confidence: float) -> Interv
     if rank**count > tail:
         return None
     at_most = bdtr(np.arange(count, dtype=np.float64), count, rank)
-    low = int(np.searchsorted(at_most, tail, side="right"))
-    high = min(int(np.searchsorted(at_most, 1 - tail)) + 1, count)
-    return Interval(low=float(ordered[max(low, 1) - 1]), high=float(ordered[high - 1]))
+    below = int(np.searchsorted(at_most, tail, side="right")) - 1
+    above = int(np.searchsorted(at_most[:-1], 1 - tail))
+    return Interval(low=float(ordered[below]), high=float(ordered[above]))
 
 
 def _ratios(base: Floats, new: Floats) -> Floats:
