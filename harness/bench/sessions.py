@@ -190,7 +190,7 @@ def open_session(
 
     Raises:
         MachineError: This machine can't run it.
-        TargetError: What the process type depends on, or the replicas under load, did not get healthy.
+        TargetError: What the process type depends on, or the replicas under load, did not get healthy, or the engine went away in a cycle.
         UsageError: Something that the scenario names does not exist.
     """
     for part in ("history", "logs"):
@@ -204,10 +204,10 @@ def open_session(
         with real_stage(played, header, folder, writer, progress) as (stage, fleet), ended_in_order(stage, fleet):
             try:
                 _get_ready(stage, fleet, plan, loaded=loaded)
+                yield Session(plan=plan, stage=stage, fleet=fleet, loaded=loaded, logs=folder / "logs")
             except TargetError as error:
                 failed = error
                 raise
-            yield Session(plan=plan, stage=stage, fleet=fleet, loaded=loaded, logs=folder / "logs")
     finally:
         writer.close()
     if failed is not None:  # the end in order keeps it to itself, as a run does that has its verdict from the history
