@@ -103,17 +103,18 @@ class Session:
             clock.sleep(POLL_S)
 
     def _await_open(self, replica: Replica, deadline_ns: int) -> None:
-        """Record when the port of one opened whose health says nothing of it."""
+        """Record when the port of one opened whose health says nothing of it; of one that is open by now nobody saw when."""
         stage = self.stage
         if stage.scenario.healthcheck_of(self.process).kind in ("http", "tcp", "test"):
             return  # that was seen on the way
+        at_ns = 0
         while (seen := stage.engine.listening(replica)) is not None and not seen.open:
             if stage.clock.now_ns() > deadline_ns or stage.engine.wait_exit(replica, 0) is not None:
                 return
             stage.clock.sleep(POLL_S)
-        if seen is not None:
-            at_ns = seen.since_ns or stage.clock.now_ns()
-            stage.record(PhaseReached(at_ns=at_ns, replica=replica.name, phase="listening"))
+            at_ns = stage.clock.now_ns()
+        if seen is not None and (seen.since_ns or at_ns):
+            stage.record(PhaseReached(at_ns=seen.since_ns or at_ns, replica=replica.name, phase="listening"))
 
     def _await_load(self, replica: Replica) -> None:
         """Wait until the load has sent it a few requests; when the first was answered, the ledger tells."""
