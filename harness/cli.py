@@ -410,6 +410,52 @@ def bench(
     return ExitCode(ended.exit_code)
 
 
+@main.command(
+    epilog="\b\nExample: jetable compare reports/main reports/latest --threshold 5% --export-markdown comment.md\n"
+    "         jetable compare reports/latest   (the variants of one bench)"
+)
+@click.argument("places", metavar="BASE... NEW", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--threshold", default="5%", show_default=True, metavar="PERCENT", help="A median that grew by no more is no regression.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(["regression", "none"]),
+    default="regression",
+    show_default=True,
+    help="Exit with 1 on a regression and with 7 when the data can't tell; none: always with 0.",
+)
+@click.option("--anyway", is_flag=True, help="Compare with a warning what was measured on another machine, with another engine or cold.")
+@click.option(
+    "--export-markdown", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="For a pull request; - for stdout."
+)
+@click.option("--export-json", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="For programs.")
+@click.option("--export-csv", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="The medians over time (Apache Otava).")
+def compare(*, places: tuple[Path, ...], threshold: str, fail_on: str, anyway: bool, **exports: Path | None) -> ExitCode:
+    """Compare stored benches or runs, phase by phase: the last one with all others.
+
+    A regression is a median that grew by more than the threshold, where a rank test finds a difference that is not chance. Several BASE
+    are pooled, and from three on they tell what is noise. A single bench compares its variants. docs/compare.md tells the rest.
+    """
+    from harness.compare import compare as compared
+    from harness.compare import exit_of, parse_percent, read_place
+    from harness.report.compare import check_exports, print_comparison, write_exports
+    from harness.report.console import console_for
+
+    if not places:
+        raise UsageError("nothing to compare; name two benches or runs, such as reports/main reports/latest")
+    wanted = {name.removeprefix("export_"): path for name, path in exports.items()}
+    to_stdout, share = check_exports(wanted), parse_percent("--threshold", threshold)
+    read = [read_place(place) for place in places]
+    comparison = compared(read, threshold=share, anyway=anyway)
+    if to_stdout:
+        for warning in comparison.warnings:
+            click.echo(f"jetable: {warning}", err=True)
+    else:
+        print_comparison(comparison, console_for(sys.stdout, os.environ))
+    for note in write_exports(comparison, read, wanted, sys.stdout.buffer):
+        click.echo(f"jetable: {note}", err=True)
+    return exit_of(comparison, fail_on=fail_on)
+
+
 def _duration(flag: str, written: str) -> Duration:
     from harness.units import Duration
 

@@ -102,6 +102,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         base_variant: The name of that of the base.
         unit: Of both medians.
         base_median: Of the samples of all baselines together.
+        limit: How much more would be a regression, as a share: the threshold, or what can be seen at all where that is more.
         ratio: The new median through that of the base; None when nothing can be said.
         low: Where the 95 % interval of the ratio begins.
         high: Where it ends.
@@ -124,6 +125,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     new_count: int
     base_median: float
     new_median: float
+    limit: float | None = None
     ratio: float | None = None
     low: float | None = None
     high: float | None = None
@@ -566,8 +568,8 @@ def _unmeasured(pair: _Pair) -> Change:
 
 def _measured(pair: _Pair, found: Effect, p: float, threshold: float, seed: int) -> Change:  # noqa: PLR0911  one return a judgement
     band = noise_band(pair.medians)
-    judge = _Judged(pair=pair, found=found, p=p, band=band)
     limit = max(threshold, FLOOR_S / pair.base_median if pair.unit == "s" else FLOOR_SHARE)
+    judge = _Judged(pair=pair, found=found, p=p, limit=limit, band=band)
     moved, proven = found.ratio - 1, p < ALPHA
     inside = band is not None and band.low <= pair.new_median <= band.high
     if proven and not inside and moved > limit:
@@ -602,6 +604,7 @@ class _Judged:
     pair: _Pair
     found: Effect
     p: float
+    limit: float
     band: Interval | None
 
     def __call__(self, judgement: Judgement, why: str = "", needed: int | None = None) -> Change:
@@ -609,6 +612,7 @@ class _Judged:
             _change(self.pair, judgement, why=why, runs_needed=needed),
             base_count=self.found.base_count,
             new_count=self.found.new_count,
+            limit=self.limit,
             ratio=self.found.ratio,
             low=self.found.interval.low,
             high=self.found.interval.high,

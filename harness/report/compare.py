@@ -56,16 +56,13 @@ LAYOUTS: Final[tuple[tuple[int, frozenset[int]], ...]] = (
 
 STDOUT: Final = Path("-")
 
-MOST_NAMED: Final = 5
-"""Regressions that the summary names."""
-
 _NO_NAME: Final = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 # --- words ------------------------------------------------------------------------------------------------------------------
 
 
-def word_of(record: Change | Failures, threshold: float) -> str:
+def word_of(record: Change | Failures) -> str:
     """The judgement in a word that fits what was measured: memory gets more and not slower.
 
     What excludes a regression and may well be an improvement is "no slower" and not the same.
@@ -73,7 +70,7 @@ def word_of(record: Change | Failures, threshold: float) -> str:
     if isinstance(record, Failures):
         return {Judgement.SLOWER: "more", Judgement.FASTER: "fewer"}.get(record.judgement, str(record.judgement.value))
     worse, better = ("slower", "faster") if record.unit == "s" else ("more", "less")
-    if record.judgement is Judgement.SAME and record.low is not None and record.low < 1 - threshold:
+    if record.judgement is Judgement.SAME and record.low is not None and record.low < 1 - (record.limit or 0.0):
         return f"no {worse}"
     return {Judgement.SLOWER: worse, Judgement.FASTER: better}.get(record.judgement, str(record.judgement.value))
 
@@ -132,12 +129,12 @@ def answer(comparison: Comparison) -> str:
     """The whole in one sentence."""
     limit = f"{comparison.threshold * 100:.4g} %"
     slower = [each for each in comparison.changes if each.judgement is Judgement.SLOWER]
-    named = [f"{each.metric} {percent_change(each.ratio or 1)} ({_short(comparison, each)})" for each in slower]
+    slower.sort(key=lambda each: not each.main)
     more = [each for each in comparison.failures if each.judgement is Judgement.SLOWER]
-    named += [f"{failure_words(each)} ({_short(comparison, each)})" for each in more]
+    named = [f"{failure_words(each)} ({_short(comparison, each)})" for each in more]
+    named += [f"{each.metric} {percent_change(each.ratio or 1)} ({_short(comparison, each)})" for each in slower]
     if named:
-        rest = [f"{len(named) - MOST_NAMED} more"] if len(named) > MOST_NAMED else []
-        return f"{count(len(named), 'regression')}: {listed([*named[:MOST_NAMED], *rest])}"
+        return f"{count(len(named), 'regression')}: {listed(named)}"
     if comparison.verdict == "unknown":
         unsure = [each for each in comparison.changes if each.main and each.judgement is Judgement.UNSURE]
         told = list(dict.fromkeys(each.metric for each in unsure))
@@ -146,7 +143,9 @@ def answer(comparison: Comparison) -> str:
         needed = max((each.runs_needed or 0 for each in unsure), default=0)
         runs = f"; about {count(needed, 'run')} of each would tell" if needed else ""
         return f"the data can't tell whether {listed(told) if told else 'a start or a stop'} got worse by {limit}{runs}"
-    return f"nothing got worse by more than {limit}, of {count(len(comparison.changes), 'series', 'series')}"
+    unsure = [each for each in comparison.changes if each.judgement is Judgement.UNSURE]
+    beside = f"; {len(unsure)} that decide nothing can't be told" if unsure else ""
+    return f"nothing got worse by more than {limit}, of {count(len(comparison.changes), 'series', 'series')}{beside}"
 
 
 def _short(comparison: Comparison, record: Change | Failures) -> str:
@@ -170,7 +169,7 @@ def _blocks(comparison: Comparison) -> dict[str, list[Change]]:
     return blocks
 
 
-def _row(change: Change, threshold: float) -> tuple[str, ...]:
+def _row(change: Change) -> tuple[str, ...]:
     return (
         change.metric,
         amount(change.base_median, change.unit),
@@ -178,7 +177,7 @@ def _row(change: Change, threshold: float) -> tuple[str, ...]:
         percent_change(change.ratio) if change.ratio is not None else "-",
         interval_words(change),
         p_words(change.p),
-        word_of(change, threshold),
+        word_of(change),
     )
 
 
@@ -202,7 +201,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     for head, changes in _blocks(comparison).items():
         console.print()
         console.print(Text(head, style="bold"), soft_wrap=True)
-        _print_table(console, changes, comparison.threshold)
+        _print_table(console, changes)
         for change in changes:
             if change.why:
                 _prose(console, f"{signs.dot} {clean(why_words(change))}", "  ", style="dim")
@@ -211,7 +210,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print()
     for each in notable:
         style = STYLE_OF[each.judgement]
-        _prose(console, f"{_short(comparison, each)}: {failure_words(each)}: {word_of(each, comparison.threshold)}", "", style=style)
+        _prose(console, f"{_short(comparison, each)}: {failure_words(each)}: {word_of(each)}", "", style=style)
     if comparison.one_sided:
         console.print()
     for one in comparison.one_sided:
@@ -225,10 +224,10 @@ def _print_line(console: Console, label: str, text: str) -> None:
     console.print(Text.assemble((f"{label:<8}", "dim"), text), soft_wrap=True)
 
 
-def _print_table(console: Console, changes: Sequence[Change], threshold: float) -> None:
+def _print_table(console: Console, changes: Sequence[Change]) -> None:
     """Columns as wide as what stands in them; those that do not fit the screen are left out, and nothing is wrapped."""
     dots = glyphs(console).more
-    heads, *rows = [[cell.replace("…", dots) for cell in row] for row in (HEADS, *(_row(change, threshold) for change in changes))]
+    heads, *rows = [[cell.replace("…", dots) for cell in row] for row in (HEADS, *map(_row, changes))]
     widths = [max(cell_len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
     layouts = [(gap, [column for column in range(len(heads)) if column not in without]) for gap, without in LAYOUTS]
     gap, columns = next(
@@ -268,9 +267,7 @@ def markdown(comparison: Comparison) -> str:
     rest = [each for each in comparison.changes if each not in shown]
     lines += _markdown_table(comparison, shown)
     notable = [each for each in comparison.failures if each.new or each.base]
-    lines += [
-        f"* {_escaped(_short(comparison, each))}: {failure_words(each)}: **{word_of(each, comparison.threshold)}**" for each in notable
-    ]
+    lines += [f"* {_escaped(_short(comparison, each))}: {failure_words(each)}: **{word_of(each)}**" for each in notable]
     lines += [""] if notable else []
     lines += _folded(f"{len(rest)} more series", _markdown_table(comparison, rest)) if rest else []
     told = [why for each in comparison.changes if (why := why_words(each))]
@@ -291,9 +288,9 @@ def _markdown_table(comparison: Comparison, changes: Sequence[Change]) -> list[s
     heads = ("", "metric", "base", "new", "change", "95 % interval", "p", "verdict")
     lines = [f"| {' | '.join(heads)} |", "|---|---|--:|--:|--:|--:|--:|---|"]
     for change in changes:
-        *cells, word = _row(change, comparison.threshold)
+        *cells, word = _row(change)
         told = f"**{word}**" if change.judgement in (Judgement.SLOWER, Judgement.UNSURE) else word
-        lines.append(f"| {_escaped(_short(comparison, change))} | {' | '.join(map(_escaped, cells))} | {told} |")
+        lines.append(f"| {_escaped(_short(comparison, change))} | `{cells[0]}` | {' | '.join(map(_escaped, cells[1:]))} | {told} |")
     return [*lines, ""]
 
 
@@ -303,7 +300,7 @@ def _folded(title: str, lines: Sequence[str]) -> list[str]:
 
 def _escaped(text: str) -> str:
     """Names come from people: none may end a cell, begin a tag or set a link."""
-    return re.sub(r"([\\`*_\[\]|])", r"\\\1", html.escape(text, quote=False))
+    return re.sub(r"([\\`*\[\]|]|\b_|_\b)", r"\\\1", html.escape(text, quote=False))
 
 
 # --- exports ----------------------------------------------------------------------------------------------------------------
