@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -30,8 +31,8 @@ from harness.checks.advice import advice_of
 from harness.checks.starts import imports_of, measured
 from harness.clock import NS_PER_S, Dice, MonotonicClock
 from harness.errors import ExitCode, JetableError, KeyOfScenarioError, MachineError, ScenarioError, StoppedError, TargetError
-from harness.history import read
-from harness.report.files import write_whole
+from harness.history import EVENTS_FILE, read
+from harness.report.files import update_latest, write_whole
 from harness.report.progress import Progress
 from harness.resources import Strangers, machine
 from harness.run import PYTHON, RunOptions, new_folder
@@ -264,20 +265,20 @@ def run_bench(plan: BenchPlan, progress: Progress) -> Ended:
     progress.run_began(plan.name, [""] * (plan.runs or 0), 0.0)
     try:
         course.play()
-    except StoppedError:
-        how, why, stopped = "interrupted", "somebody stopped it", True
     except JetableError as error:
-        how, why = "aborted", str(error)
         if not _has_cycles(course):
             shutil.rmtree(folder)
             with suppress(OSError):
                 folder.parent.rmdir()
             raise
+        stopped = isinstance(error, StoppedError)
+        how, why = ("interrupted", "somebody stopped it") if stopped else ("aborted", str(error))
     except OSError as error:
         raise MachineError(f"{folder}: can't be written: {error.strerror}; free space, or name another folder with --reports") from error
     finally:
         progress.run_ended()
-    bench = Bench(
+    bench = partial(
+        Bench,
         name=plan.name,
         began=began,
         how=how,
@@ -286,30 +287,39 @@ def run_bench(plan: BenchPlan, progress: Progress) -> Ended:
         seed=plan.seed,
         attributes=dict(plan.attributes),
         again=plan.again,
-        variants=tuple(_judged(variant, course.folders[number], folder) for number, variant in enumerate(plan.variants)),
         warnings=tuple(course.warnings),
     )
-    write_whole(folder / FILE, encoded(bench))
-    return Ended(bench, folder, stopped)
+    try:
+        return Ended(_stored(bench, plan, course, folder), folder, stopped)
+    except StoppedError:  # only once, and then nothing more interrupts it
+        return Ended(_stored(bench, plan, course, folder), folder, stopped=True)
+
+
+def _stored(bench: Callable[..., Bench], plan: BenchPlan, course: Course, folder: Path) -> Bench:
+    """The bench with what its histories say, as it now lies in its folder, which is the newest one."""
+    variants = tuple(_judged(variant, course.folders[number], folder) for number, variant in enumerate(plan.variants))
+    whole = bench(variants=variants)
+    write_whole(folder / FILE, encoded(whole))
+    update_latest(plan.reports, folder)
+    return whole
 
 
 def _has_cycles(course: Course) -> bool:
     """Something was measured before it ended."""
-    return any(
-        b'"kind":"cycled"' in (each / "history" / "events.jsonl").read_bytes() for folders in course.folders.values() for each in folders
-    )
+    files = [each / "history" / EVENTS_FILE for folders in course.folders.values() for each in folders]
+    return any(b'"kind":"cycled"' in file.read_bytes() for file in files if file.is_file())
 
 
 def _judged(plan: VariantPlan, folders: Sequence[Path], bench: Path) -> Variant:
     """A variant as its histories tell it."""
-    histories = [read(folder) for folder in folders if (folder / "history" / "events.jsonl").is_file()]
+    histories = [read(folder) for folder in folders if (folder / "history" / EVENTS_FILE).is_file()]
     told = measured(histories)
     import_s, imports = imports_of(histories)
     kind = plan.scenario.target[plan.process]
     variant = Variant(
         name=plan.name,
         engine=plan.engine,
-        command=" ".join(kind.argv) or kind.image or "",
+        command=" ".join(kind.argv) or kind.image or (kind.build.context if kind.build else ""),
         parameters=dict(plan.parameters),
         reference=plan.reference,
         cold=plan.cold,
