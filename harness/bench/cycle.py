@@ -126,17 +126,21 @@ def load(session: Session, place: Place) -> None:
 def kill(session: Session, place: Place) -> None:
     """Start one where another was stopped in order, kill it, start one where it was, and stop that in order.
 
-    Both starts that are timed take the address of one that is gone, so they differ in nothing but how it went.
+    Both starts that are timed take the address of one that is gone, so they differ in nothing but how it went. Where there was nothing to
+    kill, none is timed as one after SIGKILL.
     """
     before: Replica | None = None
     with suppress(TargetError):  # the first address; it is not timed
         before = session.fleet.start(session.process)
         session.stop(before)
+    killed: Replica | None = None
     with booked(session, place, "clean"):
-        before = _started(session, place, "clean", again=before)
-        session.kill(before)
-    with booked(session, place, "kill"):
-        session.stop(_started(session, place, "kill", again=before))
+        replica = _started(session, place, "clean", again=before)
+        session.kill(replica)
+        killed = replica
+    if killed is not None:
+        with booked(session, place, "kill"):
+            session.stop(_started(session, place, "kill", again=killed))
 
 
 def keep_alive(session: Session, place: Place) -> None:
@@ -198,8 +202,10 @@ def at_once(session: Session, place: Place) -> None:
     with booked(session, place, "at-once"):
         try:
             session.stage.background.map(lambda _number: _started(session, place, "at-once"), range(place.at_once))
-        finally:
-            session.stage.background.map(session.stop, session.fleet.up(session.process))
+        except TargetError:
+            session.stage.background.map(session.stop, session.fleet.up(session.process))  # those that are up stop in order, too
+            raise
+        session.stage.background.map(session.stop, session.fleet.up(session.process))
 
 
 CYCLES: Final[dict[str, Cycle]] = {
