@@ -96,7 +96,7 @@ USED: Final[dict[str, str]] = {
 
 
 class FailedStart(msgspec.Struct, frozen=True, kw_only=True):
-    """A start that never got healthy; it stays in the books."""
+    """A start that never got healthy, or that ended by itself before anybody stopped it; it stays in the books."""
 
     process: str
     under: Under

@@ -1,7 +1,8 @@
 """What the history of a bench's session says of each start and each stop: the series of its variant.
 
-Every cycle has its `Cycled` event, and each replica that was started in its time is its. A start that never got healthy has no sample of
-a phase that it did not reach, and stands among the failed ones; a stop that needed SIGKILL keeps its time, which is that of its grace.
+Every cycle has its `Cycled` event, and each replica that was started in its time is its; so is one that did not start before it, where it
+was to come. A start that never got healthy has no sample of a phase that it did not reach, and stands among the failed ones, as does one
+that got healthy and ended before anybody stopped it; a stop that needed SIGKILL keeps its time, which is that of its grace.
 """
 
 from __future__ import annotations
@@ -152,10 +153,15 @@ def _samples(facts: Facts) -> list[_Sample]:
     for event in facts.events(Used):
         used[event.replica][event.when] = event
     found = []
+    before_ns = 0
     for cycle in facts.events(Cycled):
         lives = [
-            life for life in facts.lives.values() if life.process == cycle.process and cycle.began_ns <= life.spawned_ns <= cycle.at_ns
+            life
+            for life in facts.lives.values()
+            if life.process == cycle.process
+            and (cycle.began_ns <= life.spawned_ns <= cycle.at_ns or (before_ns < life.spawned_ns < cycle.began_ns and life.failed))
         ]
+        before_ns = cycle.at_ns
         found += [
             _Sample(
                 cycle=cycle,
@@ -181,9 +187,13 @@ def _series(samples: Sequence[_Sample]) -> Iterable[Series]:
 def _by_condition(samples: Sequence[_Sample]) -> dict[tuple[str, Under, int], list[_Sample]]:
     found: dict[tuple[str, Under, int], list[_Sample]] = defaultdict(list)
     for sample in samples:
-        under: Under = sample.cycle.under  # type: ignore[assignment]  # only a bench writes these
-        found[(sample.cycle.process, under, sample.at_once)].append(sample)
+        found[(sample.cycle.process, _under(sample), sample.at_once)].append(sample)
     return found
+
+
+def _under(sample: _Sample) -> Under:
+    under: Under = sample.cycle.under  # type: ignore[assignment]  # only a bench writes these
+    return under
 
 
 def _attempts(samples: Sequence[_Sample]) -> Iterable[Attempts]:
@@ -205,6 +215,7 @@ def _failed(samples: Sequence[_Sample]) -> Iterable[FailedStart]:
         for sample in mine:
             life = sample.life
             if life.healthy_ns:
+                yield from _died(sample)
                 continue
             end_ns = life.failed.at_ns if life.failed else sample.cycle.at_ns
             yield FailedStart(
@@ -217,6 +228,25 @@ def _failed(samples: Sequence[_Sample]) -> Iterable[FailedStart]:
                 after_s=(end_ns - life.spawned_ns) / NS_PER_S,
                 log=tuple(line for line in life.failed.log if line.strip())[-_LOG_LINES:] if life.failed else (),
             )
+
+
+def _died(sample: _Sample) -> Iterable[FailedStart]:
+    """It got healthy, and was gone before anybody stopped it: what says that it is ready says too little."""
+    life = sample.life
+    undelivered = sample.stop is not None and not sample.stop.signal.delivered
+    if life.exited is None or not (life.died_by_itself or undelivered):
+        return
+    after_s = (life.exited.at_ns - life.healthy_ns) / NS_PER_S
+    yield FailedStart(
+        process=sample.cycle.process,
+        under=_under(sample),
+        round=sample.cycle.round,
+        replica=life.replica,
+        reason="ended by itself",
+        detail=f"with status {life.exited.status}, {span(max(0.0, after_s))} after it was healthy",
+        after_s=(life.exited.at_ns - life.spawned_ns) / NS_PER_S,
+        log=tuple(line for line in life.exited.log if line.strip())[-_LOG_LINES:],
+    )
 
 
 def _strangers(cycles: Sequence[Cycled]) -> Iterable[str]:
