@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,8 @@ def check_places(places: Mapping[str, Path | None]) -> None:
     for name, place in places.items():
         if place is not None and not place.parent.is_dir():
             raise UsageError(f"--export-{name} {place}: there is no folder {place.parent}; make it first")
+        if place is not None and not os.access(place.parent if not place.exists() or place.is_file() else place, os.W_OK):
+            raise UsageError(f"--export-{name} {place}: nothing may be written there; name a file in a folder of yours")
 
 
 def write_exports(bench: Bench, places: Mapping[str, Path | None]) -> None:
