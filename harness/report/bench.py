@@ -357,11 +357,13 @@ def _starts(variant: Variant, case: Case) -> list[Text]:
 
 
 def _stops(variant: Variant, case: Case) -> list[Text]:
-    """How many stops were timed, and how many were killed."""
+    """How many stops were timed, and how many of them were killed; the time of those has their whole grace in it."""
     books, series = attempts_of(variant, case), series_of(variant, case, STOP)
-    timed = [Text(count(len(series.samples), "stop"))] if series else []
-    killed = books.killed if books else 0
-    return [*timed, *([Text(f"{count(killed, 'stop')} killed at the end of the grace", style=STYLES[Verdict.FAIL])] if killed else [])]
+    timed, killed = len(series.samples) if series else 0, books.killed if books else 0
+    if not killed:
+        return [Text(count(timed, "stop"))] if timed else []
+    of = f"{killed} of {count(timed, 'stop')}" if timed >= killed else count(killed, "stop")
+    return [Text(f"{of} killed at the end of the grace", style=STYLES[Verdict.FAIL])]
 
 
 def _phases(variant: Variant, case: Case, phases: Sequence[str]) -> list[_Row]:

@@ -204,7 +204,9 @@ def _versus(bench: Bench, base: Variant) -> Iterator[_Versus]:
 
 
 def _effect(bench: Bench, base: Series, new: Series) -> Effect | None:
-    """What differs between two series of one bench, round by round."""
+    """What differs between two series of one bench: round by round, unless just one was measured under load, which has its own rounds."""
+    if (base.under == "load") != (new.under == "load"):
+        return effect(base.samples, new.samples, seed=bench.seed)
     return effect(base.samples, new.samples, seed=bench.seed, base_rounds=base.rounds, new_rounds=new.rounds)
 
 

@@ -114,7 +114,7 @@ def test_a_metric_without_samples_is_left_out_and_a_bench_without_any_says_so() 
 def test_failed_starts_and_killed_stops_are_never_hidden() -> None:
     text = text_of(whole())
     assert "3 of 13 starts never got healthy, 1 warm-up left out" in text
-    assert "10 stops, 2 stops killed at the end of the grace" in text
+    assert "2 of 10 stops killed at the end of the grace" in text
     assert "✗ 3 starts with nothing else on never got healthy: GET /healthz: connection refused (the last in round 9, after 10.0 s)" in text
     assert "last log line: no route" in text
 
