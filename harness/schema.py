@@ -336,6 +336,7 @@ def scenario_docs() -> str:
         _service_steps_docs(),
         _steps_of_steps_docs(),
         _expect_docs(),
+        _baseline_docs(),
         _values_docs(),
     ]
     return "\n\n".join(section.strip() for section in sections) + "\n"
@@ -847,8 +848,11 @@ is decided by the words of its command. That start counts in no metric.
 
 These apply to every scenario that does not name their metric itself:
 
-{defaults}
+{defaults}"""
 
+
+def _baseline_docs() -> str:
+    return """\
 ### Baselines
 
 ```yaml
