@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
 from harness.clock import NS_PER_S, Clock
@@ -44,6 +44,15 @@ _LOG_LINES: Final = 20
 _DEFAULT_STOP: Final = "SIGTERM"
 _FOLDER: Final = "{folder}"
 _PREPARED: Final = ".prepared"
+
+
+Handed: TypeAlias = Callable[[str, str], str]
+"""Gets the name of a service and its URL, and returns the one at which replicas are to find it."""
+
+
+def itself(_name: str, url: str) -> str:
+    """Replicas find a service where it is."""
+    return url
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,7 +135,8 @@ def check_services(scenario: Scenario, engine: EngineClass) -> None:
 class Backing:
     """The services of one run. Safe from several threads.
 
-    ``shared`` is a folder that every replica has to see where ``shares`` says so; ``step`` tells the number of the step in progress.
+    ``shared`` is a folder that every replica has to see where ``shares`` says so; ``step`` tells the number of the step in progress;
+    ``handed`` turns the name and the URL of a service into the URL that replicas are given.
     """
 
     def __init__(
@@ -142,6 +152,7 @@ class Backing:
         self._clock = clock
         self._record = record
         self.step: Callable[[], int] = lambda: 0
+        self.handed: Handed = itself
         self._mark = mark
         self._lock = threading.Lock()
         self._engine: Engine | None = None
@@ -185,7 +196,7 @@ class Backing:
 
     def environment(self) -> Mapping[str, str]:
         """The URL of each service by the variable that hands it to the app."""
-        return {life.service.handed_as: life.url for life in self._lives.values()}
+        return {life.service.handed_as: self.handed(life.name, life.url) for life in self._lives.values()}
 
     def client(self, name: str) -> Client:
         """A client of a service, for one thread."""

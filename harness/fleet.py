@@ -157,8 +157,15 @@ def spec_of(scenario: Scenario, process: str, name: str, *, again: Replica | Non
     )
 
 
+def nobody(_replica: Replica) -> None:
+    """Nobody waits for a launch."""
+
+
 class Fleet:
-    """The replicas of a run that are up, in the order of their starts."""
+    """The replicas of a run that are up, in the order of their starts.
+
+    ``launched`` is called as soon as a replica runs, before its health is waited for; from any thread, and it must be quick.
+    """
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -180,6 +187,7 @@ class Fleet:
         self._ending = False
         self._lock = threading.Lock()
         self.step = 0
+        self.launched: Callable[[Replica], None] = nobody
 
     def up(self, process: str) -> list[Replica]:
         """The replicas of a process type that are up and that no step has taken, oldest first."""
@@ -357,6 +365,7 @@ class Fleet:
         for phase, at_ns in (("created", replica.created_ns), ("started", replica.started_ns), ("running", replica.running_ns)):
             if at_ns:
                 stage.record(PhaseReached(at_ns=at_ns, replica=name, phase=phase))
+        self.launched(replica)
         return replica
 
     def _await_health(self, replica: Replica, *, until_ns: int = 0, until_listening: bool = False) -> None:

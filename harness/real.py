@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from harness.backing import Backing
+from harness.backing import Backing, Handed, itself
 from harness.cleanup import clean_run, make_scratch, start_watchdog
 from harness.clock import NS_PER_S, Clock, Dice, MonotonicClock
 from harness.engines import ENGINES
@@ -87,8 +87,10 @@ class _Ties:
 
 
 @contextmanager
-def real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventWriter, progress: Progress) -> Iterator[tuple[Stage, Fleet]]:
-    """Everything that a real run needs, and its removal, which a watchdog does should this process die first."""
+def real_stage(
+    scenario: Scenario, header: Header, folder: Path, writer: EventWriter, progress: Progress, *, handed: Handed = itself
+) -> Iterator[tuple[Stage, Fleet]]:
+    """All that a real run needs, and its removal, by a watchdog should this process die first; ``handed``: where replicas find services."""
     clock: Clock = MonotonicClock()
     sys.setswitchinterval(SWITCH_S)
 
@@ -96,15 +98,14 @@ def real_stage(scenario: Scenario, header: Header, folder: Path, writer: EventWr
         writer.append(Note(at_ns=clock.now_ns(), text=text))
         progress.note(text)
 
-    watchdog = start_watchdog(header.run_id)
-    scratch = make_scratch(header.run_id)
+    watchdog, scratch = start_watchdog(header.run_id), make_scratch(header.run_id)
     undo, ledgers = ExitStack(), ExitStack()
     ledger = _ledger(folder / "history" / JOBS_FILE, ledgers) if scenario.jobs is not None else None
     asked = _ledger(folder / "history" / STATE_FILE, ledgers) if scenario.state else None
     try:
         backing = Backing(scenario, mark=mark_of(header.run_id), scratch=scratch, clock=clock, record=writer.append)
         ties = _Ties(backing, writer.append)
-        backing.step = ties.step
+        backing.step, backing.handed = ties.step, handed
         context = ties.context(header.run_id, clock, scratch, folder / "logs")
         engine = _prepared_engine(scenario, header.engine, replace(context, note=note, tell=progress.work), backing)
         undo.callback(engine.close)

@@ -117,7 +117,7 @@ class Course:
 
     def _open(self, opened: ExitStack, number: int, *, loaded: bool) -> Session:
         self._sessions += 1
-        plan = self._plan.variants[number]
+        plan = replace(self._plan.variants[number], slowed=self._plan.service if "service-slow" in self._plan.under else "")
         folder = self._folder / f"session-{self._sessions}"
         self.folders[number].append(folder)
         run_id = f"{self._folder.name}-{self._sessions}"
@@ -211,6 +211,7 @@ class Course:
             warmup=warmup,
             at_once=cell.at_once,
             service=self._plan.service,
+            slow_s=self._plan.slow_s,
             strangers=self._strangers,
             took=new_took() if warmup else self._took[cell],
         )

@@ -19,6 +19,7 @@ from harness.bench.sessions import Session, first_path
 from harness.clock import NS_PER_S
 from harness.engines.base import Replica
 from harness.errors import TargetError
+from harness.fleet import nobody
 from harness.history import Cycled
 from harness.resources import Strangers
 
@@ -30,7 +31,7 @@ QUIET_S: Final = 0.1
 """How long the machine is looked at before a cycle of containers; right within 0.2 CPUs."""
 
 AWAY_S: Final = 1.0
-"""How long a service stays away after a start has begun under ``service-down``."""
+"""How long a service stays away under ``service-down`` once the target's command runs."""
 
 
 Took: TypeAlias = dict[str, list[float]]
@@ -51,6 +52,7 @@ class Place:
         warmup: It is discarded on purpose.
         at_once: How many start at the same time under ``at-once``.
         service: The service that is disturbed.
+        slow_s: How much later each of its answers comes under ``service-slow``.
         strangers: Sees what other programs use of the machine.
         took: Gets the seconds of each start that got healthy, as far as the harness knows them at once.
     """
@@ -59,6 +61,7 @@ class Place:
     warmup: bool = False
     at_once: int = 1
     service: str = ""
+    slow_s: float = 0.0
     strangers: Strangers
     took: Took = field(default_factory=new_took)
 
@@ -171,14 +174,20 @@ def service_down(session: Session, place: Place) -> None:
 
     A target that waits for its service gets healthy afterwards, one that does without it before; one that gives up is a failed start.
     """
-    backing = session.stage.backing
+    backing, between, fleet = session.stage.backing, session.between, session.fleet
+    runs, over = threading.Event(), threading.Event()
+    if between is not None:
+        between.shut()
     backing.stop(place.service, "SIGKILL")
-    over = threading.Event()
 
     def give_back(_stop: threading.Event) -> None:
+        runs.wait()  # a runtime may take longer to make a container than the service is to be away
         over.wait(AWAY_S)
         backing.start(place.service)
+        if between is not None:
+            between.open()
 
+    fleet.launched = lambda _replica: runs.set()
     back = session.stage.background.watch(give_back)
     try:
         with booked(session, place, "service-down"):
@@ -187,14 +196,22 @@ def service_down(session: Session, place: Place) -> None:
             back.end()
             session.stop(replica)
     finally:
+        fleet.launched = nobody
         over.set()
+        runs.set()
         back.end()
 
 
 def service_slow(session: Session, place: Place) -> None:
     """Start one while each answer of the service comes later, and stop it."""
-    with booked(session, place, "service-slow"):
-        session.stop(_started(session, place, "service-slow"))
+    between = session.between
+    assert between is not None  # noqa: S101  a bench with this condition has one
+    between.slow(place.slow_s)
+    try:
+        with booked(session, place, "service-slow"):
+            session.stop(_started(session, place, "service-slow"))
+    finally:
+        between.slow(0.0)
 
 
 def at_once(session: Session, place: Place) -> None:

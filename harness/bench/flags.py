@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from harness.bench.cold import may_drop_caches
 from harness.bench.plan import COLD, MAX_RUNS, MIN_RUNS, PRECISION, BenchPlan, Cold, VariantPlan
+from harness.bench.slow import why_not_slow
 from harness.benches import CONDITIONS
 from harness.command import PLACEHOLDERS
 from harness.engines import ENGINES
@@ -403,6 +404,9 @@ def _service_of(asked: Asked, variants: Sequence[VariantPlan], under: Sequence[s
         if service.url is not None and "service-down" in under:
             what = f"{chosen} of {variant.path} has a url, so it is not the bench's own and never stopped; remove the url, or leave it out"
             _refuse("under", "service-down", what)
+        contained = ENGINES[variant.engine].contained
+        if "service-slow" in under and (why := why_not_slow(variant.scenario, chosen, contained=contained)):
+            _refuse("under", "service-slow", f"{variant.path}: {why}")
     return chosen
 
 

@@ -42,6 +42,7 @@ class VariantPlan:
         cleanup: One after all its stops.
         reference: The others are compared with it.
         cold: What is made cold before each start.
+        slowed: The service that will be slow, so that the target speaks to it through the harness, under every condition; empty for none.
     """
 
     name: str
@@ -54,6 +55,7 @@ class VariantPlan:
     cleanup: str = ""
     reference: bool = False
     cold: tuple[Cold, ...] = ()
+    slowed: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,8 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from harness.backing import itself
 from harness.bench.cold import VARIABLE as BYTECODE_VARIABLE
 from harness.bench.plan import VariantPlan
+from harness.bench.slow import Between
 from harness.clock import NS_PER_S, MonotonicClock
 from harness.engines import ENGINES
 from harness.engines.base import Replica
@@ -55,6 +57,7 @@ class Session:
         loaded: The others are under load.
         logs: Where its replicas' output goes.
         shown: The logs that the person has seen.
+        between: What stands between the target and the service that will be slow; None in a bench in which none will.
     """
 
     plan: VariantPlan
@@ -63,6 +66,7 @@ class Session:
     loaded: bool
     logs: Path
     shown: set[Path] = field(default_factory=set)
+    between: Between | None = None
 
     @property
     def contained(self) -> bool:
@@ -202,10 +206,14 @@ def open_session(
     played = _played(plan, loaded=loaded, bytecode=folder / BYTECODE_FOLDER)
     failed: TargetError | None = None
     try:
-        with real_stage(played, header, folder, writer, progress) as (stage, fleet), ended_in_order(stage, fleet):
+        with (
+            _between(plan) as between,
+            real_stage(played, header, folder, writer, progress, handed=between.handed if between else itself) as (stage, fleet),
+            ended_in_order(stage, fleet),
+        ):
             try:
                 _get_ready(stage, fleet, plan, loaded=loaded)
-                yield Session(plan=plan, stage=stage, fleet=fleet, loaded=loaded, logs=folder / "logs")
+                yield Session(plan=plan, stage=stage, fleet=fleet, loaded=loaded, logs=folder / "logs", between=between)
             except TargetError as error:
                 failed = error
                 raise
@@ -213,6 +221,17 @@ def open_session(
         writer.close()
     if failed is not None:  # the end in order keeps it to itself, as a run does that has its verdict from the history
         raise failed
+
+
+@contextmanager
+def _between(plan: VariantPlan) -> Iterator[Between | None]:
+    """What stands between the target and the service that will be slow, if one will."""
+    if not plan.slowed:
+        yield None
+        return
+    between = Between(plan.slowed, plan.scenario, MonotonicClock(), contained=ENGINES[plan.engine].contained)
+    with contextlib.closing(between):
+        yield between
 
 
 def _get_ready(stage: Stage, fleet: Fleet, plan: VariantPlan, *, loaded: bool) -> None:
