@@ -383,9 +383,9 @@ def _verdict(changes: Sequence[Change], failures: Sequence[Failures], one_sided:
     if Judgement.SLOWER in judgements:
         return "fail"
     main = [each.judgement for each in changes if each.main]
-    main += [each.judgement for each in failures if each.what == "failed starts"]
+    starts = [each.judgement for each in failures if each.what == "failed starts"]
     blind = any(each.blind for each in one_sided)
-    return "unknown" if blind or not main or Judgement.UNSURE in main else "pass"
+    return "unknown" if blind or not main or Judgement.UNSURE in (*main, *starts) else "pass"
 
 
 def _side(place: Place) -> Side:
@@ -404,7 +404,8 @@ def _common(bases: Sequence[Place], new: Place) -> str:
 
 def _weaknesses(places: Sequence[Place]) -> list[str]:
     """What was not done as it should have been."""
-    told = []
+    scenarios = list(dict.fromkeys(place.bench.name for place in places if place.kind == "run"))
+    told = [f"runs of different scenarios: {all_of(scenarios)}"] if len(scenarios) > 1 else []
     for place in places:
         if place.bench.how != "finished":
             told.append(f"{place.path} was {place.bench.how}, so it has fewer rounds than were asked for")
@@ -581,13 +582,25 @@ def _measured(pair: _Pair, found: Effect, p: float, threshold: float, seed: int)
     fewest = min(len(pair.base), len(pair.new))
     if fewest >= FEWEST and found.interval.high < 1 + limit:
         return judge(Judgement.SAME)
+    needed = _needed(pair, found, limit, seed)
     if fewest < FEWEST:
-        return judge(Judgement.UNSURE, f"too few samples: {len(pair.base)} and {len(pair.new)}", FEWEST)
-    before, after = pair.rounds or (None, None)
-    needed = runs_needed(pair.base, pair.new, threshold=limit, seed=seed, base_rounds=before, new_rounds=after)
-    if needed is not None and needed <= min(found.base_count, found.new_count):
+        return judge(Judgement.UNSURE, f"too few samples: {len(pair.base)} and {len(pair.new)}", needed or FEWEST)
+    if moved > limit and not proven:
+        return judge(Judgement.UNSURE, "it got worse, and that may be chance", needed)
+    if needed is None:
         return judge(Judgement.UNSURE, f"too close to the {_limit_words(limit, threshold, pair.unit)} that would be a regression")
     return judge(Judgement.UNSURE, f"{_limit_words(limit, threshold, pair.unit)} more can't be excluded", needed)
+
+
+def _needed(pair: _Pair, found: Effect, limit: float, seed: int) -> int | None:
+    """About how many samples each side needs, so that the interval does not reach from the ratio to the limit; None for no more than now.
+
+    A ratio close to the limit is taken to be as far from it as none is: more samples may move it either way.
+    """
+    before, after = pair.rounds or (None, None)
+    reach = max(abs(found.ratio - 1 - limit), limit) / found.ratio if found.ratio else limit
+    needed = runs_needed(pair.base, pair.new, threshold=reach, seed=seed, base_rounds=before, new_rounds=after)
+    return needed if needed is not None and needed > min(found.base_count, found.new_count) else None
 
 
 def _limit_words(limit: float, threshold: float, unit: Unit) -> str:

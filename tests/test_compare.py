@@ -110,6 +110,13 @@ def test_what_can_not_be_told_says_why_and_how_many_runs_would_tell() -> None:
     assert change.runs_needed > 10
 
 
+def test_what_got_worse_by_chance_is_no_regression_yet() -> None:
+    change = only(judged(of(a_series([0.30, 0.5, 0.40, 0.45, 0.35] * 2)), of(a_series([0.32, 0.52, 0.46, 0.47, 0.37] * 2))))
+    assert change.ratio == pytest.approx(1.15)
+    assert change.judgement is Judgement.UNSURE
+    assert change.why == "it got worse, and that may be chance"
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 7])
 def test_with_few_samples_nothing_is_the_same(n: int) -> None:
     change = one(0.4, 0.4, n=n, noise=0.0)
@@ -281,6 +288,11 @@ def test_when_no_start_works_any_more_the_failed_starts_are_the_regression() -> 
     assert found.verdict == "fail"
 
 
+def test_when_no_start_works_on_either_side_nothing_is_known() -> None:
+    broken = of(attempts=(books(failed=50),))
+    assert judged(broken, broken).verdict == "unknown"
+
+
 # --- the whole --------------------------------------------------------------------------------------------------------------
 
 
@@ -373,6 +385,13 @@ def test_a_run_with_itself_has_too_few_starts_to_tell() -> None:
     found = compare([read_place(STOPS), read_place(STOPS)])
     assert found.verdict == "unknown"
     assert found.changes
+
+
+def test_runs_of_different_scenarios_are_compared_with_a_warning() -> None:
+    run = read_place(STOPS)
+    other = replace(run, bench=msgspec.structs.replace(run.bench, name="another"))
+    (warning,) = compare([other, run]).warnings
+    assert warning.startswith('runs of different scenarios: "another" and "')
 
 
 def test_the_machine_of_a_run_is_what_its_header_says() -> None:

@@ -96,12 +96,18 @@ def p_words(p: float | None) -> str:
     return "<.001" if p < 0.001 else "1" if p > 0.9995 else f"{p:.3f}".removeprefix("0")
 
 
-def why_words(change: Change) -> str:
-    """Why it can't be told, and about how many runs would tell; empty for nothing to add."""
-    if not change.why:
-        return ""
-    runs = f"; about {count(change.runs_needed, 'run')} of each would tell" if change.runs_needed else ""
-    return f"{change.metric}: {change.why}{runs}"
+def why_words(changes: Iterable[Change]) -> list[str]:
+    """Why some of ``changes`` can't be told, each reason once, and about how many runs would tell them all."""
+    alike: dict[str, list[Change]] = {}
+    for change in changes:
+        if change.why:
+            alike.setdefault(change.why, []).append(change)
+    told = []
+    for why, mine in alike.items():
+        needed = max(change.runs_needed or 0 for change in mine)
+        runs = f"; about {count(needed, 'run')} of each would tell" if needed else ""
+        told.append(f"{listed([change.metric for change in mine])}: {why}{runs}")
+    return told
 
 
 def failure_words(failures: Failures) -> str:
@@ -114,7 +120,7 @@ def one_sided_words(one: OneSided) -> str:
     side = "the base" if one.side == "base" else "the new one"
     if not one.metrics:
         return f"only {side} has the variant {clean(one.variant)}"
-    words = f"only {side} has {', '.join(one.metrics)} of {_place_words(one)}"
+    words = f"only {side} has {listed(one.metrics)} of {_place_words(one)}"
     return f"{words}: it was tried and yet not once measured" if one.blind else words
 
 
@@ -202,9 +208,8 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print()
         console.print(Text(head, style="bold"), soft_wrap=True)
         _print_table(console, changes)
-        for change in changes:
-            if change.why:
-                _prose(console, f"{signs.dot} {clean(why_words(change))}", "  ", style="dim")
+        for why in why_words(changes):
+            _prose(console, f"{signs.dot} {why}", "  ", style="dim")
     notable = [each for each in comparison.failures if each.new or each.base]
     if notable:
         console.print()
@@ -270,8 +275,7 @@ def markdown(comparison: Comparison) -> str:
     lines += [f"* {_escaped(_short(comparison, each))}: {failure_words(each)}: **{word_of(each)}**" for each in notable]
     lines += [""] if notable else []
     lines += _folded(f"{len(rest)} more series", _markdown_table(comparison, rest)) if rest else []
-    told = [why for each in comparison.changes if (why := why_words(each))]
-    told = [f"* {_escaped(clean(why))}" for why in dict.fromkeys(told)]
+    told = [f"* {_escaped(head)}: {_escaped(why)}" for head, changes in _blocks(comparison).items() for why in why_words(changes)]
     told += [f"* {_escaped(one_sided_words(one))}" for one in comparison.one_sided]
     lines += _folded("What can't be told, and why", [*told, ""]) if told else []
     if comparison.within:
