@@ -159,7 +159,7 @@ def _samples(facts: Facts) -> list[_Sample]:
             life
             for life in facts.lives.values()
             if life.process == cycle.process
-            and (cycle.began_ns <= life.spawned_ns <= cycle.at_ns or (before_ns < life.spawned_ns < cycle.began_ns and life.failed))
+            and (cycle.began_ns <= life.spawned_ns < cycle.at_ns or (before_ns <= life.spawned_ns < cycle.began_ns and life.failed))
         ]
         before_ns = cycle.at_ns
         found += [
