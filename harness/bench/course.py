@@ -127,6 +127,8 @@ class Course:
                 open_session(plan, folder, replace(self._options, engine=plan.engine), run_id, loaded=loaded, progress=self._progress)
             )
         except KeyOfScenarioError as error:
+            if not plan.path.is_file():  # made of words of the command line
+                raise
             raise ScenarioError([problem_at(plan.path, error.key, str(error))]) from error
 
     def _rounds(self, cells: Sequence[_Cell], session_of: Callable[[_Cell], Session]) -> None:
