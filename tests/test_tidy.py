@@ -53,7 +53,15 @@ LADDER: tuple[tuple[str, ...], ...] = (
 LONGEST_FUNCTION = 60
 
 PARTS_OF_ENGINES = {
-    "docker": {"docker_container", "docker_events", "docker_evidence", "docker_first_look", "docker_image", "docker_network"},
+    "docker": {
+        "docker_container",
+        "docker_events",
+        "docker_evidence",
+        "docker_first_look",
+        "docker_fresh",
+        "docker_image",
+        "docker_network",
+    },
 }
 """Engines of several files: which files of harness/engines are parts of one and no engines themselves. Nobody else imports those but the
 doctor, who says how replicas would be reached without starting any."""

@@ -278,6 +278,19 @@ class Prepares(Protocol):
 
 
 @runtime_checkable
+class FreshImages(Protocol):
+    """An engine that starts replicas from images, and can take an image in anew."""
+
+    def freshen(self, spec: ReplicaSpec) -> None:
+        """From now on start replicas such as this one from an image that the engine has just taken in, with nothing left of it before.
+
+        Raises:
+            MachineError: A replica still runs from what has to be removed, or the machine can't do it.
+        """
+        ...
+
+
+@runtime_checkable
 class CanBeLost(Protocol):
     """An engine that can go away while replicas run."""
 

@@ -66,6 +66,7 @@ from harness.engines.docker_evidence import (
     uid_of,
 )
 from harness.engines.docker_first_look import FirstLook
+from harness.engines.docker_fresh import FreshImage
 from harness.engines.docker_image import Health, Image, have_image
 from harness.engines.docker_network import Networks, reached_by_address
 from harness.errors import EngineLostError, KeyOfScenarioError, MachineError, UsageError
@@ -175,6 +176,8 @@ class DockerEngine:
         self._lives: dict[str, _Life] = {}
         self._containers: dict[str, _Life] = {}
         self._images: dict[str, Image] = {}
+        self._fresh: dict[str, FreshImage] = {}
+        self._renewed: dict[str, Image] = {}
         self._volumes: set[str] = set()
         self._lost = ""
         self._gone = False
@@ -213,12 +216,28 @@ class DockerEngine:
         if self._kernel is None:
             note("what the kernel says of the containers' processes can't be heard here, so the engine's word must do (see docs/docker.md)")
 
+    def freshen(self, spec: ReplicaSpec) -> None:
+        """Load the image anew, with all its layers, under a name of the run's own; see `harness.engines.base.FreshImages`."""
+        image = self._prepare(_inside(spec))
+        for life in list(self._containers.values()):
+            if life.spec.process == spec.process and life.over.is_set():
+                life.gone.wait(_DIE_WITHIN_S)  # its container holds the layers
+        with self._unlost():
+            fresh = self._fresh.get(spec.process)
+            if fresh is None:
+                fresh = FreshImage(self._daemon, self._context.run_id, spec.process, image, self._context.scratch)
+                self._fresh[spec.process] = fresh
+            renewed = fresh.renew()
+        with self._lock:
+            self._renewed[spec.process] = renewed
+
     def start(self, spec: ReplicaSpec) -> Replica:
         """Create and start a container; see `harness.engines.base.Engine.start`."""
         if self._closed:
             raise MachineError(f"{spec.name} can't be started: the engine is closed")
         spec = _inside(spec)
-        image = self._prepare(spec)
+        found = self._prepare(spec)
+        image = self._renewed.get(spec.process, found)
         with self._unlost():
             for left in reversed(range(_PLACES)):
                 life = self._create(spec, image)
@@ -951,10 +970,12 @@ class DockerEngine:
 
     def _remove_all(self) -> None:
         """Remove what was made for the run. What fails here is the cleanup's to remove."""
-        with suppress(RefusedError, DaemonGoneError):
+        with suppress(RefusedError, MachineError):
             for life in self._containers.values():
                 self._remove(life)
             self._networks.remove()
+            for fresh in self._fresh.values():
+                fresh.remove()
             for name in self._volumes:
                 with suppress(NoSuchThingError), translated():
                     self._daemon.api.remove_volume(volume_name(self._context.run_id, name), force=True)
