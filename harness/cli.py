@@ -391,20 +391,21 @@ def bench(
     from harness.bench.flags import Asked, plan_of
     from harness.report.bench import print_bench
     from harness.report.console import console_for
-    from harness.report.exports import check_places, write_exports
+    from harness.report.exports import check_exports, write_exports
+    from harness.report.hyperfine import contents
     from harness.stopping import stoppable
 
     exports = {"json": export_json, "csv": export_csv, "markdown": export_markdown}
-    check_places(exports)
+    to_stdout = check_exports(exports)
     again = shlex.join(["jetable", *sys.argv[1:]])
     command = context.meta.get("behind", ())
     plan = plan_of(Asked(scenarios=tuple(map(Path, targets)), command=command, again=again, **asked), int.from_bytes(os.urandom(4), "big"))
-    console = console_for(sys.stdout, os.environ)
+    console = console_for(sys.stderr if to_stdout else sys.stdout, os.environ)
     with stoppable():
         ended = run_bench(plan, _moving(console))
     print_bench(ended.bench, console)
-    click.echo(f"\nreport  {ended.folder}")
-    write_exports(ended.bench, exports)
+    click.echo(f"\nreport  {ended.folder}", err=to_stdout)
+    write_exports(exports, contents(ended.bench), sys.stdout.buffer)
     if ended.stopped:
         raise StoppedError("stopped")
     return ExitCode(ended.exit_code)
@@ -437,8 +438,9 @@ def compare(*, places: tuple[Path, ...], threshold: str, fail_on: str, anyway: b
     """
     from harness.compare import compare as compared
     from harness.compare import exit_of, parse_percent, read_place
-    from harness.report.compare import check_exports, print_comparison, write_exports
+    from harness.report.compare import contents, notes_on, print_comparison
     from harness.report.console import console_for
+    from harness.report.exports import check_exports, write_exports
 
     if not places:
         raise UsageError("nothing to compare; name two benches or runs, such as reports/main reports/latest")
@@ -451,8 +453,9 @@ def compare(*, places: tuple[Path, ...], threshold: str, fail_on: str, anyway: b
             click.echo(f"jetable: {warning}", err=True)
     else:
         print_comparison(comparison, console_for(sys.stdout, os.environ))
-    for note in write_exports(comparison, read, wanted, sys.stdout.buffer):
+    for note in notes_on(read, wanted):
         click.echo(f"jetable: {note}", err=True)
+    write_exports(wanted, contents(comparison, read), sys.stdout.buffer)
     return exit_of(comparison, fail_on=fail_on)
 
 

@@ -16,9 +16,9 @@ import html
 import io
 import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import msgspec
 from rich.cells import cell_len
@@ -28,10 +28,8 @@ from rich.text import Text
 from harness.benches import Series
 from harness.checks.wording import count, listed
 from harness.compare import COMPARED, Change, Comparison, Failures, Judgement, OneSided, Place, Side, verdict_of
-from harness.errors import UsageError
-from harness.report.console import STYLES, forget_reader, glyphs, prose_width
+from harness.report.console import STYLES, glyphs, prose_width
 from harness.report.figures import Case, amount
-from harness.report.files import write_whole
 from harness.report.text import clean, encodable
 from harness.threshold import percentile
 from harness.verdict import Verdict
@@ -54,7 +52,6 @@ LAYOUTS: Final[tuple[tuple[int, frozenset[int]], ...]] = (
 )
 """Spaces between columns, and the columns that are left out: the first that fits is taken."""
 
-STDOUT: Final = Path("-")
 
 _NO_NAME: Final = re.compile(r"[^A-Za-z0-9_.-]+")
 
@@ -310,44 +307,19 @@ def _escaped(text: str) -> str:
 # --- exports ----------------------------------------------------------------------------------------------------------------
 
 
-def check_exports(wanted: Mapping[str, Path | None]) -> bool:
-    """Whether one of them goes to standard output (``-``), where the table is then left out; raises `UsageError` for two."""
-    there = [name for name, path in wanted.items() if path == STDOUT]
-    if len(there) > 1:
-        raise UsageError(f"--export-{' and --export-'.join(there)} both go to standard output; give all but one a file")
-    return bool(there)
+def contents(comparison: Comparison, places: Sequence[Place]) -> Mapping[str, Callable[[], bytes]]:
+    """How each ``--export-…`` is made."""
+    return {
+        "markdown": lambda: encodable(markdown(comparison)).encode(),
+        "json": lambda: json_of(comparison),
+        "csv": lambda: csv_of(places)[0].encode(),  # noqa: PLW0108  made when it is wanted
+    }
 
 
-def write_exports(comparison: Comparison, places: Sequence[Place], wanted: Mapping[str, Path | None], stdout: BinaryIO) -> list[str]:
-    """Write what is wanted of ``markdown``, ``json`` and ``csv``, and return what its reader should know of it.
-
-    Raises:
-        UsageError: A file can't be written.
-    """
-    notes = []
-    for name, path in wanted.items():
-        if path is None:
-            continue
-        content = b""
-        match name:
-            case "markdown":
-                content = encodable(markdown(comparison)).encode()
-            case "json":
-                content = json_of(comparison)
-            case _:
-                text, gone = csv_of(places)
-                content = text.encode()
-                notes += [f"--export-csv: left out, as not every place has it: {', '.join(gone)}"] if gone else []
-        try:
-            if path == STDOUT:
-                stdout.write(content)
-            else:
-                write_whole(path, content)
-        except BrokenPipeError:
-            forget_reader(stdout)
-        except OSError as error:
-            raise UsageError(f"--export-{name} {path}: can't be written: {error.strerror}") from error
-    return notes
+def notes_on(places: Sequence[Place], wanted: Mapping[str, Path | None]) -> list[str]:
+    """What a reader of the files should know of them."""
+    gone = csv_of(places)[1] if wanted.get("csv") else ()
+    return [f"--export-csv: left out, as not every place has it: {', '.join(gone)}"] if gone else []
 
 
 # --- files for programs -----------------------------------------------------------------------------------------------------

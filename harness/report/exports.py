@@ -1,35 +1,51 @@
-"""Files that a person asked for by a flag: looked at before anything starts, so that no hour of work ends in a typo."""
+"""Files that a person asked for by an ``--export-…`` flag: looked at before anything starts, so that no hour of work ends in a typo."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
-from harness.benches import Bench
-from harness.errors import MachineError, UsageError
+from harness.errors import UsageError
+from harness.report.console import forget_reader
 from harness.report.files import write_whole
-from harness.report.hyperfine import to_csv, to_hyperfine, to_markdown
 
-EXPORTS: Final[dict[str, Callable[[Bench], bytes]]] = {"json": to_hyperfine, "csv": to_csv, "markdown": to_markdown}
-"""How a bench is written by each ``--export-…`` flag."""
+STDOUT: Final = Path("-")
 
 
-def check_places(places: Mapping[str, Path | None]) -> None:
-    """Raise `UsageError` when a file that was asked for could not be written."""
-    for name, place in places.items():
-        if place is not None and not place.parent.is_dir():
-            raise UsageError(f"--export-{name} {place}: there is no folder {place.parent}; make it first")
-        if place is not None and not os.access(place.parent if not place.exists() or place.is_file() else place, os.W_OK):
-            raise UsageError(f"--export-{name} {place}: nothing may be written there; name a file in a folder of yours")
+def check_exports(wanted: Mapping[str, Path | None]) -> bool:
+    """Whether one of them goes to standard output (``-``), where the table is then left out.
+
+    Raises:
+        UsageError: Two go there, or a file can't be written.
+    """
+    there = [name for name, path in wanted.items() if path == STDOUT]
+    if len(there) > 1:
+        raise UsageError(f"--export-{' and --export-'.join(there)} both go to standard output; give all but one a file")
+    for name, path in wanted.items():
+        if path is None or path == STDOUT:
+            continue
+        folder = path.absolute().parent
+        if not folder.is_dir():
+            raise UsageError(f"--export-{name} {path}: there is no folder {folder}; make it first")
+        if not os.access(path if path.exists() else folder, os.W_OK):
+            raise UsageError(f"--export-{name} {path}: it may not be written; name a file of yours")
+    return bool(there)
 
 
-def write_exports(bench: Bench, places: Mapping[str, Path | None]) -> None:
-    """Write what was asked for; raises `MachineError` when a file can't be written."""
-    for name, place in places.items():
-        if place is not None:
-            try:
-                write_whole(place, EXPORTS[name](bench))
-            except OSError as error:
-                raise MachineError(f"--export-{name} {place}: can't be written: {error.strerror}") from error
+def write_exports(wanted: Mapping[str, Path | None], contents: Mapping[str, Callable[[], bytes]], stdout: BinaryIO) -> None:
+    """Write each that is wanted; raises `UsageError` when a file can't be written."""
+    for name, path in wanted.items():
+        if path is None:
+            continue
+        try:
+            if path == STDOUT:
+                stdout.write(contents[name]())
+                stdout.flush()
+            else:
+                write_whole(path, contents[name]())
+        except BrokenPipeError:
+            forget_reader(stdout)
+        except OSError as error:
+            raise UsageError(f"--export-{name} {path}: can't be written: {error.strerror}") from error

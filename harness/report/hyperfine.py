@@ -15,7 +15,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -141,6 +141,11 @@ def _sound(value: object) -> object:
 
 
 # --- CSV --------------------------------------------------------------------------------------------------------------------
+
+
+def contents(bench: Bench) -> Mapping[str, Callable[[], bytes]]:
+    """How each ``--export-…`` is made."""
+    return {"json": lambda: to_hyperfine(bench), "csv": lambda: to_csv(bench), "markdown": lambda: to_markdown(bench)}
 
 
 def to_csv(bench: Bench) -> bytes:

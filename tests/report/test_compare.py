@@ -13,20 +13,18 @@ import pytest
 
 from harness.benches import Bench, Series, Variant
 from harness.compare import Comparison, Judgement, Place, compare
-from harness.errors import UsageError
 from harness.report.compare import (
-    STDOUT,
     answer,
-    check_exports,
+    contents,
     csv_of,
     interval_words,
     json_of,
     markdown,
+    notes_on,
     p_words,
     percent_change,
     print_comparison,
     word_of,
-    write_exports,
 )
 from harness.report.console import console_for
 from tests.helpers.benches import a_bench, a_series, a_variant, books, times
@@ -234,19 +232,8 @@ def test_columns_of_several_variants_have_their_names() -> None:
     assert "b.web.idle.startup_time" in names
 
 
-def test_exports_are_written_whole_and_one_may_go_to_standard_output(tmp_path: Path) -> None:
-    found, stdout = shops(), io.BytesIO()
-    wanted = {"markdown": STDOUT, "json": tmp_path / "deep/a.json", "csv": None}
-    assert check_exports(wanted)
-    assert not check_exports({"json": tmp_path / "a.json"})
-    assert write_exports(found, history(), wanted, stdout) == []
-    assert stdout.getvalue().decode() == markdown(found)
-    assert (tmp_path / "deep/a.json").read_bytes() == json_of(found)
-
-
-def test_two_exports_to_standard_output_and_one_to_nowhere_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--export-json and --export-csv both go to standard output"):
-        check_exports({"json": STDOUT, "csv": STDOUT})
-    (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match=r"--export-csv .*can't be written"):
-        write_exports(shops(), history(), {"csv": tmp_path / "file/a.csv"}, io.BytesIO())
+def test_what_each_export_holds_is_made_when_it_is_wanted() -> None:
+    found = shops()
+    made = {name: make() for name, make in contents(found, history()).items()}
+    assert made == {"markdown": markdown(found).encode(), "json": json_of(found), "csv": csv_of(history())[0].encode()}
+    assert notes_on(history(), {"csv": None}) == []
