@@ -44,3 +44,19 @@ def test_forks_do_not_depend_on_what_was_drawn_before() -> None:
     dice.bits(64)
     assert dice.fork("load").bits(64) == early
     assert dice.fork("faults").bits(64) != early
+
+
+@given(st.integers(min_value=0, max_value=2**63 - 1), st.lists(st.integers(), max_size=20))
+def test_what_is_shuffled_is_all_there_once_and_the_same_for_the_same_seed(seed: int, things: list[int]) -> None:
+    before = list(things)
+    shuffled = Dice(seed).shuffled(things)
+    assert sorted(shuffled) == sorted(things)
+    assert things == before
+    assert Dice(seed).shuffled(tuple(things)) == shuffled
+
+
+def test_what_is_shuffled_again_comes_in_another_order_and_each_order_comes() -> None:
+    dice = Dice(3)
+    orders = [tuple(dice.shuffled("abc")) for _ in range(200)]
+    assert len(set(orders)) == 6
+    assert min(map(orders.count, set(orders))) > 10
