@@ -402,7 +402,7 @@ def bench(
     plan = plan_of(Asked(scenarios=tuple(map(Path, targets)), command=command, again=again, **asked), int.from_bytes(os.urandom(4), "big"))
     console = console_for(sys.stderr if to_stdout else sys.stdout, os.environ)
     with stoppable():
-        ended = run_bench(plan, _moving(console))
+        ended = run_bench(plan, _lines(console) if plan.show_output else _moving(console))
     print_bench(ended.bench, console)
     click.echo(f"\nreport  {ended.folder}", err=to_stdout)
     write_exports(exports, contents(ended.bench), sys.stdout.buffer)
@@ -476,6 +476,14 @@ def _moving(console: Console) -> Progress:
     from harness.report.progress import SilentProgress
 
     return TerminalProgress(console, MonotonicClock(), moving=True) if may_move(console, os.environ) else SilentProgress()
+
+
+def _lines(console: Console) -> Progress:
+    """Progress of which every line stays, so that what a target writes can be read."""
+    from harness.clock import MonotonicClock
+    from harness.report.live import TerminalProgress
+
+    return TerminalProgress(console, MonotonicClock(), moving=False)
 
 
 HISTORY = (

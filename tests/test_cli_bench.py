@@ -12,6 +12,7 @@ from harness import cli
 from harness.bench import course
 from harness.bench.plan import BenchPlan
 from harness.benches import read_bench
+from harness.engines.base import Replica, ReplicaSpec
 from harness.engines.fake import FakeEngine
 from harness.errors import ExitCode, StoppedError
 from harness.report.progress import Progress
@@ -134,6 +135,34 @@ def test_a_bench_is_shown_stored_and_exported(fake_plan: Path, tmp_path: Path, c
     assert all(place.stat().st_size for place in places.values())
 
 
+def test_an_export_to_standard_output_is_all_that_stands_there(fake_plan: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert jetable("bench", "--export-json", "-", *COMMAND) == 0
+    streams = capsysbinary.readouterr()
+    assert len(json.loads(streams.out)["results"]) == 2
+    assert b"report  " in streams.err
+
+
+def test_what_the_target_writes_is_shown_where_it_was_asked_for(
+    fake_plan: Path, imagined: Imagined, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = FakeEngine.start
+
+    class Writing(FakeEngine):
+        def start(self, spec: ReplicaSpec) -> Replica:
+            self._context.logs.mkdir(exist_ok=True)
+            (self._context.logs / f"{spec.name}.log").write_text(f"hello of {spec.name}\n\x1b[31mred\n")
+            return start(self, spec)
+
+    imagined.engine = Writing
+    assert jetable("bench", *COMMAND) == 0
+    assert "hello of" not in capsys.readouterr().out
+    assert jetable("bench", "--show-output", *COMMAND) == 0
+    out = capsys.readouterr().out
+    assert out.count("web.1: hello of web.1") == 2  # once of each variant
+    assert out.count("web.6: hello of web.6") == 2
+    assert "\x1b" not in out
+
+
 def test_a_failed_start_is_said_and_ends_it_with_1(fake_plan: Path, imagined: Imagined, capsys: pytest.CaptureFixture[str]) -> None:
     imagined.scripts = {"other": {"web": CRASHES}}
     assert jetable("bench", *COMMAND) == ExitCode.FAILED
@@ -146,10 +175,10 @@ def test_a_bench_that_was_stopped_is_shown_and_exported_and_ends_with_2(
     fake_plan: Path, imagined: Imagined, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Stopping(FakeEngine):
-        def start(self, spec: object) -> object:  # type: ignore[override]  # as it is
+        def start(self, spec: ReplicaSpec) -> Replica:
             if self._made == 3:
                 raise StoppedError("stopped")
-            return super().start(spec)  # type: ignore[arg-type]
+            return super().start(spec)
 
     imagined.engine = Stopping
     place = tmp_path / "out.json"

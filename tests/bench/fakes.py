@@ -110,7 +110,7 @@ class Imagined:
                 load.on_exit(replica.name, gone.at_ns)
             fleet.exited(replica, gone)
 
-        context = EngineContext(run_id=header.run_id, clock=self.clock, scratch=folder, logs=folder, on_exit=on_exit)
+        context = EngineContext(run_id=header.run_id, clock=self.clock, scratch=folder, logs=folder / "logs", on_exit=on_exit)
         stage = Stage(
             scenario=whole,
             clock=self.clock,
