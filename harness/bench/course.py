@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from harness.bench.cold import drop_caches
+from harness.bench.cold import drop_caches, may_drop_caches
 from harness.bench.cycle import CYCLES, Place, Took, leave_nothing, new_took
 from harness.bench.plan import BenchPlan, VariantPlan
 from harness.bench.sessions import Session, open_session, run_command
@@ -30,7 +30,9 @@ from harness.benches import FILE, Bench, Variant, encoded
 from harness.checks.advice import advice_of
 from harness.checks.starts import imports_of, measured
 from harness.clock import NS_PER_S, Dice, MonotonicClock
+from harness.engines.base import FreshImages
 from harness.errors import ExitCode, JetableError, KeyOfScenarioError, MachineError, ScenarioError, StoppedError, TargetError
+from harness.fleet import spec_of
 from harness.history import EVENTS_FILE, read
 from harness.report.files import update_latest, write_whole
 from harness.report.progress import Progress
@@ -44,6 +46,11 @@ LOADED_CYCLES: Final = 5
 
 HOPELESS: Final = 3
 """When the first so many starts of a variant under a condition all failed, no more are tried."""
+
+WARM_IMAGE: Final = (
+    "the image was loaded anew before each start, but the page cache could not be dropped, so its files were still in memory, where the "
+    "engine had just written them; run it as root for starts that read them from the disk"
+)
 
 LONGEST_S: Final = 600.0
 """A bench that ends by itself does so after this time at the latest."""
@@ -104,6 +111,7 @@ class Course:
             with ExitStack() as opened:
                 sessions = [self._open(opened, number, loaded=False) for number in range(len(self._plan.variants))]
                 self._rounds(cells, lambda cell: sessions[cell.variant])
+                self.warnings += [warning for session in sessions if (warning := _unasked(session))]
                 self._profile(sessions)
         if loaded := [cell for cell in self._cells() if cell.under == "load"]:
             self._under_load(loaded)
@@ -205,8 +213,7 @@ class Course:
             return
         plan = session.plan
         run_command(plan.prepare, "--prepare")
-        if "disk" in plan.cold:
-            drop_caches()
+        self._cool(session)
         up = [replica.name for replica in session.fleet.up(session.process)]
         place = Place(
             round=max(number, 0) if not warmup else abs(number),
@@ -232,6 +239,17 @@ class Course:
                     f"{cell.words(self._plan)}: the first {HOPELESS} starts all failed, so no more were tried; see the failed starts"
                 )
 
+    def _cool(self, session: Session) -> None:
+        """Make cold what the variant wants cold; bytecode is the session's own business."""
+        cold, stage = session.plan.cold, session.stage
+        if "image" in cold and isinstance(stage.engine, FreshImages):
+            stage.engine.freshen(spec_of(stage.scenario, session.process, session.process, given=stage.given))
+        why = may_drop_caches() if cold else ""
+        if "disk" in cold or ("image" in cold and not why):
+            drop_caches()
+        elif "image" in cold and WARM_IMAGE not in self.warnings:
+            self.warnings.append(WARM_IMAGE)
+
     def _show_output(self, session: Session) -> None:
         """What the replicas of a cycle wrote; each is shown once."""
         for path in sorted(session.logs.glob(f"{session.process}.*.log")):
@@ -253,6 +271,15 @@ class Course:
 
 def _count(took: Took) -> int:
     return sum(map(len, took.values()))
+
+
+def _unasked(session: Session) -> str:
+    """What to say of a target that was to have a slow service and never asked it; empty of one that did."""
+    between, slowed = session.between, session.plan.slowed
+    if between is None or between.asked:
+        return ""
+    variable = session.plan.scenario.services[slowed].handed_as
+    return f"{session.plan.name} never connected to {slowed} at the address in {variable}, so service-slow says nothing of it"
 
 
 def run_bench(plan: BenchPlan, progress: Progress) -> Ended:
