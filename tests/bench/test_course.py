@@ -15,6 +15,7 @@ from harness.bench.cycle import CYCLES
 from harness.bench.plan import BenchPlan
 from harness.bench.sessions import Session
 from harness.benches import FILE, Series, read_bench
+from harness.compare import compare, read_place
 from harness.engines.fake import FakeEngine, FakeProcess
 from harness.errors import ExitCode, MachineError, StoppedError, UsageError
 from harness.report.progress import SilentProgress
@@ -98,6 +99,7 @@ def test_warm_ups_come_first_and_are_discarded(imagined: Imagined, tmp_path: Pat
     assert [(each.starts, each.warmups) for each in ended.bench.variants[0].attempts] == [(2, 3)]
 
 
+@pytest.mark.slow
 def test_what_runs_under_load_has_sessions_of_a_few_cycles_in_turns(imagined: Imagined, tmp_path: Path) -> None:
     whole = Scenario.model_validate(LOADED)
     variants = variant("a", scenario=whole), variant("b", scenario=whole)
@@ -125,6 +127,7 @@ def test_a_bench_without_any_noise_ends_with_its_fewest_rounds(imagined: Imagine
     assert ended.bench.warnings == ()
 
 
+@pytest.mark.slow
 def test_a_noisy_bench_goes_on_until_it_is_precise(imagined: Imagined, tmp_path: Path) -> None:
     imagined.scripts = {"v": Varying(1.0, 0.15, seed=3)}
     loose = rounds(played(plan(tmp_path, min_runs=6, max_runs=80, precision=0.2)))
@@ -159,6 +162,7 @@ def test_a_bench_that_takes_too_long_ends_after_its_fewest_rounds(
     assert ended.bench.warnings[0].startswith("stopped after 2 s at ±")
 
 
+@pytest.mark.slow
 def test_clean_and_killed_starts_that_take_different_times_are_known_each_for_itself(imagined: Imagined, tmp_path: Path) -> None:
     quick, slow = FakeProcess(start_s=0.1), FakeProcess(start_s=0.3)
     imagined.scripts = {"v": InTurn(*[quick, quick, slow] * 20)}
@@ -212,6 +216,7 @@ def test_a_variant_that_started_in_a_warm_up_is_not_given_up(imagined: Imagined,
     assert [(each.starts, each.failed, each.warmups) for each in ended.bench.variants[0].attempts] == [(5, 5, 3)]
 
 
+@pytest.mark.slow
 def test_no_session_is_opened_for_what_was_given_up_under_load(imagined: Imagined, tmp_path: Path) -> None:
     whole = Scenario.model_validate(LOADED)
     imagined.scripts = {"bad": InTurn(FakeProcess(), FakeProcess(), CRASHES)}  # the two others under load start
@@ -349,3 +354,23 @@ def test_what_is_stored_is_json_of_one_version(imagined: Imagined, tmp_path: Pat
     assert stored["variants"][0]["parameters"] == {"workers": "2"}
     assert stored["variants"][0]["cold"] == ["bytecode"]
     assert stored["machine"]["cores"] > 0
+
+
+# --- what a bench can tell ------------------------------------------------------------------------------------------------------
+
+
+def verdict(imagined: Imagined, tmp_path: Path, slower: float, seed: int) -> str:
+    """Of 50 interleaved rounds of two variants with 2 % of noise, the second one so much slower, that may be 2 % slower."""
+    imagined.scripts = {"base": Varying(0.1, 0.02, seed=seed), "new": Varying(0.1 * (1 + slower), 0.02, seed=seed + 1000)}
+    ended = played(plan(tmp_path, variant("base", reference=True), variant("new"), runs=50, seed=seed))
+    return compare([read_place(ended.folder)], threshold=0.02).verdict
+
+
+@pytest.mark.slow
+def test_a_start_that_is_five_per_cent_slower_is_found(imagined: Imagined, tmp_path: Path) -> None:
+    assert [verdict(imagined, tmp_path, 0.05, seed) for seed in range(4)] == ["fail"] * 4
+
+
+@pytest.mark.slow
+def test_a_start_that_is_no_slower_is_never_called_slower(imagined: Imagined, tmp_path: Path) -> None:
+    assert "fail" not in [verdict(imagined, tmp_path, 0.0, seed) for seed in range(20)]
