@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import shutil
+import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,6 +48,9 @@ POLL_S: Final = 0.001
 BYTECODE_FOLDER: Final = "bytecode"
 PREPARE_S: Final = 600.0
 """How long a command of ``--prepare`` or ``--cleanup`` may take."""
+
+LAST_BYTES: Final = 4096
+"""How much of the end of what such a command wrote is looked at for its last line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,24 +289,30 @@ def _await_flow(stage: Stage, fleet: Fleet, process: str) -> None:
 def run_command(command: str, flag: str) -> None:
     """Run a command of the person's own in a shell, outside of all timing; nothing for an empty one.
 
+    What it leaves in the background on purpose stays, and is not waited for; of one that is given up nothing is left.
+
     Raises:
         UsageError: It failed, or took too long.
     """
     if not command:
         return
-    try:
-        done = subprocess.run(
-            ["/bin/sh", "-c", command],
-            check=False,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=PREPARE_S,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise UsageError(f"{flag} {command!r} did not end within {PREPARE_S:.0f} s") from error
-    except OSError as error:
-        raise MachineError(f"{flag}: no shell could be started: {error.strerror}") from error
-    if done.returncode != 0:
-        last = done.stdout.decode(errors="replace").strip().rpartition("\n")[2]
-        raise UsageError(f"{flag} {command!r} ended with status {done.returncode}" + (f": {last}" if last else ""))
+    with tempfile.TemporaryFile() as output:  # no pipe, whose end would come with that of what it left in the background
+        try:
+            shell = subprocess.Popen(
+                ["/bin/sh", "-c", command], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        except OSError as error:
+            raise MachineError(f"{flag}: no shell could be started: {error.strerror}") from error
+        try:
+            status = shell.wait(PREPARE_S)
+        except BaseException as error:  # Ctrl-C goes to the harness alone
+            os.killpg(shell.pid, signal.SIGKILL)
+            shell.wait()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise UsageError(f"{flag} {command!r} did not end within {PREPARE_S:.0f} s") from error
+            raise
+        if status == 0:
+            return
+        output.seek(max(0, output.seek(0, os.SEEK_END) - LAST_BYTES))
+        last = output.read().decode(errors="replace").strip().rpartition("\n")[2]
+        raise UsageError(f"{flag} {command!r} ended with status {status}" + (f": {last}" if last else ""))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import http.server
+import os
+import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,14 +14,16 @@ from typing import Any
 
 import pytest
 
+from harness import proctable
 from harness.bench import sessions
 from harness.bench.sessions import _answers, first_path, needed_by, run_command
 from harness.engines.base import Replica
 from harness.engines.fake import FakeEngine, FakeProcess
-from harness.errors import ExitCode, TargetError, UsageError
+from harness.errors import ExitCode, StoppedError, TargetError, UsageError
 from harness.history import PhaseReached, read
 from harness.scenario import Scenario
 from tests.bench.fakes import CRASHES, LOADED, SCENARIO, Imagined, cycles, imagined, plan, played, scenario, variant
+from tests.live.processes import wait_until
 
 __all__ = ["imagined"]
 
@@ -198,6 +203,33 @@ def test_a_command_that_does_not_end_is_told(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(sessions, "PREPARE_S", 0.05)
     with pytest.raises(UsageError, match="--prepare 'exec sleep 20' did not end within 0 s"):
         run_command("exec sleep 20", "--prepare")
+
+
+@pytest.mark.parametrize(("error", "told"), [(subprocess.TimeoutExpired("sh", 1), UsageError), (StoppedError("stopped"), StoppedError)])
+def test_nothing_is_left_of_a_command_that_is_given_up(
+    error: Exception, told: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait, place = subprocess.Popen.wait, tmp_path / "pid"
+
+    def waited(shell: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        if timeout is None:
+            return wait(shell)
+        wait_until(lambda: place.exists() and place.read_text().endswith("\n"), within_s=10)
+        raise error
+
+    monkeypatch.setattr(subprocess.Popen, "wait", waited)
+    with pytest.raises(told):
+        run_command(f"sleep 60 & echo $! > {place}; wait", "--prepare")
+    pid = int(place.read_text())
+    wait_until(lambda: (look := proctable.look(pid)) is None or look.state == "Z", within_s=10)
+
+
+def test_a_command_that_leaves_something_in_the_background_is_not_waited_for(tmp_path: Path) -> None:
+    run_command(f"sleep 60 & echo $! > {tmp_path}/pid", "--prepare")
+    pid = int((tmp_path / "pid").read_text())
+    found = proctable.look(pid)
+    os.kill(pid, signal.SIGKILL)
+    assert found is not None
 
 
 def test_a_command_reads_nothing_of_the_terminal() -> None:
