@@ -194,6 +194,11 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
 
+def is_bench(place: Path) -> bool:
+    """Whether a person who names ``place`` means a bench."""
+    return path_of(place).name == FILE and path_of(place).is_file()
+
+
 def path_of(place: Path) -> Path:
     """The file of a bench that somebody names by its folder or by itself."""
     return place / FILE if place.is_dir() else place

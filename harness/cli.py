@@ -10,7 +10,7 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -611,12 +611,19 @@ def _check_histories(  # noqa: PLR0913  one parameter a flag
 
 
 def _check_runs(runs: tuple[Path, ...], reporters: tuple[str, ...]) -> ExitCode:
+    from harness.benches import is_bench
     from harness.report import write_missing
     from harness.run import judge_folder
 
+    benches = [place for place in runs if is_bench(place)]
+    if benches and reporters:
+        raise UsageError(f"{benches[0]} is a bench, which --reporter can't tell; leave it out, since bench.json is there for programs")
+    shown = _check_benches(benches)
+    if shown is not None and len(benches) == len(runs):
+        return shown
     screen = _Screen(reporters)
     wrong: list[UsageError] = []
-    for folder in runs:
+    for folder in (place for place in runs if place not in benches):
         try:
             report = judge_folder(folder)
         except UsageError as error:  # the others are judged all the same
@@ -629,7 +636,26 @@ def _check_runs(runs: tuple[Path, ...], reporters: tuple[str, ...]) -> ExitCode:
         except OSError as error:
             click.echo(f"jetable: no reports were written into {report.folder}: {error.strerror}; see --reporter", err=True)
     ended = screen.finish()
-    return wrong[0].exit_code if wrong else ended
+    return wrong[0].exit_code if wrong else _worse(ended, shown)
+
+
+def _check_benches(places: Sequence[Path]) -> ExitCode | None:
+    """Show stored benches as their histories tell them now; None for none."""
+    from harness.bench.books import exit_of, judge_again
+    from harness.report.bench import print_bench
+    from harness.report.console import console_for
+
+    ended = None
+    for place in places:
+        bench = judge_again(place)
+        print_bench(bench, console_for(sys.stdout, os.environ))
+        ended = _worse(exit_of(bench), ended)
+    return ended
+
+
+def _worse(one: ExitCode, other: ExitCode | None) -> ExitCode:
+    """The first that did not pass."""
+    return one if one != ExitCode.PASSED or other is None else other
 
 
 class _Screen:

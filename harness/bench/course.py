@@ -20,20 +20,17 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import msgspec
-
+from harness.bench.books import as_measured, exit_of
 from harness.bench.cold import drop_caches, may_drop_caches
 from harness.bench.cycle import CYCLES, Place, Took, leave_nothing, new_took
 from harness.bench.plan import BenchPlan, VariantPlan
 from harness.bench.sessions import Session, open_session, run_command
 from harness.benches import FILE, Bench, Variant, encoded
-from harness.checks.advice import advice_of
-from harness.checks.starts import imports_of, measured
 from harness.clock import NS_PER_S, Dice, MonotonicClock
 from harness.engines.base import FreshImages
 from harness.errors import ExitCode, JetableError, KeyOfScenarioError, MachineError, ScenarioError, StoppedError, TargetError
 from harness.fleet import spec_of
-from harness.history import EVENTS_FILE, read
+from harness.history import EVENTS_FILE
 from harness.report.files import update_latest, write_whole
 from harness.report.progress import Progress
 from harness.resources import Strangers, machine
@@ -64,11 +61,9 @@ class Ended(NamedTuple):
     stopped: bool
 
     @property
-    def exit_code(self) -> int:
-        """How the command ends: failed when a start failed, or the bench itself could not go on; a failed start is in the books."""
-        if self.bench.how == "aborted" or any(variant.failed for variant in self.bench.variants):
-            return ExitCode.FAILED
-        return ExitCode.PASSED
+    def exit_code(self) -> ExitCode:
+        """How the command ends."""
+        return exit_of(self.bench)
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,9 +337,6 @@ def _has_cycles(course: Course) -> bool:
 
 def _judged(plan: VariantPlan, folders: Sequence[Path], bench: Path) -> Variant:
     """A variant as its histories tell it."""
-    histories = [read(folder) for folder in folders if (folder / "history" / EVENTS_FILE).is_file()]
-    told = measured(histories)
-    import_s, imports = imports_of(histories)
     kind = plan.scenario.target[plan.process]
     variant = Variant(
         name=plan.name,
@@ -353,12 +345,5 @@ def _judged(plan: VariantPlan, folders: Sequence[Path], bench: Path) -> Variant:
         parameters=dict(plan.parameters),
         reference=plan.reference,
         cold=plan.cold,
-        folders=tuple(str(folder.relative_to(bench)) for folder in folders),
-        series=told.series,
-        attempts=told.attempts,
-        failed=told.failed,
-        imports=imports,
-        import_s=import_s,
-        warnings=told.warnings,
     )
-    return msgspec.structs.replace(variant, advice=advice_of(variant))
+    return as_measured(variant, folders, bench)

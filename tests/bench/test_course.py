@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.bench import course
+from harness.bench import books, course
 from harness.bench.course import HOPELESS, LOADED_CYCLES, Ended
 from harness.bench.cycle import CYCLES
 from harness.bench.plan import BenchPlan
@@ -238,14 +238,14 @@ def test_a_bench_that_somebody_stops_keeps_what_was_measured(imagined: Imagined,
 
 
 def test_a_stop_while_the_bench_is_judged_loses_nothing(imagined: Imagined, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    judge, calls = course.measured, iter(range(10))
+    judge, calls = books.measured, iter(range(10))
 
     def measured(histories: Any) -> Any:
         if next(calls) == 0:
             raise StoppedError("stopped")
         return judge(histories)
 
-    monkeypatch.setattr(course, "measured", measured)
+    monkeypatch.setattr(books, "measured", measured)
     ended = played(plan(tmp_path, runs=2))
     assert (ended.stopped, len(series(ended).samples)) == (True, 2)
     assert read_bench(ended.folder) == ended.bench
