@@ -208,7 +208,6 @@ class Course:
             return
         plan = session.plan
         run_command(plan.prepare, "--prepare")
-        self._cool(session)
         up = [replica.name for replica in session.fleet.up(session.process)]
         place = Place(
             round=max(number, 0) if not warmup else abs(number),
@@ -217,6 +216,7 @@ class Course:
             service=self._plan.service,
             slow_s=self._plan.slow_s,
             strangers=self._strangers,
+            cool=partial(self._cool, session),
             took=new_took() if warmup else self._took[cell],
         )
         before = _count(place.took)

@@ -43,6 +43,10 @@ def new_took() -> Took:
     return defaultdict(list)
 
 
+def _nothing() -> None:
+    """All stays warm."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where in the bench a cycle is.
@@ -54,6 +58,7 @@ class Place:
         service: The service that is disturbed.
         slow_s: How much later each of its answers comes under ``service-slow``.
         strangers: Sees what other programs use of the machine.
+        cool: Makes cold what is to be cold; called before each start that is timed, since any other warms it up again.
         took: Gets the seconds of each start that got healthy, as far as the harness knows them at once.
     """
 
@@ -63,6 +68,7 @@ class Place:
     service: str = ""
     slow_s: float = 0.0
     strangers: Strangers
+    cool: Callable[[], None] = _nothing
     took: Took = field(default_factory=new_took)
 
 
@@ -73,6 +79,7 @@ Cycle: TypeAlias = Callable[[Session, Place], None]
 def booked(session: Session, place: Place, under: str) -> Iterator[None]:
     """Write down that a cycle under ``under`` was played while the body ran; a target that fails is its problem, and raises no further."""
     stage = session.stage
+    place.cool()
     others = _quiet(session, place) if session.contained else -1.0
     began_ns = stage.clock.now_ns()
     place.strangers.look()

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.bench import course
 from harness.bench.course import Ended
 from harness.bench.cycle import CYCLES
 from harness.benches import CONDITIONS
-from harness.engines.fake import FakeProcess
+from harness.engines.base import Replica, ReplicaSpec
+from harness.engines.fake import FakeEngine, FakeProcess
 from harness.history import AnyLine, Cycled, Exited, Signalled, Spawned, read
 from tests.bench.fakes import CRASHES, NEVER, Imagined, InTurn, imagined, plan, played, scenario, variant
 
@@ -77,6 +79,30 @@ def test_where_the_start_that_makes_way_fails_the_others_are_played_and_it_is_in
     imagined.scripts = {"v": InTurn(CRASHES, FakeProcess())}
     ended = played(plan(tmp_path, runs=1, under=("kill",)))
     assert books(ended) == [("clean", 2, 1, 0), ("kill", 1, 0, 0)]
+
+
+def test_what_is_to_be_cold_is_made_cold_before_each_start_that_is_timed(
+    imagined: Imagined, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    start = FakeEngine.start
+
+    class Telling(FakeEngine):
+        def start(self, spec: ReplicaSpec) -> Replica:
+            told.append(spec.name)
+            return start(self, spec)
+
+    imagined.engine = Telling
+    monkeypatch.setattr(course, "may_drop_caches", lambda: "")
+    monkeypatch.setattr(course, "drop_caches", lambda: told.append("cold"))
+    played(plan(tmp_path, variant(cold=("disk",)), runs=2))
+    assert told == ["cold", "web.1", "cold", "web.2"]
+    told.clear()
+    played(plan(tmp_path, variant(cold=("disk",)), runs=1, under=("kill",)))
+    assert told == ["web.1", "cold", "web.2", "cold", "web.3"]
+    told.clear()
+    played(plan(tmp_path, variant(), runs=1))
+    assert told == ["web.1"]
 
 
 def test_several_at_once_are_all_up_before_any_of_them_stops(imagined: Imagined, tmp_path: Path) -> None:
