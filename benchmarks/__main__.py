@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import (
+    bench_starts,
     engine_kill_cycles,
     engine_overhead,
     engine_phases,
@@ -56,6 +57,7 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "judge_million": Benchmark(figures=lambda _engines: judge_million.figures()),
     "judge_jobs": Benchmark(figures=lambda _engines: judge_jobs.figures()),
     "judge_state": Benchmark(figures=lambda _engines: judge_state.figures()),
+    "bench_starts": Benchmark(figures=lambda _engines: bench_starts.figures(), engines=("process",)),
     "submit_rabbitmq": Benchmark(figures=lambda _engines: submit_rabbitmq.figures()),
 }
 

@@ -147,11 +147,22 @@ def test_the_benchmark_of_submissions_compares_them_with_pika() -> None:
     assert "of the bare loop's rate" in table_of("submit_rabbitmq", "--seconds=0.2", "--rounds=1")[-1]
 
 
+def test_the_benchmark_of_benches_compares_them_with_hyperfine() -> None:
+    if shutil.which("hyperfine") is None:
+        pytest.skip("hyperfine is not installed; Debian has it in the package hyperfine")
+    apart, own, missed, false = table_of("bench_starts", "--rounds=3", "--repeats=1", "--turns=1")
+    assert "hyperfine" in apart
+    assert "medians" in apart
+    assert "beyond" in own
+    assert [row.split(" rounds")[0] for row in (missed, false)] == ["benches of 3"] * 2
+
+
 def test_every_benchmark_is_one_of_all() -> None:
     files = {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - {
         "__init__",
         "__main__",
         "common",
+        "nothing_app",
         "stamping_app",
         "state_histories",
     }

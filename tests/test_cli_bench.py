@@ -15,7 +15,7 @@ from harness.benches import read_bench
 from harness.engines.base import Replica, ReplicaSpec
 from harness.engines.fake import FakeEngine
 from harness.errors import ExitCode, StoppedError
-from harness.report.progress import Progress
+from harness.report.progress import Progress, SilentProgress
 from tests.bench.fakes import CRASHES, Imagined, imagined, plan, variant
 
 __all__ = ["imagined"]
@@ -186,3 +186,14 @@ def test_a_bench_that_was_stopped_is_shown_and_exported_and_ends_with_2(
     assert "INTERRUPTED" in capsys.readouterr().out
     assert sum(len(result["times"]) for result in json.loads(place.read_text())["results"]) in range(3, 7)
     assert read_bench(fake_plan / "latest").how == "interrupted"
+
+
+def test_a_stored_bench_is_shown_again(imagined: Imagined, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fine = course.run_bench(plan(tmp_path, runs=3), SilentProgress()).folder
+    imagined.scripts = {"v": {"web": CRASHES}}
+    broken = course.run_bench(plan(tmp_path, runs=3), SilentProgress()).folder
+    assert jetable("check", fine) == ExitCode.PASSED
+    assert "3 starts" in capsys.readouterr().out
+    assert jetable("check", fine, broken) == ExitCode.FAILED
+    assert jetable("check", fine, "--reporter", "json") == ExitCode.USAGE
+    assert "is a bench, which --reporter can't tell" in capsys.readouterr().err
