@@ -310,7 +310,7 @@ BENCH = (
     click.option("-m", "--min-runs", type=int, metavar="NUM", help="At least so many. Default: 10."),
     click.option("-M", "--max-runs", type=int, metavar="NUM", help="At most so many. Default: 100."),
     click.option("--precision", metavar="PERCENT", help="Stop when the median of every start is known so well. Default: 5%."),
-    click.option("-p", "--prepare", multiple=True, metavar="CMD", help="Run before each start, untimed; once, or once for each variant."),
+    click.option("-p", "--prepare", multiple=True, metavar="CMD", help="Run before each cycle, untimed; once, or once for each variant."),
     click.option("-c", "--cleanup", multiple=True, metavar="CMD", help="Run when a variant is done; once, or once for each variant."),
     click.option(
         "-P", "--parameter-scan", type=(str, str, str), multiple=True, metavar="VAR MIN MAX", help="A variant for each number; {VAR} is it."
@@ -353,6 +353,14 @@ def _with_bench(command: Callable[..., ExitCode]) -> Callable[..., ExitCode]:
     return command
 
 
+def _again(words: list[str], seed: int) -> str:
+    """The command line that repeats what ``words`` began, in the same order of turns."""
+    if any(word.partition("=")[0] == "--seed" for word in words):
+        return shlex.join(["jetable", *words])
+    end = words.index("--") if "--" in words else len(words)
+    return shlex.join(["jetable", *words[:end], "--seed", str(seed), *words[end:]])
+
+
 class _Behind(click.Command):
     """A command that tells what stands behind ``--`` from what stands before it."""
 
@@ -387,6 +395,8 @@ def bench(
     The target is a scenario file, an image, or the command behind --, which gets the port to listen on in PORT and for {port}. Starts
     and stops it again and again until the median of its start is known well enough; variants take turns. docs/bench.md tells the rest.
     """
+    from dataclasses import replace
+
     from harness.bench.course import run_bench
     from harness.bench.flags import Asked, plan_of
     from harness.report.bench import print_bench
@@ -397,9 +407,9 @@ def bench(
 
     exports = {"json": export_json, "csv": export_csv, "markdown": export_markdown}
     to_stdout = check_exports(exports)
-    again = shlex.join(["jetable", *sys.argv[1:]])
     command = context.meta.get("behind", ())
-    plan = plan_of(Asked(scenarios=tuple(map(Path, targets)), command=command, again=again, **asked), int.from_bytes(os.urandom(4), "big"))
+    plan = plan_of(Asked(scenarios=tuple(map(Path, targets)), command=command, **asked), int.from_bytes(os.urandom(4), "big"))
+    plan = replace(plan, again=_again(sys.argv[1:], plan.seed))
     console = console_for(sys.stderr if to_stdout else sys.stdout, os.environ)
     with stoppable():
         ended = run_bench(plan, _lines(console) if plan.show_output else _moving(console))

@@ -100,7 +100,7 @@ def test_the_words_of_the_command_line_reach_the_plan(tmp_path: Path, monkeypatc
     made = asked(monkeypatch, "--reports", tmp_path, *flags, "--attribute", "commit=1f3a", "-L", "n", "1,2", *COMMAND, "-r{n}", "--runs")
     assert (made.warmup, made.runs, made.seed, made.show_output, made.imports, made.at_once) == (2, 7, 9, True, False, (1, 2))
     assert (made.attributes, made.reports) == ({"commit": "1f3a"}, tmp_path)
-    assert made.again == "jetable bench 'a b'"
+    assert made.again == "jetable bench 'a b' --seed 9"
     assert [dict(each.parameters) for each in made.variants] == [{"n": "1"}, {"n": "2"}]
     assert {(each.prepare, each.cleanup) for each in made.variants} == {("true", "true")}
     assert made.variants[1].scenario.target["web"].argv[-2:] == ("-r2", "--runs")  # what stands behind -- is no flag
@@ -197,3 +197,16 @@ def test_a_stored_bench_is_shown_again(imagined: Imagined, tmp_path: Path, capsy
     assert jetable("check", fine, broken) == ExitCode.FAILED
     assert jetable("check", fine, "--reporter", "json") == ExitCode.USAGE
     assert "is a bench, which --reporter can't tell" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "again"),
+    [
+        (["bench", "a.yaml"], "jetable bench a.yaml --seed 7"),
+        (["bench", "-r", "3", "--", "app", "--seed-file", "x"], "jetable bench -r 3 --seed 7 -- app --seed-file x"),
+        (["bench", "--seed", "9", "a.yaml"], "jetable bench --seed 9 a.yaml"),
+        (["bench", "--seed=9", "a.yaml"], "jetable bench --seed=9 a.yaml"),
+    ],
+)
+def test_what_repeats_a_bench_names_its_seed(words: list[str], again: str) -> None:
+    assert cli._again(words, 7) == again

@@ -38,7 +38,7 @@ class VariantPlan:
         process: The process type that is started and stopped.
         engine: A key of ``harness.engines.ENGINES``.
         parameters: What ``--parameter-list`` and ``--parameter-scan`` chose for it.
-        prepare: A shell command before each of its starts, outside of all timing; empty for none.
+        prepare: A shell command before each of its cycles, outside of all timing; empty for none.
         cleanup: One after all its stops.
         reference: The others are compared with it.
         cold: What is made cold before each start.
