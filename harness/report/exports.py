@@ -18,14 +18,18 @@ def check_exports(wanted: Mapping[str, Path | None]) -> bool:
     """Whether one of them goes to standard output (``-``), where the table is then left out.
 
     Raises:
-        UsageError: Two go there, or a file can't be written.
+        UsageError: Two go to the same place, or a file can't be written.
     """
     there = [name for name, path in wanted.items() if path == STDOUT]
     if len(there) > 1:
         raise UsageError(f"--export-{' and --export-'.join(there)} both go to standard output; give all but one a file")
+    places: dict[str, str] = {}
     for name, path in wanted.items():
         if path is None or path == STDOUT:
             continue
+        other = places.setdefault(os.path.realpath(path), name)
+        if other != name and (path.is_file() or not path.exists()):  # a pipe takes both
+            raise UsageError(f"--export-{other} and --export-{name} both go to {path}; give each a file of its own")
         folder = path.absolute().parent
         if not folder.is_dir():
             raise UsageError(f"--export-{name} {path}: there is no folder {folder}; make it first")

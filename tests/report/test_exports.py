@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,10 @@ def test_each_is_written_and_one_may_go_to_standard_output(tmp_path: Path) -> No
 def test_what_can_not_be_written_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--export-json and --export-csv both go to standard output"):
         check_exports({"json": STDOUT, "csv": STDOUT})
+    one, same = tmp_path / "a", tmp_path / "nowhere" / ".." / "a"
+    with pytest.raises(UsageError, match=r"--export-json and --export-csv both go to .*/a; give each a file of its own"):
+        check_exports({"json": one, "csv": same})
+    assert not check_exports({"json": Path(os.devnull), "csv": Path(os.devnull)})
     with pytest.raises(UsageError, match=rf"--export-csv .*: there is no folder {tmp_path}/none; make it first"):
         check_exports({"csv": tmp_path / "none" / "a.csv"})
 
