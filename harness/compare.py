@@ -25,7 +25,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from harness.benches import CONDITIONS, FILE, USED, Attempts, Bench, Machine, Series, Under, Unit, Variant, read_bench
+from harness.benches import CONDITIONS, FILE, USED, Attempts, Bench, Machine, Series, Under, Unit, Variant, path_of, read_bench
 from harness.checks.facts import Facts
 from harness.checks.metrics import SAMPLERS, lives_of
 from harness.checks.timing import PHASES
@@ -342,8 +342,9 @@ def compare(places: Sequence[Place], *, threshold: float = THRESHOLD, anyway: bo
     """Compare the last of ``places`` with the others, or the variants of a single one with its reference.
 
     Raises:
-        UsageError: They were not measured alike and ``anyway`` is False, or have nothing in common.
+        UsageError: They were not measured alike and ``anyway`` is False, have nothing in common, or one of them is there twice.
     """
+    _check_twice(places)
     *bases, new = places
     one_sided: list[OneSided] = []
     if bases:
@@ -425,6 +426,17 @@ def _mixed(matches: Sequence[_Match], *, within: bool) -> list[str]:
 
 
 # --- what may be compared ---------------------------------------------------------------------------------------------------
+
+
+def _check_twice(places: Sequence[Place]) -> None:
+    """Raise when two of ``places`` are one: against itself nothing got worse, and what is pooled twice looks surer than it is."""
+    seen: dict[Path, Path] = {}
+    for place in places:
+        folder = path_of(place.path).resolve()
+        if folder in seen:
+            names = f"{seen[folder]} and {place.path} are" if seen[folder] != place.path else f"{place.path} is there twice:"
+            raise UsageError(f"{names} the same {place.kind}; name each once")
+        seen[folder] = place.path
 
 
 def _unlike_machines(bases: Sequence[Place], new: Place) -> list[str]:

@@ -347,6 +347,18 @@ def test_what_was_not_measured_alike_is_refused_with_both_values(new: Bench, say
     assert found.verdict == "pass"
 
 
+def test_a_place_that_is_there_twice_is_refused_whatever_it_is_called(tmp_path: Path) -> None:
+    folder = stored(tmp_path / "main", of(SERIES))
+    (tmp_path / "latest").symlink_to(folder)
+    bench, latest, file, other = (
+        read_place(path) for path in (folder, tmp_path / "latest", folder / FILE, stored(tmp_path / "pr", of(SERIES)))
+    )
+    for twice in ([bench, bench], [bench, latest, other], [bench, file], [bench, other, latest]):
+        with pytest.raises(UsageError, match=r"the same bench; name each once"):
+            compare(twice)
+    assert compare([bench, other]).verdict == "pass"
+
+
 def test_what_a_side_does_not_know_of_its_machine_is_not_compared() -> None:
     unknown = Machine(system="Linux 6.1.0-9", cpu="", cores=0, memory_bytes=0, python="")
     assert judged(a_bench(a_variant(SERIES), machine=unknown), of(SERIES)).warnings == ()
@@ -381,15 +393,15 @@ def test_a_run_is_read_as_a_bench_of_one_variant() -> None:
     assert attempts.starts >= len(measured["startup_time"].samples)
 
 
-def test_a_run_with_itself_has_too_few_starts_to_tell() -> None:
-    found = compare([read_place(STOPS), read_place(STOPS)])
+def test_a_run_and_its_copy_have_too_few_starts_to_tell() -> None:
+    found = compare([read_place(STOPS), replace(read_place(STOPS), path=Path("copy"))])
     assert found.verdict == "unknown"
     assert found.changes
 
 
 def test_runs_of_different_scenarios_are_compared_with_a_warning() -> None:
     run = read_place(STOPS)
-    other = replace(run, bench=msgspec.structs.replace(run.bench, name="another"))
+    other = replace(run, path=Path("other"), bench=msgspec.structs.replace(run.bench, name="another"))
     (warning,) = compare([other, run]).warnings
     assert warning.startswith('runs of different scenarios: "another" and "')
 
