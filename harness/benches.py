@@ -19,6 +19,7 @@ from harness.errors import UsageError
 
 FILE: Final = "bench.json"
 VERSION: Final = 1
+_LAST_ROUND: Final = 10**9
 
 Unit: TypeAlias = Literal["s", "bytes", "count"]
 Under: TypeAlias = Literal["idle", "load", "clean", "kill", "keep-alive", "service-slow", "service-down", "at-once"]
@@ -116,6 +117,7 @@ class Attempts(msgspec.Struct, frozen=True, kw_only=True):
         failed: Those of them that never got healthy.
         killed: Stops that were not over at the end of their grace.
         warmups: Starts that were discarded on purpose.
+        died: Those of them that got healthy, and ended by themselves before anybody stopped them.
     """
 
     process: str
@@ -125,6 +127,7 @@ class Attempts(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     killed: int
     warmups: int
+    died: int = 0
 
 
 class ImportShare(msgspec.Struct, frozen=True, kw_only=True):
@@ -274,4 +277,9 @@ def _mistake(bench: Bench) -> str:
         for series in variant.series:
             if len(series.samples) != len(series.rounds):
                 return f"{series.metric} of {variant.name} has {len(series.samples)} samples in {len(series.rounds)} rounds"
+            if any(not 0 <= number <= _LAST_ROUND for number in series.rounds):
+                return f"{series.metric} of {variant.name} has a round that is none"
+        for books in variant.attempts:
+            if min(books.failed, books.died, books.killed) < 0 or books.failed + books.died > books.starts:
+                return f"{books.failed + books.died} of {books.starts} starts of {variant.name} failed"
     return ""

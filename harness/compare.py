@@ -145,6 +145,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 class Failures(msgspec.Struct, frozen=True, kw_only=True):
     """How often starts failed, or stops had to be killed: ``base`` of ``base_of`` before, ``new`` of ``new_of`` now.
 
+    A start that got healthy and ended before anybody stopped it failed, too.
     ``p`` is of Fisher's exact test that it is more often, adjusted for all such tests.
     """
 
@@ -721,7 +722,7 @@ def _trials(variant: Variant, what: str) -> dict[tuple[str, Under, int], _Trials
     for each in variant.attempts:
         at = (each.process, each.under, each.at_once)
         stopped = max(stops.get(at, each.starts - each.failed), each.killed)
-        found[at] = _Trials(each.failed, each.starts) if what == "failed starts" else _Trials(each.killed, stopped)
+        found[at] = _Trials(each.failed + each.died, each.starts) if what == "failed starts" else _Trials(each.killed, stopped)
     return found
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from harness.benches import FILE, encoded, read_bench
 from harness.errors import UsageError
-from tests.helpers.benches import a_bench, a_series, a_variant, stored
+from tests.helpers.benches import a_bench, a_series, a_variant, books, stored
 
 BENCH = a_bench(a_variant(a_series([0.1, 0.2, 0.3])), attributes={"commit": "abc"})
 
@@ -39,6 +39,9 @@ def test_what_utf_8_can_not_hold_is_spelled_out() -> None:
         (encoded(a_bench()), "it has no variant"),
         (encoded(a_bench(a_variant(), a_variant())), "two of its variants have the same name"),
         (encoded(BENCH).replace(b"0.3", b"0.3, 0.4"), "startup_time of gunicorn has 4 samples in 3 rounds"),
+        (encoded(BENCH).replace(b"            2\n", b"           -2\n"), "startup_time of gunicorn has a round that is none"),
+        (encoded(a_bench(a_variant(attempts=(books(starts=3, failed=4),)))), "4 of 3 starts of gunicorn failed"),
+        (encoded(a_bench(a_variant(attempts=(books(failed=-1),)))), "-1 of 50 starts of gunicorn failed"),
     ],
 )
 def test_what_is_no_bench_is_told_in_one_sentence(content: bytes, says: str, tmp_path: Path) -> None:

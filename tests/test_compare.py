@@ -256,7 +256,7 @@ def failing(base: tuple[int, int], new: tuple[int, int], what: str = "failed") -
     series = a_series(times(0.4, seed=1))
     sides = [of(series, attempts=(books(starts=of_, **{what: hits}),)) for hits, of_ in (base, new)]
     found = judged(*sides)
-    return next(each for each in found.failures if each.what.startswith(what))
+    return next(each for each in found.failures if each.what.startswith("killed" if what == "killed" else "failed"))
 
 
 @pytest.mark.parametrize(
@@ -291,6 +291,11 @@ def test_when_no_start_works_any_more_the_failed_starts_are_the_regression() -> 
 def test_when_no_start_works_on_either_side_nothing_is_known() -> None:
     broken = of(attempts=(books(failed=50),))
     assert judged(broken, broken).verdict == "unknown"
+
+
+def test_starts_that_got_healthy_and_then_ended_by_themselves_are_failed_ones() -> None:
+    assert failing((0, 50), (7, 50), "died").judgement is Judgement.SLOWER
+    assert failing((3, 50), (3, 50), "died").judgement is Judgement.SAME
 
 
 # --- the whole --------------------------------------------------------------------------------------------------------------

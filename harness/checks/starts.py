@@ -207,6 +207,7 @@ def _attempts(samples: Sequence[_Sample]) -> Iterable[Attempts]:
             failed=sum(not sample.life.healthy_ns for sample in counted),
             killed=sum(sample.stop is not None and sample.stop.killed is not None for sample in counted),
             warmups=len(mine) - len(counted),
+            died=sum(map(_died, counted)),
         )
 
 
@@ -215,7 +216,7 @@ def _failed(samples: Sequence[_Sample]) -> Iterable[FailedStart]:
         for sample in mine:
             life = sample.life
             if life.healthy_ns:
-                yield from _died(sample)
+                yield from _dead(sample)
                 continue
             end_ns = life.failed.at_ns if life.failed else sample.cycle.at_ns
             yield FailedStart(
@@ -230,11 +231,16 @@ def _failed(samples: Sequence[_Sample]) -> Iterable[FailedStart]:
             )
 
 
-def _died(sample: _Sample) -> Iterable[FailedStart]:
+def _died(sample: _Sample) -> bool:
     """It got healthy, and was gone before anybody stopped it: what says that it is ready says too little."""
     life = sample.life
     undelivered = sample.stop is not None and not sample.stop.signal.delivered
-    if life.exited is None or not (life.died_by_itself or undelivered):
+    return bool(life.healthy_ns) and life.exited is not None and (life.died_by_itself or undelivered)
+
+
+def _dead(sample: _Sample) -> Iterable[FailedStart]:
+    life = sample.life
+    if life.exited is None or not _died(sample):
         return
     after_s = (life.exited.at_ns - life.healthy_ns) / NS_PER_S
     yield FailedStart(

@@ -76,6 +76,7 @@ _REASONS: Final = {
     "never-healthy": "never got healthy",
     "exited": "ended before being healthy",
     "port-taken": "could not take the port",
+    "ended by itself": "got healthy and ended unasked",
 }
 
 _STOP_PHASES: Final = ("stopped listening", "drained", "exited", "removed")

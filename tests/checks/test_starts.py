@@ -249,6 +249,7 @@ def test_what_got_healthy_and_ended_before_anybody_stopped_it_is_among_the_faile
     assert failed.reason == "ended by itself"
     assert failed.detail == "with status 3, 30.0 ms after it was healthy"
     assert failed.log == ("Traceback", "boom")
+    assert (books(found).failed, books(found).died) == (0, 1)
     assert in_ms(found, "startup_time") == [50]
     assert not has(found, "shutdown_time")
 

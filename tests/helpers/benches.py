@@ -36,8 +36,8 @@ def a_variant(*series: Series, name: str = "gunicorn", engine: str = "process", 
     return msgspec.structs.replace(Variant(name=name, engine=engine, command="gunicorn app:app", series=series), **more)
 
 
-def books(*, starts: int = 50, failed: int = 0, killed: int = 0, under: Under = "idle") -> Attempts:
-    return Attempts(process="web", under=under, starts=starts, failed=failed, killed=killed, warmups=0)
+def books(*, starts: int = 50, failed: int = 0, killed: int = 0, died: int = 0, under: Under = "idle") -> Attempts:
+    return Attempts(process="web", under=under, starts=starts, failed=failed, killed=killed, warmups=0, died=died)
 
 
 def a_bench(*variants: Variant, began: str = "2026-11-20T10:00:00+00:00", machine: Machine = MACHINE, **more: object) -> Bench:

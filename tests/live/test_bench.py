@@ -185,7 +185,7 @@ def test_a_target_that_exits_is_said_with_its_status_and_last_words(app: Path, r
 
 def test_a_target_that_counts_as_healthy_and_then_exits_is_in_the_books(app: Path, reports: Path) -> None:
     ended = jetable("bench", "--reports", reports, "--runs", "2", "--no-imports", "--healthcheck", "running", *words(app, "passes"))
-    assert_told(ended, 1, "ended by itself: with status 4")
+    assert_told(ended, 1, "got healthy and ended unasked: with status 4")
     assert len(stored(reports).variants[0].failed) == 2
 
 
