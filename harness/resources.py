@@ -55,6 +55,8 @@ def used_by(pids: Sequence[int], replica: str, when: str, at_ns: int, *, cgroup:
     reads = [each.read_bytes for each in shares]
     major = sum(each.major_faults for each in shares) if group.major_faults is None else group.major_faults
     minor = sum(each.minor_faults for each in shares) if group.faults is None else group.faults - major
+    resident_bytes = sum(each.resident_bytes for each in shares)
+    peak_bytes = sum(each.peak_bytes for each in shares) if group.peak_bytes is None else group.peak_bytes
     return Used(
         at_ns=at_ns,
         replica=replica,
@@ -64,8 +66,8 @@ def used_by(pids: Sequence[int], replica: str, when: str, at_ns: int, *, cgroup:
         minor_faults=minor,
         major_faults=major,
         read_bytes=group.read_bytes if group.read_bytes is not None else -1 if min(reads) < 0 else sum(reads),
-        resident_bytes=sum(each.resident_bytes for each in shares),
-        peak_bytes=sum(each.peak_bytes for each in shares) if group.peak_bytes is None else group.peak_bytes,
+        resident_bytes=resident_bytes,
+        peak_bytes=max(peak_bytes, resident_bytes),  # a cgroup does not count pages of files that another one had read first
     )
 
 

@@ -222,6 +222,13 @@ def test_what_a_cgroup_does_not_tell_is_none(tmp_path: Path) -> None:
         assert {group.cpu_ns, group.faults, group.major_faults, group.read_bytes, group.peak_bytes} == {None}
 
 
+def test_what_a_cgroup_left_to_others_is_in_the_peak_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "_group_of", lambda _pid: resources._Group(peak_bytes=4096))
+    used = used_by([os.getpid()], "web-1", "steady", 5, cgroup=True)
+    assert used is not None
+    assert used.peak_bytes == used.resident_bytes > 4096
+
+
 def test_a_process_in_our_own_cgroup_is_told_by_its_processes() -> None:
     used, plain = used_by([os.getpid()], "web-1", "healthy", 5, cgroup=True), of(os.getpid())
     assert used is not None
