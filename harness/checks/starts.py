@@ -112,13 +112,15 @@ _METRICS: Final[dict[str, tuple[Unit, Callable[[_Sample], float | None]]]] = {
 
 def measured(histories: Sequence[History]) -> Measured:
     """What all sessions of one variant say together."""
-    told = [_samples(Facts(history)) for history in histories]
+    sessions = [Facts(history) for history in histories]
+    told = [_samples(facts) for facts in sessions]
     samples = [sample for each in told for sample in each]
     counted = [sample for sample in samples if not sample.cycle.warmup]
     warnings = [
         *_strangers([cycle for history in histories for cycle in history.events if isinstance(cycle, Cycled)]),
         *_stalled(histories, counted),
         *_ready_before_listening(counted),
+        *_mute([sample for facts, each in zip(sessions, told, strict=True) for sample in _asked(facts, each)]),
     ]
     return Measured(
         series=tuple(_series(counted)),
@@ -298,4 +300,22 @@ def _ready_before_listening(samples: Sequence[_Sample]) -> Iterable[str]:
         yield (
             f"{len(early)} of {count(len(healthy), 'start')} were healthy before their port was open, by {span(by_s)} at most: "
             "the health check does not say that the app is there; ask it over HTTP (healthcheck: /path)"
+        )
+
+
+def _asked(facts: Facts, samples: Sequence[_Sample]) -> Iterable[_Sample]:
+    """Those whose first answer somebody waited for, and that lived to give one."""
+    counted = [sample for sample in samples if sample.life.healthy_ns and not sample.cycle.warmup and not _died(sample)]
+    for process in {sample.cycle.process for sample in counted}:
+        if facts.scenario.healthcheck_of(process).http or facts.scenario.load_process == process:
+            yield from (sample for sample in counted if sample.cycle.process == process)
+
+
+def _mute(asked: Sequence[_Sample]) -> Iterable[str]:
+    """It was healthy, and answered nobody."""
+    mute = sum(not sample.life.first_answer_ns for sample in asked)
+    if mute:
+        yield (
+            f"{mute} of {count(len(asked), 'start')} that were healthy answered no request in time, or only with 5xx, so they are missing "
+            "from the first answers: ask it over HTTP (healthcheck: /path), or name no requests to what speaks no HTTP"
         )

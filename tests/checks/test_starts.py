@@ -415,12 +415,25 @@ def test_a_health_check_that_passes_before_the_port_is_open_is_told_of() -> None
                 else line
                 for line in story.lines
             ]
+            story.tell(PhaseReached(at_ns=at(begin + 130), replica=name, phase="first-answer"))
             stop(story, name, begin + 300)
             cycle(story, begin - 1, begin + 399, number)
         return " ".join(told(story).warnings)
 
     assert "1 of 2 starts were healthy before their port was open, by 70.0 ms at most" in warned(40, 120)
     assert warned(40, 50) == ""
+
+
+def test_what_is_healthy_and_answers_nobody_is_told_of() -> None:
+    story = Story(STEADY_ONLY)
+    whole(story, "web.1", 10)
+    for number, warmup in ((2, False), (3, True)):
+        story.start(f"web.{number}", 500 * number)
+        stop(story, f"web.{number}", 500 * number + 100)
+        cycle(story, 500 * number - 1, 500 * number + 199, number, warmup=warmup)
+    found = told(story)
+    assert len(one(found, "time_to_first_answer").samples) == 1
+    assert "1 of 2 starts that were healthy answered no request in time" in " ".join(found.warnings)
 
 
 # --- imports ------------------------------------------------------------------------------------------------------------------
