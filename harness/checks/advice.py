@@ -79,10 +79,14 @@ def _usual(variant: Variant) -> str:
 
 
 def _start(variant: Variant) -> tuple[float, float | None]:
-    """The median of the start, 0 when it is not known, and the CPU time as a share of it: above 1 when several CPUs compute."""
+    """The median of the start, 0 when it is not known, and CPU time as a share of the time until it was read: above 1 for several CPUs.
+
+    It was read at the first answer, which may come long after the start is over.
+    """
     under = _usual(variant)
     start_s, cpu_s = _median(variant, "startup_time", under), _median(variant, "start_cpu_time", under)
-    return start_s or 0.0, cpu_s / start_s if start_s and cpu_s is not None else None
+    read_s = max(start_s or 0.0, _median(variant, "time_to_first_answer", under) or 0.0)
+    return start_s or 0.0, cpu_s / read_s if start_s and cpu_s is not None else None
 
 
 def _imports_share(variant: Variant) -> float:

@@ -68,6 +68,12 @@ def test_few_imports_say_nothing_of_themselves_and_leave_the_word_to_others() ->
     assert "computes for 95 %" in said
 
 
+def test_what_is_computed_between_healthy_and_the_first_answer_is_no_second_cpu() -> None:
+    lazy = [series("startup_time", about(0.05)), series("start_cpu_time", about(0.9))]
+    (said,) = advice_of(variant(*lazy, series("time_to_first_answer", about(0.95))))
+    assert said.startswith("It computes for 95 % of its start")
+
+
 def test_a_start_that_computes_is_to_be_profiled() -> None:
     (said,) = advice_of(start(0.43, 0.96))
     assert said.startswith("It computes for 96 % of its start (430 ms): profile that")
