@@ -1,7 +1,7 @@
 """A bench in hyperfine's shapes, so that its scripts and whatever else reads them can read a bench: JSON, CSV and Markdown.
 
 A result of hyperfine is a variant under one condition, and its ``times`` are whole starts, from spawned (in a container from running) to
-healthy. Where hyperfine wants to know more than a bench does, this is what it gets: ``user`` has all CPU time until the app was healthy,
+healthy. Where hyperfine wants to know more than a bench does, this is what it gets: ``user`` has all CPU time until its first answer,
 since user and system are measured together, and ``system`` is 0; ``exit_codes`` has a 0 for each start that got healthy. Starts that never
 did have no time. They stand in the sentences of the Markdown and, like all else that was measured, under the key ``jetable`` of the JSON,
 which is the whole bench. A case without a single healthy start is no result of hyperfine's, whose scripts take a result for at least one.
