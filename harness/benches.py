@@ -11,6 +11,7 @@ All that is here was computed from the histories of the variants, which lie besi
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import median
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -83,6 +84,19 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     unit: Unit
     samples: tuple[float, ...]
     rounds: tuple[int, ...]
+
+
+def by_cycle(series: Series) -> Series:
+    """One sample for each cycle, the median of it: what starts at the same time has the luck of that time in common.
+
+    Eight that start at once are no eight independent measurements, and to take them as such makes every interval too narrow.
+    """
+    cycles: dict[int, list[float]] = {}
+    for number, sample in zip(series.rounds, series.samples, strict=True):
+        cycles.setdefault(number, []).append(sample)
+    if series.at_once == 1 or len(cycles) == len(series.samples):
+        return series
+    return msgspec.structs.replace(series, samples=tuple(map(median, cycles.values())), rounds=tuple(cycles))
 
 
 USED: Final[dict[str, str]] = {

@@ -25,7 +25,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from harness.benches import CONDITIONS, FILE, USED, Attempts, Bench, Machine, Series, Under, Unit, Variant, path_of, read_bench
+from harness.benches import CONDITIONS, FILE, USED, Attempts, Bench, Machine, Series, Under, Unit, Variant, by_cycle, path_of, read_bench
 from harness.checks.facts import Facts
 from harness.checks.metrics import SAMPLERS, lives_of
 from harness.checks.timing import PHASES
@@ -515,10 +515,10 @@ def _matches(bases: Sequence[Place], new: Place, one_sided: list[OneSided]) -> l
 
 
 def _series_of(variant: Variant) -> dict[Key, Series]:
-    """What of it is compared, by key, in the order of reports."""
+    """What of it is compared, by key, in the order of reports; of starts at once, cycle by cycle."""
     series = [each for each in variant.series if each.metric in COMPARED and each.samples]
     series.sort(key=lambda each: (each.process, [*CONDITIONS].index(each.under), each.at_once, COMPARED.index(each.metric)))
-    return {Key(each.process, each.under, each.at_once, each.metric): each for each in series}
+    return {Key(each.process, each.under, each.at_once, each.metric): by_cycle(each) for each in series}
 
 
 def _pairs(match: _Match, one_sided: list[OneSided], *, within: bool) -> Iterator[_Pair]:
@@ -717,7 +717,7 @@ def _judge_failures(before: _Trials, now: _Trials, p: float, less: float) -> Jud
 
 def _trials(variant: Variant, what: str) -> dict[tuple[str, Under, int], _Trials]:
     """How often it happened of how many, by process, condition and how many at once."""
-    stops = {key[:3]: len(each.samples) for key, each in _series_of(variant).items() if key.metric == "shutdown_time"}
+    stops = {(each.process, each.under, each.at_once): len(each.samples) for each in variant.series if each.metric == "shutdown_time"}
     found = {}
     for each in variant.attempts:
         at = (each.process, each.under, each.at_once)

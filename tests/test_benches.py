@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.benches import FILE, encoded, read_bench
+from harness.benches import FILE, by_cycle, encoded, read_bench
 from harness.errors import UsageError
 from tests.helpers.benches import a_bench, a_series, a_variant, books, stored
 
@@ -18,6 +18,13 @@ BENCH = a_bench(a_variant(a_series([0.1, 0.2, 0.3])), attributes={"commit": "abc
 def test_a_bench_is_read_as_it_was_written_by_its_folder_and_by_its_file(tmp_path: Path) -> None:
     folder = stored(tmp_path / "bench", BENCH)
     assert read_bench(folder) == read_bench(folder / FILE) == BENCH
+
+
+def test_of_starts_at_once_each_cycle_is_one_sample_and_of_others_each_start() -> None:
+    several = msgspec.structs.replace(a_series([1, 2, 9, 4, 6, 5.0], under="at-once", at_once=3), rounds=(0, 0, 0, 1, 1, 2))
+    assert (by_cycle(several).samples, by_cycle(several).rounds) == ((2, 5, 5), (0, 1, 2))
+    alone = msgspec.structs.replace(several, under="kill", at_once=1)
+    assert by_cycle(alone) == alone
 
 
 def test_what_utf_8_can_not_hold_is_spelled_out() -> None:

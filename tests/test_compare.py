@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -247,6 +248,20 @@ def test_conditions_and_processes_are_kept_apart() -> None:
 def test_what_hangs_on_caches_is_not_compared() -> None:
     assert "start_page_faults" not in COMPARED
     assert set(COMPARED) >= {"startup_time", "shutdown_time", "steady_memory", "start_cpu_time"}
+
+
+@pytest.mark.slow
+def test_starts_at_once_that_share_the_luck_of_their_cycle_are_not_called_different() -> None:
+    def bench(seed: int) -> Bench:
+        dice, noise = random.Random(seed), times(0.4, seed=seed + 5000, n=160, noise=0.02)
+        lucks = [1 + dice.gauss(0, 0.06) for _ in range(20)]
+        samples = [noise[place] * lucks[place // 8] for place in range(160)]
+        series = a_series(samples, under="at-once", at_once=8)
+        return a_bench(a_variant(msgspec.structs.replace(series, rounds=tuple(place // 8 for place in range(160)))))
+
+    told = [only(judged(bench(seed), bench(seed + 1000), threshold=0.01)) for seed in range(20)]
+    assert {each.base_count for each in told} == {20}
+    assert not {Judgement.SLOWER, Judgement.FASTER} & {each.judgement for each in told}
 
 
 # --- what failed ------------------------------------------------------------------------------------------------------------

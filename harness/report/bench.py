@@ -19,7 +19,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from harness.benches import CONDITIONS, Attempts, Bench, FailedStart, Series, Unit, Variant
+from harness.benches import CONDITIONS, Attempts, Bench, FailedStart, Series, Unit, Variant, by_cycle
 from harness.checks.timing import PHASES, RUNTIME_PHASES
 from harness.checks.wording import count, grouped, listed, percent
 from harness.report.console import STYLES, glyphs, prose_width
@@ -434,14 +434,15 @@ def _at_once(page: _Page, variant: Variant, cases: Sequence[Case]) -> None:
     page.blank()
     page.prose("  ", f"{CONDITIONS['at-once'].words}: {CONDITIONS['at-once'].doc}", "dim")
     rows = [(case, series_of(variant, case, START)) for case in cases]
-    known = [(case, figures(series.samples, page.seed)) for case, series in rows if series]
+    known = [(case, figures(series.samples, page.seed), by_cycle(series)) for case, series in rows if series]
     if known:
-        starts = [figure for _, figure in known]
+        starts = [figure for _, figure, _ in known]
+        intervals = [figures(cycles.samples, page.seed).median_interval for *_, cycles in known]
         columns = (
-            _Column(head="  n", cells=tuple(f"  {case.at_once}" for case, _ in known), rank=0, left=True),
+            _Column(head="  n", cells=tuple(f"  {case.at_once}" for case, *_ in known), rank=0, left=True),
             _Column(head="starts", cells=tuple(grouped(figure.count) for figure in starts), rank=4),
             _Column(head="median", cells=tuple(span(figure.median) for figure in starts), rank=1),
-            _Column(head="95 % of median", cells=tuple(interval_text(figure.median_interval, "s") for figure in starts), rank=3),
+            _Column(head="95 % of median", cells=tuple(interval_text(each, "s") for each in intervals), rank=3),
             _Column(head="max", cells=tuple(span(figure.max) for figure in starts), rank=2),
         )
         page.table(columns)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
-from harness.benches import CONDITIONS, Attempts, Bench, Series, Under, Unit, Variant
+from harness.benches import CONDITIONS, Attempts, Bench, Series, Under, Unit, Variant, by_cycle
 from harness.checks.wording import grouped
 from harness.report.text import clean
 from harness.statistics import Effect, Interval, Summary, effect, growth, holm, summary
@@ -276,7 +276,7 @@ def _pairs(bench: Bench, variant: Variant, process: str) -> Iterator[str]:
 def _growth(bench: Bench, variant: Variant, process: str) -> Iterator[str]:
     """How a start grows with the number of those that start with it."""
     cases = [case for case in cases_of(variant) if case.under == "at-once" and case.process == process]
-    samples = [(case.at_once, value) for case in cases if (series := series_of(variant, case, START)) for value in series.samples]
+    samples = [(case.at_once, value) for case in cases if (series := series_of(variant, case, START)) for value in by_cycle(series).samples]
     if len({size for size, _ in samples}) < 2:
         return
     found = growth([size for size, _ in samples], [value for _, value in samples], seed=bench.seed)
