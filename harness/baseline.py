@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 from pydantic import ValidationError
 
-from harness.benches import FILE, Bench, Machine, Variant, read_bench
+from harness.benches import FILE, Bench, Variant, differences, read_bench
 from harness.checks.expect import TIMING, resolved
 from harness.checks.facts import Facts
 from harness.checks.metrics import SAMPLERS
@@ -179,11 +179,8 @@ def _of_run(source: Source, facts: Facts, scenario: Scenario, where: tuple[str, 
 
 def _of_bench(source: Source, bench: Bench, scenario: Scenario, engine: str) -> Samples:
     """The samples of the one variant of a bench that was measured by the same engine, on this machine."""
-    here = machine()
-    if bench.machine != here:
-        raise UsageError(
-            f"baseline {source.place} was measured on {_machine(bench.machine)}, and this run is on {_machine(here)}; measure one here"
-        )
+    if differ := differences(bench.machine, machine()):
+        raise UsageError(f"baseline {source.place} was measured on another machine than this run: {'; '.join(differ)}; measure one here")
     variant = _variant(source, bench, engine)
     processes = sorted({series.process for series in variant.series})
 
@@ -231,7 +228,3 @@ def _number(source: Source, threshold: Threshold, samples: Sequence[float]) -> B
         raise UsageError(f"baseline {source.place} has no samples of {threshold.metric}{whose}, which {quoted(threshold.text)} needs")
     (number,) = measured
     return BaselineNumber(threshold=threshold.text, number=number, samples=len(samples))
-
-
-def _machine(told: Machine) -> str:
-    return f"{told.cores} cores ({told.cpu}), {told.memory_bytes / 2**30:.1f} GiB, {told.system}, Python {told.python}"

@@ -64,6 +64,25 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     python: str
 
 
+def differences(theirs: Machine, ours: Machine) -> list[str]:
+    """What two machines differ in, each as ``cores 2, not 4``; empty when they compare. What one of them does not tell is no difference."""
+    before, now = _words(theirs), _words(ours)
+    return [f"{name} {before[name]}, not {now[name]}" for name in now if name in before and before[name] != now[name]]
+
+
+def _words(machine: Machine) -> dict[str, str]:
+    """What is known of a machine, each in words; what a builder appends to a kernel's release says nothing."""
+    gib = round(machine.memory_bytes / 2**30)
+    words = {
+        "system": machine.system.partition("-")[0],
+        "CPU": machine.cpu,
+        "cores": str(machine.cores or ""),
+        "memory": f"{gib} GiB" if machine.memory_bytes else "",
+        "Python": machine.python,
+    }
+    return {name: word for name, word in words.items() if word}
+
+
 class Series(msgspec.Struct, frozen=True, kw_only=True):
     """All samples of one metric.
 

@@ -25,10 +25,26 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from harness.benches import CONDITIONS, FILE, USED, Attempts, Bench, Machine, Series, Under, Unit, Variant, by_cycle, path_of, read_bench
+from harness.benches import (
+    CONDITIONS,
+    FILE,
+    USED,
+    Attempts,
+    Bench,
+    Machine,
+    Series,
+    Under,
+    Unit,
+    Variant,
+    by_cycle,
+    differences,
+    path_of,
+    read_bench,
+)
 from harness.checks.facts import Facts
 from harness.checks.metrics import SAMPLERS, lives_of
 from harness.checks.timing import PHASES
+from harness.checks.wording import listed
 from harness.errors import ExitCode, UsageError
 from harness.history import Cycled, History, LoadBegan, read
 from harness.statistics import Effect, Interval, effect, holm, noise_band, runs_needed
@@ -442,27 +458,11 @@ def _check_twice(places: Sequence[Place]) -> None:
 
 def _unlike_machines(bases: Sequence[Place], new: Place) -> list[str]:
     """One sentence for each base that was measured on another machine."""
-    ours = _machine_words(new.bench.machine)
-    told = []
-    for base in bases:
-        theirs = _machine_words(base.bench.machine)
-        differ = [f"{name} {theirs[name]}, not {ours[name]}" for name in ours if name in theirs and ours[name] != theirs[name]]
-        if differ:
-            told.append(f"{base.path} was measured on another machine than {new.path}: {'; '.join(differ)}")
-    return told
-
-
-def _machine_words(machine: Machine) -> dict[str, str]:
-    """What is known of a machine, each in words; what a builder appends to a kernel's release says nothing."""
-    gib = round(machine.memory_bytes / 2**30)
-    words = {
-        "system": machine.system.partition("-")[0],
-        "CPU": machine.cpu,
-        "cores": str(machine.cores or ""),
-        "memory": f"{gib} GiB" if machine.memory_bytes else "",
-        "Python": machine.python,
-    }
-    return {name: word for name, word in words.items() if word}
+    return [
+        f"{base.path} was measured on another machine than {new.path}: {'; '.join(differ)}"
+        for base in bases
+        if (differ := differences(base.bench.machine, new.bench.machine))
+    ]
 
 
 def _unlike_variants(bases: Sequence[Place], new: Place, matches: Sequence[_Match]) -> list[str]:
