@@ -416,14 +416,25 @@ def _side(place: Place) -> Side:
 
 def _common(bases: Sequence[Place], new: Place) -> str:
     """Why nothing matches, in words."""
-    theirs = all_of(sorted({variant.name for base in bases for variant in base.bench.variants}) or ["nothing"])
-    return f"the base has {theirs}, the new one {all_of(sorted(variant.name for variant in new.bench.variants))}"
+    theirs, ours = _has([variant for base in bases for variant in base.bench.variants]), _has(new.bench.variants)
+    return f"the base has {theirs}, the new one {ours}"
+
+
+def _has(variants: Iterable[Variant]) -> str:
+    """Which variants, and of which process types under which conditions."""
+    told: dict[str, None] = {}
+    for variant in variants:
+        measured = dict.fromkeys(f"{each.process}, {CONDITIONS[each.under].words}" for each in variant.series)
+        told[f"{quoted(variant.name)} ({'; '.join(measured) or 'nothing measured'})"] = None
+    return listed(sorted(told)) or "nothing"
 
 
 def _weaknesses(places: Sequence[Place]) -> list[str]:
     """What was not done as it should have been."""
     scenarios = list(dict.fromkeys(place.bench.name for place in places if place.kind == "run"))
     told = [f"runs of different scenarios: {all_of(scenarios)}"] if len(scenarios) > 1 else []
+    if len({place.kind for place in places}) > 1:
+        told.append("benches and runs: other things go on at the starts and stops of a run, so a difference may be none of the app")
     for place in places:
         if place.bench.how != "finished":
             told.append(f"{place.path} was {place.bench.how}, so it has fewer rounds than were asked for")
