@@ -69,8 +69,8 @@ def test_this_process_is_told_as_psutil_tells_it() -> None:
     me = psutil.Process()
     before, used, after = me.cpu_times(), of(os.getpid()), me.cpu_times()
     assert (used.at_ns, used.replica, used.when) == (5, "web-1", "healthy")
-    ticks = 0.05
-    assert sum(before[:4]) - ticks <= used.cpu_ns / NS_PER_S <= sum(after[:4]) + ticks
+    sampled = 0.05  # the kernel may only sample what it tells psutil, once a tick, and we ask for the clock
+    assert (1 - sampled) * sum(before[:4]) - sampled <= used.cpu_ns / NS_PER_S <= (1 + sampled) * sum(after[:4]) + sampled
     assert used.resident_bytes == pytest.approx(me.memory_info().rss, rel=0.2)
     assert used.peak_bytes >= used.resident_bytes * 0.9
     assert used.minor_faults > 1000
@@ -85,7 +85,9 @@ def test_processor_time_of_the_living_and_of_those_that_were_waited_for_is_in_it
         used = of(child.pid)
         times = psutil.Process(child.pid).cpu_times()
     assert used.processes == 1
-    assert used.cpu_ns / NS_PER_S == pytest.approx(times.user + times.system + times.children_user + times.children_system, abs=0.045)
+    assert used.cpu_ns / NS_PER_S == pytest.approx(
+        times.user + times.system + times.children_user + times.children_system, rel=0.1, abs=0.045
+    )
     assert used.cpu_ns >= 0.25 * NS_PER_S
 
 
@@ -175,7 +177,7 @@ def test_the_place_of_a_cgroup_of_version_2_is_below_its_mount() -> None:
 
 def test_of_version_1_each_controller_has_its_place_unless_it_is_ours() -> None:
     theirs = b"4:memory:/docker/1f\n3:cpu,cpuacct:/docker/1f\n2:pids:/docker/1f\n1:name=systemd:/docker/1f\n0::/\n"
-    ours = b"4:memory:/docker/1f\n3:cpu,cpuacct:/low\n2:pids:/\n1:name=systemd:/\n0::/\n"
+    ours = b"4:memory:/docker/1f\n3:cpu,cpuacct:/mine\n2:pids:/\n1:name=systemd:/\n0::/\n"
     place = "/sys/fs/cgroup/cpu,cpuacct/docker/1f"
     assert places_of(theirs, ours, MOUNTS_1) == {"cpu": place, "cpuacct": place}
 
@@ -251,7 +253,10 @@ if not pid:
     made = daemon.api.create_container(IMAGE, ["python", "-S", "-c", orphaned + gone])["Id"]
     try:
         daemon.api.start(made)
-        assert next(daemon.api.logs(made, stream=True, follow=True)).strip() == b"ready"
+        deadline = time.monotonic() + 20
+        while b"ready" not in daemon.api.logs(made):  # a stream of them would leave its connection open
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
         pid = daemon.api.inspect_container(made)["State"]["Pid"]
         if not Path(f"/proc/{pid}").exists():
             pytest.skip("its processes are not visible here")

@@ -41,6 +41,9 @@ from harness.tls import Tls
 FIRST_ANSWER_S: Final = 10.0
 """How long a replica that is healthy may take until it answers a request, and until its port is open."""
 
+MUTE: Final = 2
+"""When so many replicas of a session were healthy and answered nobody, it is no server of HTTP, and no more are asked."""
+
 ASK_S: Final = 2.0
 """How long one such request may take."""
 
@@ -63,6 +66,7 @@ class Session:
         loaded: The others are under load.
         logs: Where its replicas' output goes.
         shown: The logs that the person has seen.
+        mute: Replicas that were healthy and answered nobody; after a few of them no more are asked.
         between: What stands between the target and the service that will be slow; None in a bench in which none will.
     """
 
@@ -72,6 +76,7 @@ class Session:
     loaded: bool
     logs: Path
     shown: set[Path] = field(default_factory=set)
+    mute: set[str] = field(default_factory=set)
     between: Between | None = None
 
     @property
@@ -92,7 +97,8 @@ class Session:
         """
         replica = self.fleet.start(self.process, again=again)
         self.await_first_answer(replica)
-        self.look(replica, "healthy")
+        if replica.name not in self.mute:  # what it used while it was asked in vain is no use of a start
+            self.look(replica, "healthy")
         return replica
 
     def await_first_answer(self, replica: Replica) -> None:
@@ -101,7 +107,7 @@ class Session:
             self._await_load(replica)
             return
         path = first_path(self.plan.scenario, self.process)
-        if path is None:
+        if path is None or len(self.mute) >= MUTE:
             return
         clock = self.stage.clock
         deadline_ns = clock.now_ns() + round(FIRST_ANSWER_S * NS_PER_S)
@@ -111,6 +117,7 @@ class Session:
                 self.stage.record(PhaseReached(at_ns=clock.now_ns(), replica=replica.name, phase="first-answer"))
                 return
             clock.sleep(POLL_S)
+        self.mute.add(replica.name)
 
     def _await_open(self, replica: Replica, deadline_ns: int) -> None:
         """Record when the port of one opened whose health says nothing of it; of one that is open by now nobody saw when."""
@@ -127,10 +134,13 @@ class Session:
             stage.record(PhaseReached(at_ns=seen.since_ns or at_ns, replica=replica.name, phase="listening"))
 
     def _await_load(self, replica: Replica) -> None:
-        """Wait until the load has sent it a few requests; when the first was answered, the ledger tells."""
-        clock, load = self.stage.clock, self.stage.load
+        """Wait until it has been asked a few times and answered; when it did so first, the ledger tells."""
+        clock, load, name = self.stage.clock, self.stage.load, replica.name
         deadline_ns = clock.now_ns() + round(FIRST_ANSWER_S * NS_PER_S)
-        while load.sent(replica.name) < FEW_REQUESTS and clock.now_ns() < deadline_ns and load.alive():
+        while clock.now_ns() < deadline_ns and load.alive():
+            sent = load.sent(name)  # before the others: what is sent after this look is no answer
+            if sent >= FEW_REQUESTS and load.in_flight(name) + load.answering(name) < sent:
+                return
             clock.sleep(POLL_S)
 
     def look(self, replica: Replica, when: str) -> None:

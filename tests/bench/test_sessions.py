@@ -234,3 +234,19 @@ def test_a_command_that_leaves_something_in_the_background_is_not_waited_for(tmp
 
 def test_a_command_reads_nothing_of_the_terminal() -> None:
     run_command("! read line", "--prepare")
+
+
+def test_who_answers_nobody_is_asked_in_vain_twice_and_what_that_cost_is_no_use_of_its_start(
+    imagined: Imagined, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def answers(replica: Replica, _path: str, _tls: object) -> bool:
+        asked.append(replica.name)
+        return False
+
+    monkeypatch.setattr(sessions, "_answers", answers)
+    ended = played(plan(tmp_path, variant(scenario=scenario(healthcheck="/healthz")), runs=4))
+    assert list(dict.fromkeys(asked)) == ["web.1", "web.2"]
+    assert ended.bench.variants[0].attempts[0].starts == 4
+    assert "time_to_first_answer" not in {each.metric for each in ended.bench.variants[0].series}

@@ -12,7 +12,10 @@ from harness.report import REPORTERS, write_all, write_missing
 from harness.report.model import RunReport
 from harness.verdict import Finding, Proof, Verdict
 
-NO_REPORTERS = {"__init__", "choice", "console", "drain", "files", "history", "live", "model", "progress", "rehearsal", "terminal", "text"}
+OF_BENCHES = {"bench", "compare", "exports", "figures", "hyperfine"}
+NO_REPORTERS = OF_BENCHES | {
+    *("__init__", "choice", "console", "drain", "files", "history", "live", "model", "progress", "rehearsal", "terminal", "text"),
+}
 
 
 def test_every_module_that_makes_a_file_is_in_the_registry() -> None:
