@@ -58,6 +58,9 @@ VERSION: Final = 1
 ALPHA: Final = 0.01
 """The adjusted p-value below which a difference is none of chance."""
 
+ALPHA_OF_FAILURES: Final = 0.05
+"""The same of how often starts failed and stops had to be killed: a few in fifty matter, and the exact test is conservative."""
+
 THRESHOLD: Final = 0.05
 
 FLOOR_S: Final = 0.001
@@ -194,8 +197,8 @@ class OneSided(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def blind(self) -> bool:
-        """A metric that decides should be there and is not."""
-        return self.side == "base" and self.tried and bool({*self.metrics} & {*MAIN})
+        """A metric that decides should be there and is not, or a whole variant."""
+        return self.side == "base" and (not self.metrics or (self.tried and bool({*self.metrics} & {*MAIN})))
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -602,7 +605,7 @@ def _measured(pair: _Pair, found: Effect, p: float, threshold: float, seed: int)
     if proven and not inside and -moved > limit:
         return judge(Judgement.FASTER)
     if proven and inside and moved > limit:
-        return judge(Judgement.SAME, f"the {len(pair.medians)} baselines differ as much from each other")
+        return judge(Judgement.UNSURE, f"it got worse by no more than the {len(pair.medians)} baselines differ from each other")
     fewest = min(len(pair.base), len(pair.new))
     if fewest >= FEWEST and found.interval.high < 1 + limit:
         return judge(Judgement.SAME)
@@ -719,9 +722,9 @@ def _failures(matches: Sequence[_Match]) -> list[Failures]:
 
 
 def _judge_failures(before: _Trials, now: _Trials, p: float, less: float) -> Judgement:
-    if p < ALPHA or (now.hits and not before.hits):
+    if p < ALPHA_OF_FAILURES:
         return Judgement.SLOWER
-    if less < ALPHA:
+    if less < ALPHA_OF_FAILURES:
         return Judgement.FASTER
     return Judgement.SAME if now.hits * before.of <= before.hits * now.of else Judgement.UNSURE
 
