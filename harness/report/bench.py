@@ -109,7 +109,7 @@ def _warnings(series: Series, label: str, books: Attempts | None) -> Iterator[st
     first, warmups = slow_first(samples), books.warmups if books else 0
     if first:
         took = f"{span(samples[0])}, the median of the others is {span(_median(samples[1:]))}"
-        yield f"{label}: the first {thing} was slow: {took}; caches were cold; --warmup {warmups + 1} discards such rounds"
+        yield f"{label}: the first {thing} was slow: {took}; caches may have been cold; --warmup {warmups + 1} discards such rounds"
     far = [samples[place] for place in outliers(samples) if place or not first]
     if far:
         are = "is an outlier" if len(far) == 1 else "are outliers"
@@ -388,6 +388,7 @@ def _columns(page: _Page, rows: Sequence[_Row], *, memory: bool = False) -> list
         return tuple(_cell(of, *each, sign=page.signs.about) if each else "" for each in known)
 
     most = 2 if memory else 8
+    tails = any(each and each[1].p95_interval for each in known)
     return [
         _Column(head=rows[0].label, cells=tuple(row.label for row in rows)[1:], rank=0, left=True),
         _Column(head="n", cells=cells("n")[1:], rank=4),
@@ -397,6 +398,7 @@ def _columns(page: _Page, rows: Sequence[_Row], *, memory: bool = False) -> list
         _Column(head="min", cells=cells("min")[1:], rank=7),
         _Column(head="max", cells=cells("max")[1:], rank=most),
         _Column(head="p95", cells=cells("p95")[1:], rank=5),
+        *([_Column(head="95 % of p95", cells=cells("tail")[1:], rank=10)] if tails else []),
         _Column(head="", cells=bars[1:], rank=9 if memory else 2, left=True),
     ]
 
@@ -409,6 +411,8 @@ def _cell(of: str, unit: Unit, figure: Summary, *, sign: str) -> str:
             return mean_text(figure, unit, sign)
         case "interval":
             return interval_text(figure.median_interval, unit)
+        case "tail":
+            return interval_text(figure.p95_interval, unit)
         case _:
             return amount({"median": figure.median, "min": figure.min, "max": figure.max, "p95": figure.p95}[of], unit)
 

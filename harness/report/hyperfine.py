@@ -259,6 +259,7 @@ def _phase_table(bench: Bench, variant: Variant, case: Case) -> str:
     for text, series in found:
         figure, unit = figures(series.samples, bench.seed), series.unit
         least, most, high = (amount(value, unit) for value in (figure.min, figure.max, figure.p95))
+        high += f" ({interval_text(figure.p95_interval, unit)})" if figure.p95_interval else ""
         middle = f"{mean_text(figure, unit, '±')} | {amount(figure.median, unit)} | {interval_text(figure.median_interval, unit)}"
         lines.append(f"| {text} | {grouped(figure.count)} | {middle} | {least} | {most} | {high} |")
     return "\n".join(lines)

@@ -15,6 +15,7 @@ from rich.console import Console
 from harness.benches import Bench
 from harness.report.bench import BINS, MOST_FAILED, OUTLIERS, print_bench, warnings_of
 from harness.report.console import console_for
+from harness.report.hyperfine import to_markdown
 from tests.report.benches_made_up import TEN, bench, books, failed_start, scaled, series, variant, whole
 
 FAR = (*TEN, 9.0)
@@ -87,6 +88,14 @@ def test_a_wide_screen_has_all_columns_and_a_narrow_one_those_that_tell_most() -
 @given(st.integers(1, 250), st.lists(st.floats(1e-6, 1e4), min_size=1, max_size=12))
 def test_any_width_and_any_samples_can_be_shown(width: int, samples: list[float]) -> None:
     assert lines_of(bench(variant(series(samples), series(samples[:1], "shutdown_time"))), width=width)
+
+
+def test_the_interval_of_p95_is_shown_where_there_are_enough_samples_and_room() -> None:
+    many = bench(variant(series([1.0 + 0.001 * number for number in range(80)])))
+    assert "95 % of p95" in text_of(many, width=200)
+    assert "95 % of p95" not in text_of(many, width=80)
+    assert "95 % of p95" not in text_of(bench(variant(series([1.0, 1.1, 1.2]))), width=200)
+    assert " s (" in to_markdown(many).decode()
 
 
 def test_the_shape_of_a_peak_is_seen_beside_an_outlier_that_is_counted() -> None:
@@ -196,7 +205,7 @@ def test_a_slow_first_run_has_a_warning_of_its_own() -> None:
     (warning,) = warnings_of(found)
     assert (
         warning
-        == "web: the first start was slow: 2.00 s, the median of the others is 410 ms; caches were cold; --warmup 2 discards such rounds"
+        == "web: the first start was slow: 2.00 s, the median of the others is 410 ms; caches may have been cold; --warmup 2 discards such rounds"
     )
 
 
