@@ -204,8 +204,8 @@ def test_a_slow_first_run_has_a_warning_of_its_own() -> None:
     found = bench(variant(series((2.0, *TEN)), attempts=(books(11, warmups=1),)))
     (warning,) = warnings_of(found)
     assert (
-        warning
-        == "web: the first start was slow: 2.00 s, the median of the others is 410 ms; caches may have been cold; --warmup 2 discards such rounds"
+        warning == "web: the first start was slow: 2.00 s, the median of the others is 410 ms; caches may have been cold; "
+        "--warmup 2 discards such rounds"
     )
 
 
