@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.errors import ExitCode
 from tests.live.processes import owner_label
 
 ROOT = Path(__file__).parent.parent.parent
@@ -41,3 +42,27 @@ def jetable(*arguments: str | Path) -> Ended:
 
 def results(reports: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted(reports.glob("*/result.json")) if not path.parent.is_symlink()]
+
+
+MACHINE = frozenset({"control-stalled", "generator-saturated", "harness-stalled", "replica-starved"})
+"""Findings by which a run says that this machine had no time for it. Nothing is known of the app then, and their cure is to run it again on
+a quieter machine: several of these tests share its cores."""
+
+TRIES = 3
+
+
+def run_until_known(path: Path, engine: str, reports: Path) -> tuple[Ended, dict[str, Any]]:
+    """Run a scenario, and again, at most twice, for as long as nothing but the machine is why it is unknown; the last run and its result.
+
+    A run that failed, or is unknown for any other reason, is never repeated.
+    """
+    for number in range(TRIES):
+        folder = reports / f"try-{number}"
+        ended = jetable("run", path, "--engine", engine, "--reports", folder, "--seed", "1")
+        found = results(folder)
+        assert len(found) == 1, ended.output
+        (result,) = found
+        ills = {finding["name"] for finding in result["findings"] if finding["verdict"] != "pass"}
+        if ended.code != ExitCode.UNKNOWN or not ills & MACHINE or ills - MACHINE - {"expectation-unknown"}:
+            break
+    return ended, result

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.scenario import load_scenario
-from tests.live.commands import ROOT, jetable, results
+from tests.live.commands import ROOT, jetable, results, run_until_known
 from tests.live.processes import left_by, left_of
 from tests.live.selection import on
 
@@ -121,9 +121,8 @@ def defect_of(path: Path) -> str:
 def test_workers_that_do_as_their_queue_recommends_lose_nothing(
     engine: str, path: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    ended = jetable("run", path, "--engine", engine, "--reports", tmp_path, "--seed", "1")
+    ended, result = run_until_known(path, engine, tmp_path)
     assert ended.code == 0, ended.output
-    (result,) = results(tmp_path)
     assert (result["verdict"], result["engine"]) == ("pass", engine)
     on_docker = left_by(request.getfixturevalue("daemon"), ended.owner) if engine == "docker" else []
     assert not [*left_of(str(result["run_id"])), *on_docker]

@@ -13,7 +13,7 @@ import pytest
 
 from harness.monitors import MONITORS
 from harness.scenario import load_scenario
-from tests.live.commands import ROOT, jetable, results
+from tests.live.commands import ROOT, jetable, results, run_until_known
 from tests.live.processes import left_by, left_of
 from tests.live.selection import on
 
@@ -71,9 +71,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.live]
     + on("docker", [path for path in KNOWN_GOOD if ALL or path.stem in IN_CONTAINERS]),
 )
 def test_replicas_that_share_their_state_pass(engine: str, path: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    ended = jetable("run", path, "--engine", engine, "--reports", tmp_path, "--seed", "1")
+    ended, result = run_until_known(path, engine, tmp_path)
     assert ended.code == 0, ended.output
-    (result,) = results(tmp_path)
     assert (result["verdict"], result["engine"]) == ("pass", engine)
     on_docker = left_by(request.getfixturevalue("daemon"), ended.owner) if engine == "docker" else []
     assert not [*left_of(str(result["run_id"])), *on_docker]

@@ -13,7 +13,7 @@ from harness.errors import ScenarioError
 from harness.run import check_scenarios, real_engines
 from harness.scenario import load_scenario
 from harness.schema import EXAMPLE
-from tests.live.commands import ROOT, jetable, results
+from tests.live.commands import ROOT, jetable, results, run_until_known
 from tests.live.processes import left_by, left_of
 
 KNOWN_GOOD = sorted(path for suite in ("quickstart", "faults", "streams", "docker") for path in (ROOT / "scenarios" / suite).glob("*.yaml"))
@@ -180,9 +180,8 @@ def left(request: pytest.FixtureRequest, engine: str, run_id: str, owner: str) -
 
 @pytest.mark.parametrize(("engine", "path"), on_every_engine(KNOWN_GOOD))
 def test_a_known_good_scenario_passes(engine: str, path: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    ended = jetable("run", path, "--engine", engine, "--reports", tmp_path, "--seed", "1")
+    ended, result = run_until_known(path, engine, tmp_path)
     assert ended.code == 0, ended.output
-    (result,) = results(tmp_path)
     assert (result["verdict"], result["engine"]) == ("pass", engine)
     assert not left(request, engine, str(result["run_id"]), ended.owner)
 
@@ -195,7 +194,7 @@ def test_the_example_of_the_reference_passes(tmp_path: Path) -> None:
         assert written in text
         text = text.replace(written, lenient)
     path.write_text(text)
-    ended = jetable("run", path, "--reports", tmp_path / "reports", "--seed", "1")
+    ended, _ = run_until_known(path, "process", tmp_path / "reports")
     assert ended.code == 0, ended.output
 
 
