@@ -27,6 +27,8 @@ from harness.history import CODE, Knocked, LoadBegan, Process
 from harness.outcome import Outcome
 
 Sampler: TypeAlias = Callable[[Facts, str | None], list[float]]
+OfLife: TypeAlias = Callable[[Life], float | None]
+OfStop: TypeAlias = Callable[[Fault], float | None]
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------------
@@ -203,32 +205,41 @@ def lives_of(facts: Facts, process: str | None) -> list[Life]:
     return [life for life in facts.lives.values() if life.spawned_ns and process in (None, life.process)]
 
 
-def _since_spawned(instant_ns: Callable[[Life], int]) -> Sampler:
-    def sampler(facts: Facts, process: str | None) -> list[float]:
-        return [(instant_ns(life) - life.spawned_ns) / NS_PER_S for life in lives_of(facts, process) if instant_ns(life)]
-
-    return sampler
+def _since_spawned(instant_ns: Callable[[Life], int]) -> OfLife:
+    return lambda life: (instant_ns(life) - life.spawned_ns) / NS_PER_S if instant_ns(life) else None
 
 
-def _since_app_began(instant_ns: Callable[[Life], int]) -> Sampler:
+def _since_app_began(instant_ns: Callable[[Life], int]) -> OfLife:
     """From spawned, or from running where a runtime had to make a container first."""
-
-    def sampler(facts: Facts, process: str | None) -> list[float]:
-        return [(instant_ns(life) - life.app_began_ns) / NS_PER_S for life in lives_of(facts, process) if instant_ns(life)]
-
-    return sampler
+    return lambda life: (instant_ns(life) - life.app_began_ns) / NS_PER_S if instant_ns(life) else None
 
 
-def _runtime_remove_time(facts: Facts, process: str | None) -> list[float]:
-    removed = [life for life in lives_of(facts, process) if life.removed_ns and life.exited and not life.lost]
-    return [(life.removed_ns - life.exited.at_ns) / NS_PER_S for life in removed if life.exited]
+def _removed_s(life: Life) -> float | None:
+    return (life.removed_ns - life.exited.at_ns) / NS_PER_S if life.removed_ns and life.exited and not life.lost else None
+
+
+LIFE_TIMES: Final[dict[str, OfLife]] = {
+    "time_to_running": _since_spawned(lambda life: life.running_ns),
+    "time_to_created": _since_spawned(lambda life: life.created_ns),
+    "time_to_started": _since_spawned(lambda life: life.started_ns),
+    "runtime_start_time": _since_spawned(lambda life: life.running_ns if life.created_ns else 0),
+    "runtime_remove_time": _removed_s,
+    "time_to_listening": _since_app_began(lambda life: life.listening_ns),
+    "startup_time": _since_app_began(lambda life: life.healthy_ns),
+    "time_to_first_answer": _since_app_began(lambda life: life.first_answer_ns),
+}
+"""Seconds of each phase of one replica's life that no signal begins; None for a phase that it did not reach."""
+
+
+def _of_lives(measure: OfLife) -> Sampler:
+    return lambda facts, process: [value for life in lives_of(facts, process) if (value := measure(life)) is not None]
 
 
 def _time_to_first_answer(facts: Facts, process: str | None) -> list[float]:
     """Only of replicas that were started under load; the others were waiting for the load and not the load for them."""
     began_ns = min((event.at_ns for event in facts.events(LoadBegan)), default=0)
-    late = [life for life in lives_of(facts, process) if began_ns and life.spawned_ns >= began_ns and life.first_answer_ns]
-    return [(life.first_answer_ns - life.app_began_ns) / NS_PER_S for life in late]
+    late = [life for life in lives_of(facts, process) if began_ns and life.spawned_ns >= began_ns]
+    return [value for life in late if (value := LIFE_TIMES["time_to_first_answer"](life)) is not None]
 
 
 def _failed_starts(facts: Facts, process: str | None) -> list[float]:
@@ -265,22 +276,31 @@ def _reached(facts: Facts, process: str | None, purposes: Collection[str]) -> li
     return [fault for fault in faults if fault.signal.delivered and not fault.victim.lost]
 
 
-def _since_signal(instant_ns: Callable[[Fault], int]) -> Sampler:
-    def sampler(facts: Facts, process: str | None) -> list[float]:
-        return [fault.after_s(instant_ns(fault)) for fault in stops_of(facts, process) if instant_ns(fault)]
-
-    return sampler
+def _since_signal(instant_ns: Callable[[Fault], int]) -> OfStop:
+    return lambda fault: fault.after_s(instant_ns(fault)) if instant_ns(fault) else None
 
 
 def _exit_ns(fault: Fault) -> int:
     return fault.victim.exited.at_ns if fault.victim.exited else 0
 
 
-def closed_ns(fault: Fault) -> int:
+def _closed_ns(fault: Fault) -> int:
     """When it stopped listening: with its end at the latest where nobody outlived it, since then the table was only read later."""
     closed_ns, exited_ns = fault.victim.closed.at_ns if fault.victim.closed else 0, _exit_ns(fault)
     late = 0 < closed_ns - exited_ns <= SAME_MOMENT_S * NS_PER_S and not fault.victim.survived
     return exited_ns if late else closed_ns
+
+
+STOP_TIMES: Final[dict[str, OfStop]] = {
+    "time_to_stop_listening": _since_signal(_closed_ns),
+    "time_to_drained": _since_signal(lambda fault: fault.drained_ns),
+    "shutdown_time": _since_signal(_exit_ns),
+}
+"""Seconds from the signal of one stop to each phase of it; None for one that it did not reach."""
+
+
+def _of_stops(measure: OfStop) -> Sampler:
+    return lambda facts, process: [value for fault in stops_of(facts, process) if (value := measure(fault)) is not None]
 
 
 def _grace_share(facts: Facts, process: str | None) -> list[float]:
@@ -429,17 +449,9 @@ SAMPLERS: Final[dict[str, Sampler]] = {
     "resumed_streams": _resumed_streams,
     "resume_time": _resume_time,
     "cut_streams": _cut_streams,
-    "time_to_running": _since_spawned(lambda life: life.running_ns),
-    "time_to_created": _since_spawned(lambda life: life.created_ns),
-    "time_to_started": _since_spawned(lambda life: life.started_ns),
-    "runtime_start_time": _since_spawned(lambda life: life.running_ns if life.created_ns else 0),
-    "runtime_remove_time": _runtime_remove_time,
-    "time_to_listening": _since_app_began(lambda life: life.listening_ns),
-    "startup_time": _since_app_began(lambda life: life.healthy_ns),
+    **{name: _of_lives(measure) for name, measure in LIFE_TIMES.items()},
     "time_to_first_answer": _time_to_first_answer,
-    "time_to_stop_listening": _since_signal(closed_ns),
-    "time_to_drained": _since_signal(lambda fault: fault.drained_ns),
-    "shutdown_time": _since_signal(_exit_ns),
+    **{name: _of_stops(measure) for name, measure in STOP_TIMES.items()},
     "grace_share": _grace_share,
     "exit_status": _exit_status,
     "killed_after_grace": _killed_after_grace,

@@ -15,7 +15,7 @@ import numpy as np
 
 from harness.benches import Attempts, FailedStart, ImportShare, Series, Under, Unit
 from harness.checks.facts import Facts, Fault, Life
-from harness.checks.metrics import closed_ns
+from harness.checks.metrics import LIFE_TIMES, STOP_TIMES, OfLife, OfStop
 from harness.checks.wording import count
 from harness.clock import NS_PER_S
 from harness.history import Cycled, History, Imported, Lagged, Used
@@ -49,34 +49,18 @@ class _Sample(NamedTuple):
     used: dict[str, Used]
 
 
-def _since_spawned(instant_ns: Callable[[Life], int]) -> Callable[[_Sample], float | None]:
-    def metric(sample: _Sample) -> float | None:
-        at_ns = instant_ns(sample.life)
-        return (at_ns - sample.life.spawned_ns) / NS_PER_S if at_ns else None
-
-    return metric
+def _of_life(measure: OfLife) -> Callable[[_Sample], float | None]:
+    return lambda sample: measure(sample.life)
 
 
-def _since_app_began(instant_ns: Callable[[Life], int]) -> Callable[[_Sample], float | None]:
-    def metric(sample: _Sample) -> float | None:
-        at_ns = instant_ns(sample.life)
-        return (at_ns - sample.life.app_began_ns) / NS_PER_S if at_ns else None
+def _of_stop(measure: OfStop) -> Callable[[_Sample], float | None]:
+    """Of one that was asked to stop in order: how long SIGKILL takes says nothing of the app."""
 
-    return metric
-
-
-def _since_signal(instant_ns: Callable[[Fault], int]) -> Callable[[_Sample], float | None]:
     def metric(sample: _Sample) -> float | None:
         stop = sample.stop
-        at_ns = instant_ns(stop) if stop is not None and stop.kind == "terminate" and stop.signal.delivered else 0
-        return stop.after_s(at_ns) if stop is not None and at_ns else None
+        return measure(stop) if stop is not None and stop.kind == "terminate" and stop.signal.delivered else None
 
     return metric
-
-
-def _removed(sample: _Sample) -> float | None:
-    life = sample.life
-    return (life.removed_ns - life.exited.at_ns) / NS_PER_S if life.removed_ns and life.exited else None
 
 
 def _used(when: str, read: Callable[[Used], float]) -> Callable[[_Sample], float | None]:
@@ -89,17 +73,8 @@ def _used(when: str, read: Callable[[Used], float]) -> Callable[[_Sample], float
 
 
 _METRICS: Final[dict[str, tuple[Unit, Callable[[_Sample], float | None]]]] = {
-    "time_to_created": ("s", _since_spawned(lambda life: life.created_ns)),
-    "time_to_started": ("s", _since_spawned(lambda life: life.started_ns)),
-    "time_to_running": ("s", _since_spawned(lambda life: life.running_ns)),
-    "runtime_start_time": ("s", _since_spawned(lambda life: life.running_ns if life.created_ns else 0)),
-    "time_to_listening": ("s", _since_app_began(lambda life: life.listening_ns)),
-    "startup_time": ("s", _since_app_began(lambda life: life.healthy_ns)),
-    "time_to_first_answer": ("s", _since_app_began(lambda life: life.first_answer_ns)),
-    "time_to_stop_listening": ("s", _since_signal(closed_ns)),
-    "time_to_drained": ("s", _since_signal(lambda stop: stop.drained_ns)),
-    "shutdown_time": ("s", _since_signal(lambda stop: stop.victim.exited.at_ns if stop.victim.exited else 0)),
-    "runtime_remove_time": ("s", _removed),
+    **{name: ("s", _of_life(measure)) for name, measure in LIFE_TIMES.items()},
+    **{name: ("s", _of_stop(measure)) for name, measure in STOP_TIMES.items()},
     "start_cpu_time": ("s", _used("healthy", lambda used: used.cpu_ns / NS_PER_S)),
     "start_page_faults": ("count", _used("healthy", lambda used: float(used.minor_faults))),
     "start_major_faults": ("count", _used("healthy", lambda used: float(used.major_faults))),
@@ -132,20 +107,18 @@ def measured(histories: Sequence[History]) -> Measured:
 
 def imports_of(histories: Sequence[History]) -> tuple[float, tuple[ImportShare, ...]]:
     """What a Python target imports while it starts: the seconds of all of it, and the dearest packages with their share of that start."""
-    for history in histories:
-        facts = Facts(history)
-        for told in facts.events(Imported):
-            took_ns = told.took_ns or told.total_ns
-            return told.total_ns / NS_PER_S, tuple(
-                ImportShare(
-                    package=each.name,
-                    self_s=each.self_ns / NS_PER_S,
-                    share=each.self_ns / took_ns if took_ns else 0.0,
-                    modules=each.modules,
-                    slowest=each.slowest,
-                )
-                for each in told.top
+    for told in (event for history in histories for event in history.events if isinstance(event, Imported)):
+        took_ns = told.took_ns or told.total_ns
+        return told.total_ns / NS_PER_S, tuple(
+            ImportShare(
+                package=each.name,
+                self_s=each.self_ns / NS_PER_S,
+                share=each.self_ns / took_ns if took_ns else 0.0,
+                modules=each.modules,
+                slowest=each.slowest,
             )
+            for each in told.top
+        )
     return 0.0, ()
 
 
