@@ -729,16 +729,11 @@ class Fleet:
         stage = self._stage
         if not self._gets_load(victim):
             return [stage.background.watch(listener_watch(stage, victim))] if timed else []
-        path = stage.scenario.healthcheck_of(victim.process).http or self._plain_path()
+        path = stage.scenario.healthcheck_of(victim.process).http or stage.scenario.plain_path
         return [
             stage.background.watch(listener_watch(stage, victim)),
             stage.background.watch(knock_watch(stage, victim, path)),
         ]
-
-    def _plain_path(self) -> str:
-        """What to knock with where no health check names a path: something that the load asks for, too."""
-        asked = self._stage.scenario.requests
-        return next((request.path for request in asked if request.method == "GET" and "{" not in request.path), "/")
 
     def _await_exit(self, victim: Replica, order: StopOrder, sent: Sent) -> tuple[Exit, bool]:
         """Wait for the exit; meanwhile tell the router when its lag is over, and send SIGKILL when the grace is.

@@ -168,7 +168,7 @@ def _ask(stage: Stage, replica: Replica, healthcheck: Healthcheck) -> _Asked:
             return _Asked(healthy=True, why="")
 
 
-class _Connection(http.client.HTTPConnection):
+class Connection(http.client.HTTPConnection):
     """A connection straight to a replica, with TLS where it speaks that; no proxy of the environment stands between."""
 
     def __init__(self, replica: Replica, timeout_s: float, tls: Tls | None) -> None:
@@ -184,7 +184,7 @@ class _Connection(http.client.HTTPConnection):
 
 def _ask_http(replica: Replica, healthcheck: Healthcheck, tls: Tls | None) -> _Asked:
     path = healthcheck.http or "/"
-    with closing(_Connection(replica, healthcheck.timeout.s, tls)) as connection:
+    with closing(Connection(replica, healthcheck.timeout.s, tls)) as connection:
         try:
             connection.request("GET", path, headers={"Connection": "close"})
             with connection.getresponse() as answer:
@@ -195,7 +195,7 @@ def _ask_http(replica: Replica, healthcheck: Healthcheck, tls: Tls | None) -> _A
 
 
 def _shake_hands(replica: Replica, healthcheck: Healthcheck, tls: Tls) -> _Asked:
-    with closing(_Connection(replica, healthcheck.timeout.s, tls)) as connection:
+    with closing(Connection(replica, healthcheck.timeout.s, tls)) as connection:
         try:
             connection.connect()
         except OSError as error:
@@ -268,7 +268,7 @@ def _knock(stage: Stage, replica: Replica, path: str) -> str:
 
 def knock(replica: Replica, path: str, tls: Tls | None = None) -> str:
     """Ask once on a new connection: ``refused``, ``served``, ``rejected``, ``reset`` or ``hung``."""
-    connection = _Connection(replica, HUNG_AFTER_S, tls)
+    connection = Connection(replica, HUNG_AFTER_S, tls)
     with closing(connection):
         try:
             connection.connect()

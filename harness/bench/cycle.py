@@ -21,6 +21,7 @@ from harness.engines.base import Replica
 from harness.errors import TargetError
 from harness.fleet import nobody
 from harness.history import Cycled
+from harness.probes import Connection
 from harness.resources import Strangers
 
 IDLE_CONNECTIONS: Final = 10
@@ -165,13 +166,8 @@ def keep_alive(session: Session, place: Place) -> None:
 
 def _hold_one(open_ones: ExitStack, session: Session, replica: Replica, path: str) -> None:
     """A connection on which one request was answered, and which then stays."""
-    connection = http.client.HTTPConnection(replica.host, replica.port, timeout=CONNECT_S)
-    open_ones.enter_context(closing(connection))
+    connection = open_ones.enter_context(closing(Connection(replica, CONNECT_S, session.plan.scenario.target[session.process].spoken_tls)))
     with suppress(OSError, http.client.HTTPException):  # one that the app does not want is not there
-        connection.connect()
-        tls = session.plan.scenario.target[session.process].spoken_tls
-        if tls is not None:
-            connection.sock = tls.context.wrap_socket(connection.sock, server_hostname=tls.name_at(replica.host))
         connection.request("GET", path)
         connection.getresponse().read()
 

@@ -30,6 +30,7 @@ from harness.engines.base import Replica
 from harness.errors import MachineError, TargetError, UsageError
 from harness.fleet import Fleet, StopOrder
 from harness.history import PhaseReached
+from harness.probes import Connection
 from harness.real import real_stage
 from harness.report.progress import Progress
 from harness.resources import used_by
@@ -182,19 +183,13 @@ def first_path(scenario: Scenario, process: str) -> str | None:
     check = scenario.healthcheck_of(process)
     if check.http:
         return check.http
-    if process != scenario.load_process:
-        return None
-    return next((request.path for request in scenario.requests if request.method == "GET" and "{" not in request.path), "/")
+    return scenario.plain_path if process == scenario.load_process else None
 
 
 def _answers(replica: Replica, path: str, tls: Tls | None) -> bool:
     """Whether a request on a new connection gets a whole answer that is no failure of the server's."""
-    connection = http.client.HTTPConnection(replica.host, replica.port, timeout=ASK_S)
-    with contextlib.closing(connection):
+    with contextlib.closing(Connection(replica, ASK_S, tls)) as connection:
         try:
-            connection.connect()
-            if tls is not None:
-                connection.sock = tls.context.wrap_socket(connection.sock, server_hostname=tls.name_at(replica.host))
             connection.request("GET", path, headers={"Connection": "close"})
             with connection.getresponse() as answer:
                 answer.read()

@@ -41,6 +41,7 @@ from harness.report.figures import (
 )
 from harness.report.text import clean
 from harness.statistics import OUTLYING, Summary, drift, histogram, outliers, slow_first
+from harness.threshold import percentile
 from harness.units import span
 from harness.verdict import Verdict
 
@@ -108,7 +109,7 @@ def _warnings(series: Series, label: str, books: Attempts | None) -> Iterator[st
     samples, thing = series.samples, _THINGS[series.metric]
     first, warmups = slow_first(samples), books.warmups if books else 0
     if first:
-        took = f"{span(samples[0])}, the median of the others is {span(_median(samples[1:]))}"
+        took = f"{span(samples[0])}, the median of the others is {span(percentile(samples[1:], 50))}"
         yield f"{label}: the first {thing} was slow: {took}; caches may have been cold; --warmup {warmups + 1} discards such rounds"
     far = [samples[place] for place in outliers(samples) if place or not first]
     if far:
@@ -120,11 +121,6 @@ def _warnings(series: Series, label: str, books: Attempts | None) -> Iterator[st
         way = "longer" if moved.rho > 0 else "shorter"
         proof = f"rank correlation {moved.rho:+.2f}, p {_chance(moved.p)}"
         yield f"{label}: {thing}s got {way} as the bench went on ({proof}); the interval promises too much"
-
-
-def _median(samples: Sequence[float]) -> float:
-    ordered, half = sorted(samples), len(samples) // 2
-    return ordered[half] if len(samples) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 def _chance(p: float) -> str:

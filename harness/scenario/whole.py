@@ -180,6 +180,11 @@ class Scenario(Part):
         return (*self.load.requests, *(operation for workload in self.state.values() for operation in workload.operations.values()))
 
     @property
+    def plain_path(self) -> str:
+        """What may be asked for at any time, as the load asks for it, too: its first GET without placeholders, else ``/``."""
+        return next((request.path for request in self.requests if request.method == "GET" and "{" not in request.path), "/")
+
+    @property
     def load_process(self) -> str:
         """The process type that takes the load; empty without one."""
         named = [self.load.process, *(workload.process for workload in self.state.values())]
