@@ -210,7 +210,7 @@ class Course:
         run_command(plan.prepare, "--prepare")
         up = [replica.name for replica in session.fleet.up(session.process)]
         place = Place(
-            round=max(number, 0) if not warmup else abs(number),
+            round=abs(number),
             warmup=warmup,
             at_once=cell.at_once,
             service=self._plan.service,
@@ -255,10 +255,11 @@ class Course:
 
     def _profile(self, sessions: Sequence[Session]) -> None:
         """Start each Python target once more, to hear what it imports meanwhile."""
-        for session in sessions:
+        hopeless = {cell.variant for cell in self._hopeless}
+        for number, session in enumerate(sessions):
             kind = session.plan.scenario.target[session.process]
             python = any(PYTHON.search(word) for word in kind.argv) or not kind.argv
-            if self._plan.imports and python and not any(cell.variant == sessions.index(session) for cell in self._hopeless):
+            if self._plan.imports and python and number not in hopeless:
                 self._progress.work(f"{session.plan.name}: one more start, to hear what it imports")
                 with suppress(TargetError):
                     session.fleet.profile_start(session.process)
