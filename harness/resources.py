@@ -275,8 +275,8 @@ class Strangers:
     that a hypervisor gave to others counts as theirs. Interrupts count for nobody: whose they are is not known.
 
     The kernel tells idle time in ticks of 10 ms, all CPUs together, so a span of 200 ms is right within 0.1 CPUs, one of 2 s within 0.01.
-    Children of ours that ended under a parent that ignores SIGCHLD count as strangers. Of containers the caller says what they used, as
-    they are no descendants; what their engine did for them counts as others'.
+    Children of ours that ended under a parent that ignores SIGCHLD count as strangers, and so do containers and their engine, as they are
+    no descendants: with those, look while none is at work.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -287,18 +287,14 @@ class Strangers:
         """Begin a span."""
         self._before = self._now()
 
-    def since(self, containers_ns: int = 0) -> float:
-        """How many CPUs strangers used on average since the last look; -1.0 when it can't be known, or no time has passed.
-
-        Args:
-            containers_ns: CPU time that containers of this run used since then.
-        """
+    def since(self) -> float:
+        """How many CPUs strangers used on average since the last look; -1.0 when it can't be known, or no time has passed."""
         before, now = self._before, self._now()
         if before is None or now is None or now.at_ns <= before.at_ns:
             return -1.0
         span_ns = now.at_ns - before.at_ns
         busy_ns = now.cpus * span_ns - (now.free_ns - before.free_ns)
-        return max(0.0, (busy_ns - (now.own_ns - before.own_ns) - containers_ns) / span_ns)
+        return max(0.0, (busy_ns - (now.own_ns - before.own_ns)) / span_ns)
 
     def _now(self) -> _Look | None:
         """How things stand; None when the kernel does not tell."""
