@@ -30,7 +30,7 @@ LINGER_S: Final = 0.3
 
 LONGEST_S: Final = 30.0
 _REPEATED: Final = 3
-_SKIPPED: Final = 50
+_SKIPPED: Final = 10
 
 
 class App:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DEFECTS: Final[dict[str, str]] = {
     "ignores-last-id": "a client that comes back gets only what happens from then on",
     "repeats-events": "a client that comes back gets again the last three events that it has",
-    "skips-events": "every 50th event is left out",
+    "skips-events": "every 10th event is left out",
     "no-ids": "events carry no id",
     "cuts-streams": "SIGTERM closes the connections of streams in the middle: no last chunk, no close frame",
     "holds-streams": "streams go on after SIGTERM for as long as their clients listen",

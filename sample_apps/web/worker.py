@@ -47,6 +47,13 @@ if TYPE_CHECKING:
 _POLL_S = 0.02  # how late the worker may notice that it was signalled or has become idle
 
 
+def _let_sigterm_come() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+os.register_at_fork(after_in_parent=_let_sigterm_come)
+
+
 @dataclass(frozen=True, slots=True)
 class _ListenerAddress:
     """Stands for the listener in a handler, which asks it for nothing but its address and may start after it was closed."""
@@ -69,12 +76,16 @@ class GracefulWorker(GeventWorker):  # type: ignore[misc]  # gunicorn publishes 
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # gunicorn forks next. A SIGTERM that the new process got before `init_process` would be lost, and the master would wait its whole
+        # graceful time-out for a worker that knows of no stop.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         self._handler = local()
         self._idle: set[socket.socket] = set()
 
     def init_process(self) -> None:
         """Boot as a process that SIGTERM ends; until then it has the master's handlers, which would keep the signal to themselves."""
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _let_sigterm_come()
         super().init_process()
         gc.freeze()
 

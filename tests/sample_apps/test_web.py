@@ -602,6 +602,23 @@ def test_a_worker_that_is_signalled_while_it_boots_does_not_hold_up_the_stop(sta
     assert app.exit_status() == 0
 
 
+@pytest.mark.slow
+@pytest.mark.live
+def test_a_worker_that_is_signalled_before_it_has_handlers_of_its_own_does_not_hold_up_the_stop(start: Start, tmp_path: Path) -> None:
+    slow = tmp_path / "slow.py"
+    slow.write_text(
+        "import time\n"
+        "from sample_apps.web.gunicorn_conf import *\n"
+        "def post_fork(server, worker):\n"
+        "    print('forked', flush=True)\n"
+        "    time.sleep(0.5)\n"
+    )
+    app = start(command=(sys.executable, "-m", "gunicorn", "--config", str(slow)), GRACEFUL_TIMEOUT=str(int(2 * DEADLINE_S)))
+    wait_until(lambda: app._exited() or "forked" in app.text())
+    app.terminate()
+    assert app.exit_status() == 0
+
+
 def reset(connection: http.client.HTTPConnection) -> None:
     connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
