@@ -13,8 +13,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from harness.monitors.calls import Column, Rows
 
@@ -69,6 +67,9 @@ class Hop:
 
 def components(sources: Column, targets: Column, count: int) -> tuple[Column, NDArray[np.bool_]]:
     """For each of ``count`` nodes its strong component, and whether that has others as well (Pearce, Inf. Process. Lett. 116(1), 2016)."""
+    from scipy.sparse import coo_array  # noqa: PLC0415  most runs watch no state, and it takes a tenth of a second
+    from scipy.sparse.csgraph import connected_components  # noqa: PLC0415  as above
+
     graph = coo_array((np.ones(len(sources), dtype=np.int32), (sources, targets)), shape=(count, count)).tocsr()
     _, labels = connected_components(graph, directed=True, connection="strong")
     return labels.astype(np.int64), (np.bincount(labels) > 1)[labels]
