@@ -65,6 +65,12 @@ class Woken(Enum):
     VANISHED = 4
 
 
+# Python 3.11 finds a member of an enumeration four times as slowly as a name, and these are asked for with each request.
+_NOTHING, _CONNECTED, _SENT, _HEADERS, _BODY, _WHOLE = Reached
+_ANSWERED, _LOAD_ENDED = Ending.ANSWERED, Ending.LOAD_ENDED
+_READY, _EXPIRED = Woken.READY, Woken.EXPIRED
+
+
 class EarlyEndError(Exception):
     """An attempt ends for a reason that is no `OSError`; ``label`` is what the ledger shows."""
 
@@ -140,8 +146,8 @@ class Exchange:
     )
 
     def __init__(self) -> None:
-        self.reached = Reached.NOTHING
-        self.ending = Ending.LOAD_ENDED
+        self.reached = _NOTHING
+        self.ending = _LOAD_ENDED
         self.reused = False
         self.status = 0
         self.as_expected = False
@@ -339,7 +345,7 @@ class Client:
         words, under_way = route.words, route.way
         connection: Connection | None = None
         self._ended = None
-        self._timer.again(self._wake, Woken.EXPIRED)
+        self._timer.again(self._wake, _EXPIRED)
         try:
             holding = words[route.hold] and words[route.held] < HELD_AT_ONCE
             connection = (None if holding else self._usable(route, seen)) or self._connect(route)
@@ -356,7 +362,7 @@ class Client:
             under_way = route.flight
             self._receive(route, connection, seen, broken)
             seen.done_ns = _now_ns()
-            seen.ending = Ending.ANSWERED
+            seen.ending = _ANSWERED
         except OSError as error:
             note_break(error, seen)
         except EarlyEndError as early:
@@ -485,7 +491,7 @@ class Client:
             look.close()
             words[route.way] += 1
             words[route.held] -= 1
-            self._timer.again(self._wake, Woken.EXPIRED)
+            self._timer.again(self._wake, _EXPIRED)
         try:
             found = connection.sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -498,7 +504,7 @@ class Client:
         try:
             seen.tx = connection.sock.send(request)
             seen.sent_ns = _now_ns()
-            seen.reached = Reached.SENT
+            seen.reached = _SENT
         except BlockingIOError:
             pass
         rest = memoryview(request)[seen.tx :] if seen.tx < len(request) else None
@@ -514,7 +520,7 @@ class Client:
                 return error
             if not seen.tx:
                 seen.sent_ns = _now_ns()
-                seen.reached = Reached.SENT
+                seen.reached = _SENT
             seen.tx += sent
             rest = rest[sent:]
         return None
@@ -544,19 +550,19 @@ class Client:
                 break
             if not seen.rx:
                 seen.first_ns = _now_ns()
-                seen.reached = Reached.HEADERS
+                seen.reached = _HEADERS
                 route.words[route.answering] += 1  # before the next line, so that it is never in neither
                 route.words[route.flight] -= 1  # what the app has begun to answer may be over by the time that anybody looks
             seen.rx += len(data)
             connection.feed(data)
             if connection.headers_whole:
-                seen.reached = Reached.BODY
+                seen.reached = _BODY
                 seen.status = connection.status
             if problem is not None and not connection.whole:
                 looks -= 1
                 if not looks:
                     raise problem
-        seen.reached = Reached.ANSWERED
+        seen.reached = _WHOLE
 
     def _end_of_stream(self, connection: Connection, broken: OSError | None) -> None:
         """The peer has closed; raises unless that is the end of the answer, which with TLS takes an alert (RFC 9112, section 9.8)."""
@@ -567,7 +573,7 @@ class Client:
 
     def _settle(self, route: Route, connection: Connection, expect: Expect, seen: Exchange) -> None:
         """Judge the answer, and keep or close the connection."""
-        if seen.ending is not Ending.ANSWERED:
+        if seen.ending is not _ANSWERED:
             connection.close(reset=seen.ending is not Ending.CLOSED)
             return
         found = connection.found or seen.status in expect.bare
@@ -602,14 +608,14 @@ class Client:
     def _wait(self, io: Any) -> None:
         """Wait for a watcher; raises when the time-out passes or the load ends first."""
         if self._ended is None:
-            io.start(self._switch, Woken.READY)
+            io.start(self._switch, _READY)
             self._waiting = True
             try:
                 woken = self._hub_switch()
             finally:
                 self._waiting = False
                 io.stop()
-            if woken is Woken.READY:
+            if woken is _READY:
                 return
             self._ended = woken
         if self._ended is Woken.VANISHED:
@@ -628,7 +634,7 @@ class Client:
 
 def note_connection(connection: Connection, seen: Exchange) -> None:
     """Write into ``seen`` that the connection is there."""
-    seen.reached = Reached.CONNECTED
+    seen.reached = _CONNECTED
     seen.connected_ns = _now_ns()
     seen.port = connection.port
 
