@@ -252,7 +252,7 @@ class Backing:
             raise MachineError(f"the connections of {name} could not be cut: {error}") from error
         finally:
             client.close()
-        self._tell(life, "cut", at_ns=at_ns, detail=f"{count} connections")
+        self._tell(life, "cut", at_ns=at_ns, until_ns=self._clock.now_ns(), detail=f"{count} connections")
         return count
 
     def tear_down(self) -> None:
@@ -357,10 +357,12 @@ class Backing:
         detail: str = "",
         status: int = -1,
         log: tuple[str, ...] = (),
+        until_ns: int = 0,
     ) -> None:
         self._record(
             ServicePhase(
                 at_ns=at_ns or self._clock.now_ns(),
+                until_ns=until_ns,
                 step=self.step(),
                 service=life.name,
                 phase=phase,

@@ -482,7 +482,8 @@ class ServicePhase(Line, frozen=True, tag="service"):
     """A backing service reached a phase.
 
     Attributes:
-        at_ns: The instant; of a signal the one before the system call.
+        at_ns: The instant; of a signal the one before the system call, of a cut the one before it was asked for.
+        until_ns: Of a cut, when the last connection was closed; otherwise 0.
         step: The step in progress.
         service: Its name.
         phase: ``asked`` (it is being started), ``ready`` (it does its work), ``signalled``, ``exited``, ``cut`` (its clients' connections
@@ -503,6 +504,7 @@ class ServicePhase(Line, frozen=True, tag="service"):
     detail: str = ""
     status: int = -1
     log: tuple[str, ...] = ()
+    until_ns: int = 0
 
 
 class QueueSeen(Line, frozen=True, tag="queue-seen"):

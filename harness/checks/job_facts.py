@@ -378,8 +378,8 @@ class JobFacts:
         return tuple(event for event in self.facts.events(ServicePhase) if event.phase in _TROUBLE)
 
     def trouble_between(self, begin_ns: int, end_ns: int) -> ServicePhase | None:
-        """The first such event in a span."""
-        return next((event for event in self.troubles if begin_ns <= event.at_ns <= end_ns), None)
+        """The first such event in a span; a cut of many connections takes its time."""
+        return next((event for event in self.troubles if event.at_ns <= end_ns and begin_ns <= max(event.at_ns, event.until_ns)), None)
 
     # --- one job ------------------------------------------------------------------------------------------------------------
 

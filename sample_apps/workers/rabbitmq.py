@@ -5,7 +5,9 @@ or returns it (``basic.nack`` with ``requeue``); what a dead one had not acknowl
 ends. The queue is declared by whoever puts jobs into it, so its arguments stand in one place.
 
 The effect is a line in the file ``DONE``, which all workers of a machine share. A message without the ``redelivered`` flag was surely never
-seen before, so only one that has it may have had its effect already: then the worker looks, under a lock of the file.
+seen before, so only one that has it may have had its effect already: then the worker looks, under a lock of the file. With ``RESULTS`` the
+effect is a message in a queue of results, which RabbitMQ has confirmed before the job is acknowledged. A queue tells nobody of an earlier
+result, so one may come twice.
 
 A worker that only closes its connection keeps nothing from others, so ``keeps-lock`` can't be planted here. ``pop-and-forget`` is a
 consumer with automatic acknowledgements, to which RabbitMQ sends all that it has. Besides there is
@@ -29,6 +31,8 @@ from sample_apps.workers.settings import DEFECTS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pika.adapters.blocking_connection import BlockingChannel
+
     from sample_apps.workers.settings import Settings
 
 PREFETCH_BATCH: Final = "prefetch-batch"
@@ -36,12 +40,29 @@ KNOWN: Final = (*(name for name in DEFECTS if name != "keeps-lock"), PREFETCH_BA
 """The defects that this worker knows."""
 
 
+class Results:
+    """Effects as messages of a queue, each on disk when it is put."""
+
+    def __init__(self, channel: BlockingChannel, queue: str) -> None:
+        self._channel = channel
+        self._queue = queue
+        channel.queue_declare(queue, durable=True)
+        channel.confirm_delivery()
+
+    def add(self, job: str) -> None:
+        """Put a message and wait for its confirm."""
+        with _told():
+            lasting = pika.BasicProperties(delivery_mode=pika.DeliveryMode.Persistent)
+            self._channel.basic_publish("", self._queue, job.encode(), properties=lasting, mandatory=True)
+
+    add_once = add
+
+
 class RabbitSource:
-    """A connection with one channel that consumes the queue, and the file of effects."""
+    """A connection with one channel that consumes the queue, and the place of effects."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._effects = FileEffects(settings.done)
         self._forgetful = settings.defect == "pop-and-forget"
         with _told():
             parameters = pika.URLParameters(settings.url)
@@ -50,6 +71,7 @@ class RabbitSource:
             self._channel = self._connection.channel()
             self._channel.queue_declare(settings.queue, passive=True)
             self._channel.basic_qos(prefetch_count=0 if settings.defect == PREFETCH_BATCH else 1)
+            self._effects = Results(self._channel, settings.results) if settings.results else FileEffects(settings.done)
 
     def take(self, wait_s: float) -> Job | None:
         """The next message that RabbitMQ has sent."""
@@ -74,7 +96,7 @@ class RabbitSource:
         say(job, "settled")
 
     def effect(self, job: Job) -> None:
-        """A line in the file, whether there is one already or not."""
+        """Have it, whether it is there already or not."""
         self._effects.add(job.id)
 
     def settle(self, job: Job) -> None:

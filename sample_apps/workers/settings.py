@@ -2,7 +2,8 @@
 
 * ``DATABASE_URL``, ``REDIS_URL``, ``AMQP_URL`` or ``BEANSTALKD_URL``: where the queue is, by the worker's kind; required.
 * ``QUEUE``: the queue, list, stream, tube or table of jobs; ``jobs``.
-* ``DONE``: the key, file or queue where the effect of a job shows; ``done``. In SQL it is the table ``effects``.
+* ``DONE``: the key, file or tube where the effect of a job shows; ``done``. In SQL it is the table ``effects``.
+* ``RESULTS``: on RabbitMQ the queue into which the result of a job is put, in place of the file; none.
 * ``WORKER_NAME``: what it calls itself where it holds a job; ``<host>:<pid>``.
 * ``GRACEFUL_TIMEOUT``: seconds after SIGTERM in which the job in hand may still be finished; then it is given back; 5.
 * ``LEASE_S``: seconds for which a job that was taken is nobody else's, where the worker says so; 30.
@@ -49,6 +50,7 @@ class Settings:
         url: Where the queue is.
         queue: Its name.
         done: Where effects show.
+        results: The queue of results in place of that, or ``None``.
         name: What the worker calls itself where it holds a job.
         grace_s: Seconds after SIGTERM in which the job in hand may still be finished.
         lease_s: Seconds for which a job that was taken is nobody else's.
@@ -59,6 +61,7 @@ class Settings:
     url: str
     queue: str = "jobs"
     done: str = "done"
+    results: str | None = None
     name: str = "worker"
     grace_s: float = 5.0
     lease_s: float = 30.0
@@ -92,6 +95,7 @@ def read_settings(environment: Mapping[str, str], variable: str, defects: Collec
         url=url,
         queue=environment.get("QUEUE") or "jobs",
         done=environment.get("DONE") or "done",
+        results=environment.get("RESULTS") or None,
         name=environment.get("WORKER_NAME") or f"{socket.gethostname()}:{os.getpid()}",
         grace_s=_number(environment, "GRACEFUL_TIMEOUT", "5"),
         lease_s=_number(environment, "LEASE_S", "30"),

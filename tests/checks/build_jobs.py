@@ -319,6 +319,13 @@ def _acknowledgement_lost(story: JobStory) -> None:
     story.work(BAD, OTHER, 800, effects=2)
 
 
+def _lost_in_a_slow_cut(story: JobStory) -> None:
+    story.see(BAD, VICTIM, **{STARTED: 685, FINISHED: 695})
+    story.effect(BAD, 696)
+    story.tell(ServicePhase(at_ns=at(680), until_ns=at(720), step=2, service=next(iter(story.scenario.services)), phase="cut"))
+    story.work(BAD, OTHER, 800, effects=2)
+
+
 def _not_told(story: JobStory) -> None:
     story.see(BAD, VICTIM, **{STARTED: 685, FINISHED: 695})
     story.effect(BAD, 696)
@@ -487,6 +494,7 @@ STORIES: dict[str, Callable[[], JobStory]] = {
     ),
     "fail--duplicated-jobs--before-settled": lambda: job_run(_killed_before_settled),
     "fail--duplicated-jobs--acknowledgement-lost": lambda: job_run(_acknowledgement_lost, STEADY, kind="rabbitmq"),
+    "fail--duplicated-jobs--acknowledgement-lost-in-a-slow-cut": lambda: job_run(_lost_in_a_slow_cut, STEADY, kind="rabbitmq"),
     "fail--duplicated-jobs--not-told": lambda: job_run(_not_told, STEADY, kind="rabbitmq"),
     "fail--duplicated-jobs--lease-too-short": lambda: job_run(_lease_too_short, STEADY, kind="beanstalkd"),
     "fail--duplicated-jobs--paused": lambda: job_run(_paused, ({"steady": "500ms"}, {"pause": {"replica": "oldest", "for": "700ms"}})),

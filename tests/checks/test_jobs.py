@@ -81,6 +81,7 @@ SAID: dict[str, tuple[str, str]] = {
     "fail--stranded-jobs--delayed": ("held back until 60.0 s after the run's end", "raise drain above it"),
     "fail--duplicated-jobs--before-settled": ("ended between the effect and telling the queue", "unique key"),
     "fail--duplicated-jobs--acknowledgement-lost": ("the acknowledgement was lost", "No retry can mend"),
+    "fail--duplicated-jobs--acknowledgement-lost-in-a-slow-cut": ("the acknowledgement was lost", "No retry can mend"),
     "fail--duplicated-jobs--not-told": ("the queue never learned of that", "why the acknowledgement failed"),
     "fail--duplicated-jobs--lease-too-short": ("worker.2 began with the job while worker.1 still worked on it, 215 ms", "Raise the ttr"),
     "fail--duplicated-jobs--paused": ("pause of worker.1 lasted 710 ms", "fencing token"),

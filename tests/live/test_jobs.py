@@ -27,6 +27,7 @@ ON_PROCESSES = (
     "postgres-restart-lock",
     "quickstart",
     "rabbitmq-quorum",
+    "rabbitmq-results",
     "redis-list",
     "redis-rq",
     "redis-stream",
@@ -43,6 +44,7 @@ ENOUGH = (
     "jobs-celery-early-ack",
     "jobs-delayed-job-killed",
     "jobs-delayed-job-outlives-grace",
+    "jobs-rabbitmq-ack-lost",
     "jobs-rabbitmq-dead-letters",
     "jobs-rabbitmq-delivery-limit",
     "jobs-rabbitmq-finishes-after-grace",
@@ -83,6 +85,7 @@ BESIDE = {
 EARLY = ("before its effect was there", "had let go of the job while", "let go of the job when", "is nowhere else")
 CAUSES = {
     "ack-before-effect": EARLY,
+    "ack-lost": ("the acknowledgement was lost",),
     "early-ack": EARLY,
     "pop-and-forget": EARLY,
     "buries-on-sigterm": ("counted as a failure of the job",),
