@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from sample_apps.state.memory_store import MemoryStore
+from sample_apps.state.passing import Passing
 from sample_apps.state.sqlite_store import SqliteStore
 from sample_apps.state.store import Store, StoreUnavailableError
 
@@ -37,61 +38,6 @@ MOST_SKEW_S: Final = 3.0
 _TWICE_EVERY: Final = 5
 _REFUSED_EVERY: Final = 4
 _SESSIONS: Final = "session/"  # as in journey.py, which needs Flask, which belongs in the workers
-
-
-class Passing:
-    """A store that passes everything on to another one; a defect is what it does otherwise."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def ping(self) -> None:
-        """See ``Store``."""
-        self._store.ping()
-
-    def read(self, key: str) -> str | None:
-        """See ``Store``."""
-        return self._store.read(key)
-
-    def write(self, key: str, value: str) -> None:
-        """See ``Store``."""
-        self._store.write(key, value)
-
-    def replace(self, key: str, old: str, new: str) -> bool:
-        """See ``Store``."""
-        return self._store.replace(key, old, new)
-
-    def count(self, key: str) -> int:
-        """See ``Store``."""
-        return self._store.count(key)
-
-    def add_one(self, key: str, request: str = "") -> int:
-        """See ``Store``."""
-        return self._store.add_one(key, request)
-
-    def add(self, key: str, element: str) -> None:
-        """See ``Store``."""
-        self._store.add(key, element)
-
-    def remove(self, key: str, element: str) -> None:
-        """See ``Store``."""
-        self._store.remove(key, element)
-
-    def has(self, key: str, element: str) -> bool:
-        """See ``Store``."""
-        return self._store.has(key, element)
-
-    def elements(self, key: str, after: str = "", limit: int | None = None) -> list[str]:
-        """See ``Store``."""
-        return self._store.elements(key, after, limit)
-
-    def append(self, key: str, value: str) -> None:
-        """See ``Store``."""
-        self._store.append(key, value)
-
-    def entries(self, key: str) -> list[str]:
-        """See ``Store``."""
-        return self._store.entries(key)
 
 
 class Caching(Passing):

@@ -5,6 +5,7 @@
 * ``DATABASE_URL``: where the state lives: ``postgresql://…``, or ``sqlite:////path/to/file.db``.
 * ``REDIS_URL``: otherwise a Redis.
 * ``DATABASE_PATH``: otherwise a SQLite file that all replicas share; ``items.db`` in the temporary folder.
+* ``MEMCACHED_URL``: where sessions live, ``memcached://host:port``; with all the rest.
 * ``DEFECT``: a name in ``defects.py``; none.
 """
 
@@ -27,6 +28,7 @@ __all__ = ["Settings", "SettingsError", "read_settings"]
 
 _POSTGRES: Final = ("postgresql://", "postgres://")
 _SQLITE: Final = "sqlite:///"
+_MEMCACHED: Final = "memcached://"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,7 @@ class Settings:
         postgres_url: Where the state lives, or ``None``.
         redis_url: Where it lives without a ``postgres_url``, or ``None``.
         database_path: The SQLite file, without both.
+        memcached_url: Where sessions live, or ``None``: with all the rest.
         defect: The planted defect's name, or ``None``.
     """
 
@@ -51,6 +54,7 @@ class Settings:
     postgres_url: str | None
     redis_url: str | None
     database_path: Path
+    memcached_url: str | None
     defect: str | None
 
     @property
@@ -74,6 +78,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         asked |= {"DATABASE_PATH": unquote(urlsplit(url).path)[1:], "REDIS_URL": ""}
     elif url and not url.startswith(_POSTGRES):
         raise SettingsError(f"DATABASE_URL must begin with postgresql:// or {_SQLITE}, not be {url!r}.")
+    memcached_url = environment.get("MEMCACHED_URL") or None
+    if memcached_url is not None and not memcached_url.startswith(_MEMCACHED):
+        raise SettingsError(f"MEMCACHED_URL must begin with {_MEMCACHED}, not be {memcached_url!r}.")
     web = read_of_web(asked)
     return Settings(
         host=web.host,
@@ -83,5 +90,6 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         postgres_url=url if url.startswith(_POSTGRES) else None,
         redis_url=web.redis_url,
         database_path=web.database_path,
+        memcached_url=memcached_url,
         defect=defect,
     )

@@ -70,6 +70,15 @@ class Store(Protocol):
 
 def open_store(settings: Settings) -> Store:
     """The store that the environment asks for; it connects on first use, so the app starts before its store does."""
+    store = _open(settings)
+    if settings.memcached_url is None:
+        return store
+    from sample_apps.state.memcached_sessions import MemcachedSessions  # noqa: PLC0415  as below
+
+    return MemcachedSessions(store, settings.memcached_url)
+
+
+def _open(settings: Settings) -> Store:
     # Each is imported only where it is used: their clients take as long to import as Flask.
     if settings.postgres_url is not None:
         from sample_apps.state.postgres_store import PostgresStore  # noqa: PLC0415  as above

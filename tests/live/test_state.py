@@ -21,7 +21,7 @@ KNOWN_GOOD = sorted((ROOT / "scenarios/state").glob("*.yaml"))
 KNOWN_BAD = sorted((ROOT / "scenarios/known-bad").glob("state-*.yaml"))
 ALL = bool(os.environ.get("JETABLE_EVERY_ENGINE"))
 
-ON_PROCESSES = ("idempotency", "journey", "postgres", "quickstart")
+ON_PROCESSES = ("idempotency", "journey", "journey-memcached", "postgres", "quickstart")
 """Known-good suites that run by default."""
 
 IN_CONTAINERS = ("quickstart",)

@@ -22,12 +22,14 @@ from uuid import uuid4
 import pytest
 from flask.testing import FlaskClient
 
+from harness.services.memcached import MEMCACHED
 from harness.services.postgres import POSTGRES
 from harness.services.redis import REDIS
 from sample_apps.state import defects
 from sample_apps.state.__main__ import main
 from sample_apps.state.app import create_app
 from sample_apps.state.defects import DEFECTS, PAUSE_S, OwnCounts, WriteBehind, plant, skew_s
+from sample_apps.state.memcached_sessions import MemcachedSessions
 from sample_apps.state.memory_store import MemoryStore
 from sample_apps.state.postgres_store import PostgresStore
 from sample_apps.state.redis_store import RedisStore
@@ -252,8 +254,9 @@ def test_keys_of_different_kinds_do_not_meet(another: Open, key: str) -> None:
         SqliteStore(Path("/nowhere/at/all/state.db")),
         RedisStore("redis://127.0.0.1:9/0"),
         PostgresStore("postgresql://nobody@127.0.0.1:9/nothing"),
+        MemcachedSessions(MemoryStore(), "memcached://127.0.0.1:9"),
     ],
-    ids=["sqlite", "redis", "postgres"],
+    ids=["sqlite", "redis", "postgres", "memcached"],
 )
 def test_a_store_that_is_not_there_says_so(store: Store) -> None:
     with pytest.raises(StoreUnavailableError):
@@ -274,6 +277,23 @@ def test_a_store_that_closed_its_connections_is_found_again(kind: str, request: 
         assert store.read(key) == "kept"
 
 
+@pytest.mark.slow
+@pytest.mark.live
+def test_sessions_in_memcached_are_there_for_all_until_it_ends_and_its_next_one_is_found_again(tmp_path: Path) -> None:
+    rest = MemoryStore()
+    with serving(MEMCACHED, tmp_path) as broker, ExitStack() as closed_later:
+        one, other = (closed_later.enter_context(closing(MemcachedSessions(rest, broker.url))) for _ in range(2))
+        one.ping()
+        one.write("session/1", "ada")
+        one.write("key", "value")
+        assert (other.read("session/1"), other.read("key"), rest.read("session/1")) == ("ada", "value", None)
+        broker.stop()
+        with pytest.raises(StoreUnavailableError):
+            other.read("session/1")
+        broker.start()
+        assert [each.read("session/1") for each in (one, other)] == [None, None]
+
+
 # --- what the environment says
 
 
@@ -285,6 +305,7 @@ def test_a_store_that_closed_its_connections_is_found_again(kind: str, request: 
         ({"REDIS_URL": "redis://127.0.0.1"}, RedisStore),
         ({"DATABASE_URL": "postgresql://127.0.0.1/x", "REDIS_URL": "redis://127.0.0.1"}, PostgresStore),
         ({"DATABASE_URL": "postgres://127.0.0.1/x"}, PostgresStore),
+        ({"MEMCACHED_URL": "memcached://127.0.0.1:1"}, MemcachedSessions),
     ],
 )
 def test_the_environment_names_the_store(environment: dict[str, str], kind: type[object]) -> None:
@@ -299,6 +320,7 @@ def test_the_environment_names_the_store(environment: dict[str, str], kind: type
         ({}, "PORT must be a whole number from 1 to 65535, and it is not set."),
         ({"PORT": "1", "DEFECT": "own-goal"}, "DEFECT must be one of applies-twice, "),
         ({"PORT": "1", "DATABASE_URL": "mysql://x"}, "DATABASE_URL must begin with postgresql:// or sqlite:///, not be 'mysql://x'."),
+        ({"PORT": "1", "MEMCACHED_URL": "127.0.0.1:11211"}, "MEMCACHED_URL must begin with memcached://, not be '127.0.0.1:11211'."),
         ({"PORT": "1", "DATABASE_URL": "sqlite:////nowhere/x.db"}, "DATABASE_PATH must be in a folder that exists"),
     ],
 )
