@@ -1,14 +1,15 @@
 """All benchmarks, one after the other, as one table.
 
 ``python -m benchmarks [--engines process docker] [--only NAME…] [--write]`` measures for a few minutes, prints the table, and with
-``--write`` puts it into docs/benchmarks.md between its two markers. A benchmark that fails leaves its row as *not measured* with the reason
-below the table, and the others are measured all the same. Nothing else should run on the machine meanwhile; the load average in the first
-line is that of the beginning.
+``--write`` puts it into docs/benchmarks.md between its two markers. With ``--only`` the rows of the others stay as they are there, and a line
+says what was measured again. A benchmark that fails leaves its row as *not measured* with the reason below the table, and the others are
+measured all the same. Nothing else should run on the machine meanwhile; the load average in the first line is that of the beginning.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -82,12 +83,24 @@ def measure(names: Sequence[str], engines: Sequence[str]) -> tuple[list[Figure],
     return rows, failed
 
 
-def table(rows: Sequence[Figure], on: str, failed: Sequence[str]) -> str:
-    """The table in Markdown, with the machine above and what failed below."""
-    lines = [f"Measured on {on}.", "", f"| {' | '.join(HEAD)} |", f"|{'---|' * len(HEAD)}"]
-    lines += [f"| {row.what} | {row.verdict} | {row.measured} | {row.peer} | `{row.command}` |" for row in rows]
+def table(rows: Sequence[Figure], on: str, failed: Sequence[str], before: str = "") -> str:
+    """The table in Markdown, with the machine above and what failed below. Of a table ``before``, the rows of other commands stay."""
+    fresh = [f"| {row.what} | {row.verdict} | {row.measured} | {row.peer} | `{row.command}` |" for row in rows]
+    commands = {row.command for row in rows}
+    kept = [line for line in before.splitlines() if _benchmark(line) and line.rpartition("| `")[2].removesuffix("` |") not in commands]
+    lines = [line for line in before.splitlines() if kept and line.startswith("Measured ")]
+    again = ", ".join(sorted({_benchmark(line) for line in fresh})) if lines else ""
+    lines += [f"Measured again, {again}: on {on}." if again else f"Measured on {on}."]
+    lines += ["", f"| {' | '.join(HEAD)} |", f"|{'---|' * len(HEAD)}"]
+    lines += sorted(kept + fresh, key=lambda line: [*BENCHMARKS, ""].index(_benchmark(line)))
     lines += ["", *(f"Not measured: {line}" for line in failed)] if failed else []
     return "\n".join(lines) + "\n"
+
+
+def _benchmark(line: str) -> str:
+    """Whose row a line of the table is; empty for any other line."""
+    found = re.fullmatch(r"\| .* \| `python benchmarks/(\w+)\.py\b.*` \|", line)
+    return found[1] if found else ""
 
 
 def replaced(page: str, text: str) -> str:
@@ -110,10 +123,11 @@ def main() -> None:
     replaced(page, "")  # before anything is measured in vain
     on = machine()
     rows, failed = measure(options.only, options.engines)
-    text = table(rows, on, failed)
-    print(text)
+    print(table(rows, on, failed))
     if options.write:
-        options.write.write_text(replaced(page, text))
+        some = set(options.only) < set(BENCHMARKS) or set(options.engines) < set(ENGINES)
+        before = page.partition(BEGIN)[2].partition(END)[0] if some else ""
+        options.write.write_text(replaced(page, table(rows, on, failed, before)))
     if failed:
         raise SystemExit(1)
 

@@ -122,8 +122,11 @@ def test_all_benchmarks_together_make_one_table_between_the_markers_of_the_page(
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     text = page.read_text()
-    assert done.stdout.strip() in text
-    assert "| jetable --help, ms | ≤ 150: " in text
+    (row,) = (line for line in done.stdout.splitlines() if line.startswith("| jetable --help, ms | ≤ 150: "))
+    assert text.count("| jetable --help, ms |") == text.count(row) == 1
+    assert "Measured again, help_time: on " in text
+    others = [line for line in (ROOT / "docs/benchmarks.md").read_text().splitlines() if line.startswith("| ") and "help_time" not in line]
+    assert others == [line for line in text.splitlines() if line.startswith("| ") and "help_time" not in line], "they stay as they were"
     assert text.partition(END)[2] == (ROOT / "docs/benchmarks.md").read_text().partition(END)[2]
 
 
@@ -131,7 +134,7 @@ def test_a_benchmark_that_fails_leaves_its_row_and_the_reason_and_the_others_are
     def broken(_engines: Sequence[str]) -> list[Figure]:
         raise SystemExit("the run left no history")
 
-    good = Figure(what="good", goal="", values=(1.0,), digits=0, peer="", command="")
+    good = Figure(what="good", goal="", values=(1.0,), digits=0, peer="", command="python benchmarks/good.py")
     known = {"bad": Benchmark(figures=broken), "good": Benchmark(figures=lambda _engines: [good])}
     monkeypatch.setattr(all_of_them, "BENCHMARKS", known)
     rows, failed = measure(["bad", "good"], ["process"])
