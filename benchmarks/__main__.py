@@ -1,7 +1,7 @@
 """All benchmarks, one after the other, as one table.
 
 ``python -m benchmarks [--engines process docker] [--only NAME…] [--write]`` measures for a few minutes, prints the table, and with
-``--write`` puts it into docs/benchmarks.md between its two markers. With ``--only`` the rows of the others stay as they are there, and a line
+``--write`` puts it into docs/benchmarks.md between its two markers. With ``--only`` the rows of the others stay as they are, and a line
 says what was measured again. A benchmark that fails leaves its row as *not measured* with the reason below the table, and the others are
 measured all the same. Nothing else should run on the machine meanwhile; the load average in the first line is that of the beginning.
 """
