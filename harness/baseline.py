@@ -6,30 +6,36 @@ need become a part of the new run's header, so a run is judged the same when its
 
 A run counts with all its samples, whatever its verdict was: a dropped request does not make its times wrong. One that was cut off is
 refused, as it lacks what would have come; so are times that were taken while the harness itself stood still, as they are too long and
-would let a slower app pass. Of a bench count the samples of starts and stops with nothing else on, of the one variant that has the
-engine, and not of a variant that was made cold before each start.
+would let a slower app pass, and times to *healthy* that another health check ended. Of a bench count the samples of starts and stops with
+nothing else on, of the one variant that has the engine, and not of a variant that was made cold before each start.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
+import msgspec
 from pydantic import ValidationError
 
-from harness.benches import FILE, Bench, Variant, differences, read_bench
+from harness.benches import FILE, TO_HEALTHY, Bench, HealthCheck, Variant, differences, read_bench
 from harness.checks.expect import TIMING, resolved
 from harness.checks.facts import Facts
 from harness.checks.metrics import SAMPLERS
 from harness.checks.wording import listed
+from harness.engines import ENGINES
 from harness.errors import UsageError
 from harness.history import Baseline, BaselineNumber, Cycled, read
 from harness.resources import machine
 from harness.scenario import Scenario
 from harness.threshold import OfBaseline, Threshold
 from harness.words import quoted
+
+TEST_EVERY_S: Final = 0.5
+"""How often an engine of containers runs a ``test`` that names no interval."""
 
 Samples: TypeAlias = Callable[[Threshold], Sequence[float]]
 """All samples of what a threshold speaks of."""
@@ -169,6 +175,9 @@ def _of_run(source: Source, facts: Facts, scenario: Scenario, where: tuple[str, 
             raise UsageError(f"baseline {source.place} was measured on {what}{was}, and this run is on {now}; measure one here")
 
     def samples(threshold: Threshold) -> Sequence[float]:
+        for process in [threshold.process] if threshold.process else scenario.target:
+            theirs, ours = (_known_health(each, process, where[0]) for each in (facts.scenario, scenario))
+            _check_health(source, threshold, _as_stored(theirs), _as_stored(ours))
         if threshold.metric in TIMING and facts.harness_stalls:
             late = "the harness stood still meanwhile, so its times may be too long"
             raise UsageError(f"baseline {source.place} can't tell {threshold.metric}: {late}; measure another one")
@@ -189,6 +198,7 @@ def _of_bench(source: Source, bench: Bench, scenario: Scenario, engine: str) -> 
         if process not in processes:
             told = f"is a bench of {listed(processes) or 'nothing'}, and {quoted(threshold.text)} speaks of {process}"
             raise UsageError(f"baseline {source.place} {told}; name a bench of the same process type")
+        _check_health(source, threshold, variant.health, _known_health(scenario, process, engine))
         return [
             sample
             for series in variant.series
@@ -197,6 +207,34 @@ def _of_bench(source: Source, bench: Bench, scenario: Scenario, engine: str) -> 
         ]
 
     return samples
+
+
+def health_of(scenario: Scenario, process: str) -> HealthCheck:
+    """What says that a replica of ``process`` is healthy, as a bench stores it, which never asks an image's own check."""
+    check = scenario.healthcheck_of(process)
+    unsaid = check.kind == "test" and not check.model_fields_set & {"interval", "start_interval"}
+    every_s = TEST_EVERY_S if unsaid else check.ask_every.s
+    seen = check.kind == "running" or (check.kind == "tcp" and scenario.target[process].spoken_tls is None)
+    asked = check.http or check.log or (shlex.join(check.test) if check.test else "")
+    return HealthCheck(kind=check.kind, asked=asked, every_s=0.0 if seen else every_s)
+
+
+def _known_health(scenario: Scenario, process: str, engine: str) -> HealthCheck | None:
+    """That of a run; None where its image may bring its own."""
+    own = scenario.target[process].healthcheck is None and ENGINES[engine].contained
+    return None if own else health_of(scenario, process)
+
+
+def _as_stored(health: HealthCheck | None) -> HealthCheck | None:
+    """What the header of a run knows of it: not whether the interval of a test was written, or is what the engine takes."""
+    return msgspec.structs.replace(health, every_s=0.0) if health is not None and health.kind == "test" else health
+
+
+def _check_health(source: Source, threshold: Threshold, theirs: HealthCheck | None, ours: HealthCheck | None) -> None:
+    """Raise where ``threshold`` hangs on the health check and that is known to be another one now."""
+    if threshold.metric in TO_HEALTHY and theirs is not None and ours is not None and theirs != ours:
+        told = f"was told healthy by {theirs}, and this run is by {ours}"
+        raise UsageError(f"baseline {source.place} {told}, so {threshold.metric} does not compare; measure another one")
 
 
 def _variant(source: Source, bench: Bench, engine: str) -> Variant:

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from harness.errors import UsageError
+from harness.words import quoted
 
 FILE: Final = "bench.json"
 VERSION: Final = 1
@@ -176,6 +177,36 @@ class ImportShare(msgspec.Struct, frozen=True, kw_only=True):
     slowest: str
 
 
+class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """What said that a start was healthy: by another one, `TO_HEALTHY` end at another instant.
+
+    Attributes:
+        kind: ``http``, ``tcp``, ``log``, ``running`` or ``test``.
+        asked: The path, the regular expression or the test's words; empty where the kind says it all.
+        every_s: How often it was asked while it started; 0 where nobody asks, as the kernel tells the instant.
+    """
+
+    kind: str
+    asked: str = ""
+    every_s: float = 0.0
+
+    def __str__(self) -> str:
+        """``GET /healthz every 10 ms``."""
+        told = {
+            "http": f"GET {self.asked}",
+            "tcp": "a TLS handshake" if self.every_s else "an open port",
+            "log": f"{quoted(self.asked)} in its output, looked for",
+            "running": "a command that runs",
+            "test": f"the test {quoted(self.asked)}",
+        }
+        every = f"{self.every_s:g} s" if self.every_s >= 1 else f"{self.every_s * 1000:g} ms"
+        return told.get(self.kind, self.kind) + (f" every {every}" if self.every_s else "")
+
+
+TO_HEALTHY: Final = ("startup_time", "time_to_first_answer")
+"""Times that hang on the health check: the first answer is waited for when it has passed."""
+
+
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
     """One way to start the target, and what was measured of it.
 
@@ -185,6 +216,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
         parameters: As ``--parameter-list`` or ``--parameter-scan`` gave them.
         reference: The others are compared with it.
         cold: What was made cold before each start: ``disk``, ``bytecode``, ``image``.
+        health: What said that it was healthy; None where that is not known, as in what was stored before it was kept, and in runs.
         folders: Where the histories of its sessions lie, from the bench's folder.
         advice: Sentences that the evidence supports.
         warnings: What a reader must know before believing a number.
@@ -196,6 +228,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     parameters: dict[str, str] = {}
     reference: bool = False
     cold: tuple[str, ...] = ()
+    health: HealthCheck | None = None
     folders: tuple[str, ...] = ()
     series: tuple[Series, ...] = ()
     attempts: tuple[Attempts, ...] = ()

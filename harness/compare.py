@@ -10,7 +10,8 @@ difference with p < 0.01 after Holm's adjustment for all series compared, the ch
 outside of the noise band. It is the **same** when the interval of the ratio excludes a regression of that size. Otherwise the data
 **can't tell**, which is no pass.
 
-What was measured on another machine, with another engine or cold on one side only is refused.
+What was measured on another machine, with another engine or cold on one side only is refused. Where another health check said that a
+start was healthy there is a warning, as all but the times to *healthy* and after it compares.
 """
 
 from __future__ import annotations
@@ -386,7 +387,7 @@ def compare(places: Sequence[Place], *, threshold: float = THRESHOLD, anyway: bo
         reference="" if bases else matches[0].base[0].name,
         threshold=threshold,
         verdict=_verdict(changes, failures, one_sided),
-        warnings=(*unlike, *_weaknesses(places), *_mixed(matches, within=not bases)),
+        warnings=(*unlike, *_weaknesses(places), *_mixed(matches, within=not bases), *_unlike_checks(bases, matches)),
         changes=tuple(changes),
         failures=tuple(failures),
         one_sided=tuple(one_sided),
@@ -492,6 +493,18 @@ def _unlike_variants(bases: Sequence[Place], new: Place, matches: Sequence[_Matc
             if {*theirs.cold} != {*match.new.cold}:
                 told.append(f"{where} started {_cold(match.new)}, {other} {_cold(theirs)}")
     return told
+
+
+def _unlike_checks(bases: Sequence[Place], matches: Sequence[_Match]) -> list[str]:
+    """One sentence for each variant that another health check called healthy, where both are known."""
+    of = {id(variant): f"that of {base.path}" for base in bases for variant in base.bench.variants}
+    return [
+        f"{quoted(match.new.name)} was told healthy by {match.new.health}, {of.get(id(theirs), quoted(theirs.name))} by {theirs.health}: "
+        "startup_time and all after it are measured by different checks"
+        for match in matches
+        for theirs in match.base
+        if match.new.health is not None and theirs.health is not None and theirs.health != match.new.health
+    ]
 
 
 def _cold(variant: Variant) -> str:

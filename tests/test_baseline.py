@@ -10,10 +10,11 @@ import msgspec
 import pytest
 
 from harness import benches
-from harness.baseline import baseline_of, kept_baseline, needs_baseline, read_baselines, with_limits
-from harness.benches import Bench, Series, Variant
+from harness.baseline import TEST_EVERY_S, baseline_of, health_of, kept_baseline, needs_baseline, read_baselines, with_limits
+from harness.benches import Bench, HealthCheck, Series, Variant
 from harness.checks.expect import resolved
-from harness.clock import MonotonicClock
+from harness.clock import NS_PER_S, MonotonicClock
+from harness.engines.docker_container import TEST_EVERY_NS
 from harness.errors import UsageError
 from harness.history import Baseline, BaselineNumber, Cycled, Header, Lagged, RunEnded
 from harness.resources import machine
@@ -211,6 +212,72 @@ def test_a_bench_that_does_not_compare_is_refused_in_a_sentence(what: Callable[[
         asked(scenario(text), place)
     assert str(caught.value).startswith(f"baseline {place}")
     assert says in str(caught.value)
+
+
+READY = HealthCheck(kind="http", asked="/ready", every_s=0.01)
+LISTENS = "time_to_listening max <= baseline"
+
+
+def checked(written_as: Any, *expect: str) -> Scenario:
+    """The scenario with another health check of web."""
+    whole = scenario(*expect).model_dump(mode="json")
+    whole["target"]["web"] |= {"healthcheck": written_as, "image": "shop:1"}
+    return Scenario.model_validate(whole)
+
+
+def test_another_health_check_does_not_compare_where_both_are_known(tmp_path: Path) -> None:
+    place = written(tmp_path, changed(health=READY))
+    with pytest.raises(UsageError) as caught:
+        asked(checked("/healthz", STARTS), place)
+    assert str(caught.value) == (
+        f"baseline {place} was told healthy by GET /ready every 10 ms, and this run is by GET /healthz every 10 ms, "
+        "so startup_time does not compare; measure another one"
+    )
+    assert asked(checked("/ready", STARTS), place) is not None
+    for unknown in (bench(), changed(health=None)):
+        assert asked(checked("/healthz", STARTS), written(tmp_path, unknown)) is not None
+
+
+def test_what_hangs_on_no_health_check_compares_whatever_it_was(tmp_path: Path) -> None:
+    (idle, _) = bench().variants[0].series
+    listening = msgspec.structs.replace(idle, metric="time_to_listening")
+    assert asked(checked("/healthz", LISTENS), written(tmp_path, changed(health=READY, series=(listening,)))) is not None
+
+
+def test_an_image_may_bring_its_own_health_check_so_nothing_is_refused(tmp_path: Path) -> None:
+    place = written(tmp_path, changed(health=READY, engine="docker"))
+    bare = checked(None, STARTS)
+    assert asked(bare, place, engine="docker") is not None
+    with pytest.raises(UsageError, match="was told healthy by GET /ready every 10 ms, and this run is by an open port"):
+        asked(checked({"disable": True}, STARTS), place, engine="docker")
+
+
+def test_a_run_with_another_health_check_does_not_compare(tmp_path: Path) -> None:
+    place = stored(tmp_path, steady_run(), scenario=checked("/ready").model_dump_json())
+    assert asked(checked("/ready", STARTS), place) is not None
+    with pytest.raises(UsageError, match="was told healthy by GET /ready every 10 ms, and this run is by GET /healthz every 10 ms"):
+        asked(checked("/healthz", STARTS), place)
+
+
+@pytest.mark.parametrize(
+    ("written_as", "check"),
+    [
+        ({"http": "/a", "interval": "1s"}, HealthCheck(kind="http", asked="/a", every_s=1.0)),
+        ({"http": "/a", "interval": "1s", "start_interval": "50ms"}, HealthCheck(kind="http", asked="/a", every_s=0.05)),
+        ({"tcp": True, "interval": "1s"}, HealthCheck(kind="tcp")),
+        ({"log": "ready"}, HealthCheck(kind="log", asked="ready", every_s=0.01)),
+        ("running", HealthCheck(kind="running")),
+        ({"test": ["CMD", "ls", "a b"]}, HealthCheck(kind="test", asked="CMD ls 'a b'", every_s=0.5)),
+        ({"test": ["CMD", "ls"], "interval": "2s"}, HealthCheck(kind="test", asked="CMD ls", every_s=2.0)),
+        ({"test": ["CMD", "ls"], "start_interval": "100ms"}, HealthCheck(kind="test", asked="CMD ls", every_s=0.1)),
+    ],
+)
+def test_what_a_bench_stores_of_a_health_check(written_as: Any, check: HealthCheck) -> None:
+    assert health_of(checked(written_as), "web") == check
+
+
+def test_a_test_without_an_interval_is_run_as_often_as_the_engine_does() -> None:
+    assert TEST_EVERY_S == TEST_EVERY_NS / NS_PER_S
 
 
 def test_a_bench_says_nothing_of_several_process_types_together(tmp_path: Path) -> None:

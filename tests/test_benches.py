@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.benches import FILE, by_cycle, encoded, read_bench
+from harness.benches import FILE, HealthCheck, by_cycle, encoded, read_bench
 from harness.errors import UsageError
 from tests.helpers.benches import a_bench, a_series, a_variant, books, stored
 
@@ -18,6 +18,31 @@ BENCH = a_bench(a_variant(a_series([0.1, 0.2, 0.3])), attributes={"commit": "abc
 def test_a_bench_is_read_as_it_was_written_by_its_folder_and_by_its_file(tmp_path: Path) -> None:
     folder = stored(tmp_path / "bench", BENCH)
     assert read_bench(folder) == read_bench(folder / FILE) == BENCH
+
+
+def test_a_bench_keeps_its_health_check_and_one_of_before_does_not_know_it(tmp_path: Path) -> None:
+    check = HealthCheck(kind="http", asked="/healthz", every_s=0.01)
+    known = a_bench(a_variant(a_series([0.1]), health=check))
+    assert read_bench(stored(tmp_path / "new", known)) == known
+    before = msgspec.to_builtins(known)
+    del before["variants"][0]["health"]
+    (tmp_path / FILE).write_bytes(msgspec.json.encode(before))
+    assert read_bench(tmp_path).variants[0].health is None
+
+
+@pytest.mark.parametrize(
+    ("check", "words"),
+    [
+        (HealthCheck(kind="http", asked="/healthz", every_s=0.01), "GET /healthz every 10 ms"),
+        (HealthCheck(kind="tcp"), "an open port"),
+        (HealthCheck(kind="tcp", every_s=2), "a TLS handshake every 2 s"),
+        (HealthCheck(kind="log", asked="read[y]", every_s=0.0125), '"read[y]" in its output, looked for every 12.5 ms'),
+        (HealthCheck(kind="running"), "a command that runs"),
+        (HealthCheck(kind="test", asked="CMD true", every_s=1.5), 'the test "CMD true" every 1.5 s'),
+    ],
+)
+def test_a_health_check_is_told_in_words(check: HealthCheck, words: str) -> None:
+    assert str(check) == words
 
 
 def test_of_starts_at_once_each_cycle_is_one_sample_and_of_others_each_start() -> None:

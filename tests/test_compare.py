@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.benches import FILE, Bench, Machine, Series, encoded
+from harness.benches import FILE, Bench, HealthCheck, Machine, Series, encoded
 from harness.compare import (
     COMPARED,
     TIMES,
@@ -369,6 +369,22 @@ def test_what_was_not_measured_alike_is_refused_with_both_values(new: Bench, say
     found = compare([place(of(SERIES), "base"), place(new)], anyway=True)
     assert any(says in warning for warning in found.warnings)
     assert found.verdict == "pass"
+
+
+def test_another_health_check_is_told_of_the_variant_and_an_unknown_one_is_not() -> None:
+    path, other = HealthCheck(kind="http", asked="/healthz", every_s=0.01), HealthCheck(kind="http", asked="/ready", every_s=0.01)
+    says = "startup_time and all after it are measured by different checks"
+    found = judged(of(SERIES, health=path), of(SERIES, health=other))
+    assert found.warnings == (f'"gunicorn" was told healthy by GET /ready every 10 ms, that of base by GET /healthz every 10 ms: {says}',)
+    assert found.verdict == "pass"
+    rarely = msgspec.structs.replace(path, every_s=1.0)
+    (warning,) = judged(of(SERIES, health=path), of(SERIES, health=rarely)).warnings
+    assert "by GET /healthz every 1 s, " in warning
+    assert judged(of(SERIES, health=path), of(SERIES, health=path)).warnings == ()
+    assert judged(of(SERIES), of(SERIES, health=path)).warnings == ()
+    both = a_bench(a_variant(SERIES, name="a", health=path), a_variant(SERIES, name="b", health=other))
+    (warning,) = compare([place(both)]).warnings
+    assert warning.startswith('"b" was told healthy by GET /ready every 10 ms, "a" by GET /healthz every 10 ms: ')
 
 
 def test_a_place_that_is_there_twice_is_refused_whatever_it_is_called(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from harness.baseline import health_of
 from harness.bench.books import as_measured, exit_of
 from harness.bench.cold import drop_caches, may_drop_caches
 from harness.bench.cycle import CYCLES, Place, Took, leave_nothing, new_took
@@ -346,5 +347,6 @@ def _judged(plan: VariantPlan, folders: Sequence[Path], bench: Path) -> Variant:
         parameters=dict(plan.parameters),
         reference=plan.reference,
         cold=plan.cold,
+        health=health_of(plan.scenario, plan.process),
     )
     return as_measured(variant, folders, bench)

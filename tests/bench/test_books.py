@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from harness.bench.books import exit_of, judge_again
-from harness.benches import FILE, encoded, is_bench
+from harness.benches import FILE, HealthCheck, encoded, is_bench
 from harness.errors import ExitCode, UsageError
 from tests.bench.fakes import CRASHES, Imagined, imagined, plan, played, variant
 
@@ -18,6 +18,7 @@ __all__ = ["imagined"]
 
 def test_a_stored_bench_is_judged_again_from_its_histories_alone(imagined: Imagined, tmp_path: Path) -> None:
     ended = played(plan(tmp_path, variant("a"), variant("b"), runs=3))
+    assert [each.health for each in ended.bench.variants] == [HealthCheck(kind="tcp")] * 2
     emptied = tuple(msgspec.structs.replace(each, series=(), attempts=()) for each in ended.bench.variants)
     (ended.folder / FILE).write_bytes(encoded(msgspec.structs.replace(ended.bench, variants=emptied)))
     assert judge_again(ended.folder) == ended.bench
