@@ -33,7 +33,7 @@ RESAMPLES: Final = 2000
 """How often samples are drawn again; Efron and Tibshirani (chapter 14) ask for 1000 to 2000 for the ends of intervals."""
 
 FEWEST: Final = 3
-"""Fewer samples than these have no interval of their mean or median."""
+"""Fewer samples than these have no interval of their median."""
 
 OUTLYING: Final = 3.5
 """The modified z-score beyond which Iglewicz and Hoaglin call a sample an outlier."""
@@ -41,8 +41,6 @@ OUTLYING: Final = 3.5
 _CELLS: Final = 1 << 20
 """So many drawn samples are held in memory at once."""
 
-_MANY: Final = 10_000
-"""From so many samples on, the bootstrap's interval of the mean is the normal one, and drawing would only cost time."""
 
 _FEWEST_FOR_MEDIAN: Final = 6
 """The least n for which smallest and largest sample enclose the median with 95 %: 1 - 2**(1 - n) is 0.94 for 5 and 0.97 for 6."""
@@ -79,7 +77,6 @@ class Summary:
         min: The smallest.
         max: The largest.
         p95: The 95th percentile.
-        mean_interval: Of the mean; none for fewer than 3 samples.
         median_interval: Of the median; none for fewer than 3 samples.
         p95_interval: Of the 95th percentile; none for fewer than 72 samples.
     """
@@ -91,7 +88,6 @@ class Summary:
     min: float
     max: float
     p95: float
-    mean_interval: Interval | None
     median_interval: Interval | None
     p95_interval: Interval | None
 
@@ -143,10 +139,10 @@ class Growth:
 def summary(samples: Sequence[float], *, seed: int, confidence: float = CONFIDENCE) -> Summary:
     """The statistics of one sample or more, with intervals.
 
-    Percentiles are interpolated linearly (Hyndman and Fan's type 7, as in `harness.threshold`). The intervals of mean and median are
-    bootstrap percentile intervals, their tails widened for few samples (Hesterberg, What Teachers Should Know about the Bootstrap, 2015).
-    Two samples say next to nothing about their spread, so these begin at 3. They can't leave the range of the samples, which encloses the
-    true median in only 75 % (3 samples), 88 % (4) and 94 % (5) of benches; from 6 samples on they can hold their 95 %.
+    Percentiles are interpolated linearly (Hyndman and Fan's type 7, as in `harness.threshold`). The interval of the median is a
+    bootstrap percentile interval, its tails widened for few samples (Hesterberg, What Teachers Should Know about the Bootstrap, 2015).
+    Two samples say next to nothing about their spread, so it begins at 3. It can't leave the range of the samples, which encloses the
+    true median in only 75 % (3 samples), 88 % (4) and 94 % (5) of benches; from 6 samples on it can hold its 95 %.
 
     The bootstrap knows too little of a tail: at 100 samples its interval of the 95th percentile held in 87 % of simulated benches. So that
     one goes from one sample to another, chosen by the binomial distribution (Conover, Practical Nonparametric Statistics, 1999, section
@@ -160,8 +156,6 @@ def summary(samples: Sequence[float], *, seed: int, confidence: float = CONFIDEN
     count = len(ordered)
     if not count:
         raise ValueError("no samples: there is nothing to sum up")
-    rng = np.random.default_rng(seed)
-    enough = count >= FEWEST
     return Summary(
         count=count,
         mean=_mean(ordered),
@@ -170,8 +164,7 @@ def summary(samples: Sequence[float], *, seed: int, confidence: float = CONFIDEN
         min=float(ordered[0]),
         max=float(ordered[-1]),
         p95=_quantile(ordered, 0.95),
-        mean_interval=_interval_of_mean(ordered, confidence, rng) if enough else None,
-        median_interval=_interval_of_median(ordered, confidence, rng) if enough else None,
+        median_interval=_interval_of_median(ordered, confidence, np.random.default_rng(seed)) if count >= FEWEST else None,
         p95_interval=_interval_of_tail(ordered, 0.95, confidence),
     )
 
@@ -460,15 +453,6 @@ def _medians(ordered: Floats, rng: np.random.Generator) -> Floats:
     second = first + (1 - first) * rng.beta(1, count - k, RESAMPLES)
     high: Floats = ordered[np.minimum((second * count).astype(np.intp), count - 1)]
     return low + (high - low) / 2
-
-
-def _interval_of_mean(ordered: Floats, confidence: float, rng: np.random.Generator) -> Interval:
-    count = len(ordered)
-    if count < _MANY:
-        # As in `_mean`, rounding must not take a mean beyond the samples.
-        return _ends(np.clip(_means(ordered, rng), ordered[0], ordered[-1]), _tail(confidence, count, count - 1))
-    reach = NormalDist().inv_cdf((1 + confidence) / 2) * _sd(ordered) / math.sqrt(count)
-    return Interval(low=_mean(ordered) - reach, high=_mean(ordered) + reach)
 
 
 def _interval_of_median(ordered: Floats, confidence: float, rng: np.random.Generator) -> Interval:
