@@ -50,7 +50,7 @@ from harness.errors import ExitCode, UsageError
 from harness.history import Cycled, History, LoadBegan, read
 from harness.statistics import Effect, Interval, effect, holm, noise_band, runs_needed
 from harness.threshold import METRICS, percentile
-from harness.units import span
+from harness.units import percent_of, span
 from harness.verdict import Verdict
 from harness.words import all_of, quoted
 
@@ -81,7 +81,6 @@ TIMES: Final = tuple(name for name in METRICS if name in {*PHASES.values(), "run
 COMPARED: Final = (*TIMES, *(name for name in USED if name in ("start_cpu_time", "steady_memory", "peak_memory")))
 """Every metric that is compared, in the order of reports; of all less is better. Page faults hang on what the kernel had cached."""
 
-_PERCENT: Final = re.compile(r"(\d{1,4}(?:\.\d{1,6})?) ?%", re.ASCII)
 _MACHINE_OF_RUN: Final = re.compile(r"(?P<cores>\d+) cores, (?P<gib>\d+) GiB, (?P<system>.+), Python (?P<python>\S+)", re.ASCII)
 
 
@@ -348,12 +347,12 @@ def _machine_of_run(words: str) -> Machine:
 
 def parse_percent(flag: str, written: str) -> float:
     """The share that ``written`` spells in per cent, such as ``5%``; raises `UsageError` for anything else."""
-    told = _PERCENT.fullmatch(written.strip())
-    if told is None:
+    share = percent_of(written.strip())
+    if share is None:
         raise UsageError(f"{flag} {written}: not a share in per cent; write it as 5% or 2.5%")
-    if not 0 < float(told[1]) <= 1000:
+    if not 0 < share <= 10:
         raise UsageError(f"{flag} {written}: must be above 0% and at most 1000%")
-    return float(told[1]) / 100
+    return float(share)
 
 
 # --- the whole --------------------------------------------------------------------------------------------------------------

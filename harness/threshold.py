@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final, Literal, TypeAlias
 
-from harness.units import Duration, Rate
+from harness.units import Duration, Rate, percent_of
 from harness.words import MistakeError, all_of, did_you_mean, quoted
 
 Unit: TypeAlias = Literal["count", "s", "share", "status", "per_s"]
@@ -178,7 +178,6 @@ _MISSPELT: Final = {"=": "==", "=<": "<=", "=>": ">=", "<>": "!="}
 BASELINE: Final = "baseline"
 _SAYS_BASELINE: Final = re.compile(rf"\b{BASELINE}\b")
 _OF_BASELINE: Final = re.compile(rf"{BASELINE}(?:\s*(?P<sign>[+-])\s*(?P<amount>\d[^\s+*-]*(?:\s*%)?))?", re.ASCII)
-_PER_CENT: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*%", re.ASCII)
 _AMOUNTS: Final = {"s": "20ms", "share": "0.02", "per_s": "20", "count": "2"}
 
 
@@ -368,17 +367,17 @@ def _of_baseline(metric: Metric, unit: Unit, op: str, written: str) -> OfBaselin
     if shape["amount"] is None:
         return OfBaseline()
     sign = -1 if shape["sign"] == "-" else 1
-    share = _PER_CENT.fullmatch(shape["amount"])
+    share = percent_of(shape["amount"])
     if share is None and unit == "share" and _NUMBER.fullmatch(shape["amount"]) and float(shape["amount"]) > 1:
         raise MistakeError(f"{metric.name} is a share from 0 to 1: write baseline {shape['sign']} 0.02, not {shape['amount']}")
     if share is None:
         return OfBaseline(more=sign * _number(metric, unit, shape["amount"]))
     if unit == "share":
         which = f"{metric.name} is a share, so {shape['amount']} might be of the baseline or of the whole"
-        raise MistakeError(f"{which}; write baseline {shape['sign']} {float(share[1]) / 100:g}, which is of the whole")
-    if sign < 0 and float(share[1]) >= 100:
+        raise MistakeError(f"{which}; write baseline {shape['sign']} {float(share):g}, which is of the whole")
+    if sign < 0 and share >= 1:
         raise MistakeError(f"baseline - {shape['amount']} leaves nothing of it; write less than 100%")
-    return OfBaseline(share=sign * Fraction(share[1]) / 100)
+    return OfBaseline(share=sign * share)
 
 
 def _number(metric: Metric, unit: Unit, written: str) -> float:
@@ -400,11 +399,11 @@ def _number(metric: Metric, unit: Unit, written: str) -> float:
 
 
 def _share(metric: Metric, written: str) -> float:
-    number = _NUMBER.fullmatch(written.removesuffix("%").rstrip())
+    if (share := percent_of(written)) is not None:
+        return float(share)
+    number = _NUMBER.fullmatch(written)
     if number is None:
         raise MistakeError(f"{metric.name} is a share: write 1% or 0.01, not {quoted(written)}")
-    if written.endswith("%"):
-        return float(number[0]) / 100
     if not 0 <= float(number[0]) <= 1:
         raise MistakeError(f"{metric.name} is a share from 0 to 1: write {written}%, not {written}")
     return float(number[0])

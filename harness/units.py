@@ -1,4 +1,4 @@
-"""Durations, rates and sizes as a scenario spells them: ``250ms``, ``1m30s``, ``400/s``, ``64m``.
+"""Durations, rates, sizes and shares as people spell them: ``250ms``, ``1m30s``, ``400/s``, ``64m``, ``5%``.
 
 A bare number is refused, because nobody can tell whether 10 means seconds or milliseconds. All of them are exact: a duration is a
 whole number of nanoseconds, a size one of bytes, and text made from any reads back as the same value. Only what was measured is said in
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from harness.words import MistakeError, quoted, shown
@@ -31,6 +32,7 @@ _NUMBER = r"\d{1,18}(?:\.\d{1,9})?"
 _DURATION = re.compile("".join(rf"(?:({_NUMBER}){unit}(?![a-z]))?" for unit in NS_PER_UNIT), re.ASCII)
 _RATE = re.compile(rf"({_NUMBER}) ?/ ?(s|m|h)", re.ASCII)
 _BYTES = re.compile(rf"({_NUMBER})(b|[kmg]b?)", re.ASCII | re.IGNORECASE)
+_PERCENT = re.compile(rf"({_NUMBER})\s*%", re.ASCII)
 _BARE_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?", re.ASCII)
 
 DURATION_PATTERN: Final = rf"^(?=\d)(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s)?(?:{_NUMBER}ms)?(?:{_NUMBER}us)?(?:{_NUMBER}ns)?$"
@@ -168,6 +170,12 @@ def bytes_text(count: int) -> str:
     """``count`` bytes as a scenario spells them, in the largest unit that makes them a whole number: ``64m``."""
     unit = next(unit for unit in reversed(BYTES_PER_UNIT) if count % BYTES_PER_UNIT[unit] == 0)
     return f"{count // BYTES_PER_UNIT[unit]}{unit}"
+
+
+def percent_of(written: str) -> Fraction | None:
+    """The share that ``written`` spells in per cent, such as ``2.5%``, exactly; None for all that is no per cent."""
+    match = _PERCENT.fullmatch(written)
+    return None if match is None else Fraction(match[1]) / 100
 
 
 def span(seconds: float) -> str:

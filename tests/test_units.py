@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from harness.units import (
     Rate,
     bytes_text,
     parse_bytes,
+    percent_of,
     span,
 )
 from harness.words import MistakeError
@@ -150,6 +152,16 @@ def test_what_is_no_size_is_told_in_words(written: object, message: str) -> None
 def test_every_size_reads_back_as_itself(count: int) -> None:
     assert parse_bytes(bytes_text(count)) == count
     assert re.fullmatch(BYTES_PATTERN, bytes_text(count))
+
+
+@pytest.mark.parametrize(("text", "share"), [("5%", Fraction(1, 20)), ("2.5 %", Fraction(1, 40)), ("0%", 0), ("1000%", 10)])
+def test_per_cent_are_a_share_exactly(text: str, share: Fraction) -> None:
+    assert percent_of(text) == share
+
+
+@pytest.mark.parametrize("text", ["", "5", "%", "-5%", "+5%", ".5%", "5%%", " 5%", "five%", "1e3%", "\N{ARABIC-INDIC DIGIT FIVE}%"])
+def test_what_is_no_per_cent_is_no_share(text: str) -> None:
+    assert percent_of(text) is None
 
 
 @pytest.mark.parametrize(

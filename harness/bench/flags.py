@@ -36,7 +36,7 @@ from harness.scenario.queues import unknown_service
 from harness.scenario.services import EMBEDDED
 from harness.scenario.values import MAX_REPLICAS
 from harness.strict_model import plain
-from harness.units import Duration
+from harness.units import Duration, percent_of
 from harness.words import all_of, did_you_mean, one_of, printable, quoted
 
 MOST_RUNS: Final = 10_000
@@ -89,7 +89,6 @@ _SHOWN: Final = 100
 _PARAMETER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 _ATTRIBUTE: Final = re.compile(r"[^=\0]{1,120}")
 _NUMBER: Final = re.compile(r"-?\d{1,15}(\.\d{1,9})?", re.ASCII)
-_PERCENT: Final = re.compile(r"(\d{1,3}(?:\.\d{1,6})?) ?%", re.ASCII)
 _PLAIN: Final = re.compile(r"[\w@%+=:,./{}-]+", re.ASCII)
 _LISTED: Final = re.compile(r"(?<!\\),")
 _TOLD_AS: Final[Mapping[str, str]] = {"image": "image", "build": "build", "expose": "port", "healthcheck": "healthcheck"}
@@ -255,10 +254,9 @@ def _runs_of(asked: Asked) -> _Runs:
 
 
 def _share(written: str) -> float:
-    match = _PERCENT.fullmatch(written.strip())
-    if match is None:
+    share = percent_of(written.strip())
+    if share is None:
         _refuse("precision", written, "must be a per cent of the median, such as 2%")
-    share = Decimal(match[1]) / 100
     if not 0 < share < 1:
         _refuse("precision", written, "must be more than 0% and less than 100%")
     return float(share)
