@@ -21,7 +21,7 @@ from typing import Final, TypeAlias
 import msgspec
 from pydantic import ValidationError
 
-from harness.benches import FILE, TO_HEALTHY, Bench, HealthCheck, Variant, differences, read_bench
+from harness.benches import FILE, STOOD_STILL, TO_HEALTHY, Bench, HealthCheck, Variant, differences, read_bench
 from harness.checks.expect import TIMING, resolved
 from harness.checks.facts import Facts
 from harness.checks.metrics import SAMPLERS
@@ -179,8 +179,7 @@ def _of_run(source: Source, facts: Facts, scenario: Scenario, where: tuple[str, 
             theirs, ours = (_known_health(each, process, where[0]) for each in (facts.scenario, scenario))
             _check_health(source, threshold, _as_stored(theirs), _as_stored(ours))
         if threshold.metric in TIMING and facts.harness_stalls:
-            late = "the harness stood still meanwhile, so its times may be too long"
-            raise UsageError(f"baseline {source.place} can't tell {threshold.metric}: {late}; measure another one")
+            raise UsageError(_too_late(source, threshold))
         return SAMPLERS[threshold.metric](facts, threshold.process)
 
     return samples
@@ -199,6 +198,8 @@ def _of_bench(source: Source, bench: Bench, scenario: Scenario, engine: str) -> 
             told = f"is a bench of {listed(processes) or 'nothing'}, and {quoted(threshold.text)} speaks of {process}"
             raise UsageError(f"baseline {source.place} {told}; name a bench of the same process type")
         _check_health(source, threshold, variant.health, _known_health(scenario, process, engine))
+        if threshold.metric in TIMING and _stood_still(variant, process):
+            raise UsageError(_too_late(source, threshold))
         return [
             sample
             for series in variant.series
@@ -207,6 +208,19 @@ def _of_bench(source: Source, bench: Bench, scenario: Scenario, engine: str) -> 
         ]
 
     return samples
+
+
+def _stood_still(variant: Variant, process: str) -> bool:
+    """Whether the harness did during a start or a stop that would count; of old benches, during any."""
+    told = [books.late for books in variant.attempts if (books.process, books.under, books.at_once) == (process, "idle", 1)]
+    if told and None not in told:
+        return any(told)
+    return any(warning.startswith(STOOD_STILL) for warning in variant.warnings)
+
+
+def _too_late(source: Source, threshold: Threshold) -> str:
+    late = "the harness stood still meanwhile, so its times may be too long"
+    return f"baseline {source.place} can't tell {threshold.metric}: {late}; measure another one"
 
 
 def health_of(scenario: Scenario, process: str) -> HealthCheck:

@@ -152,6 +152,8 @@ class Attempts(msgspec.Struct, frozen=True, kw_only=True):
         killed: Stops that were not over at the end of their grace.
         warmups: Starts that were discarded on purpose.
         died: Those of them that got healthy, and ended by themselves before anybody stopped them.
+        late: Starts and stops that may be measured too long, since the harness itself stood still; None where that is not known, as in what
+            was stored before it was kept. Then a warning of the variant that begins with `STOOD_STILL` tells of any.
     """
 
     process: str
@@ -162,6 +164,10 @@ class Attempts(msgspec.Struct, frozen=True, kw_only=True):
     killed: int
     warmups: int
     died: int = 0
+    late: int | None = None
+
+
+STOOD_STILL: Final = "the harness itself stood still during "
 
 
 class ImportShare(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ import pytest
 
 from harness import benches
 from harness.baseline import TEST_EVERY_S, baseline_of, health_of, kept_baseline, needs_baseline, read_baselines, with_limits
-from harness.benches import Bench, HealthCheck, Series, Variant
+from harness.benches import STOOD_STILL, Attempts, Bench, HealthCheck, Series, Variant
 from harness.checks.expect import resolved
 from harness.clock import NS_PER_S, MonotonicClock
 from harness.engines.docker_container import TEST_EVERY_NS
@@ -212,6 +212,35 @@ def test_a_bench_that_does_not_compare_is_refused_in_a_sentence(what: Callable[[
         asked(scenario(text), place)
     assert str(caught.value).startswith(f"baseline {place}")
     assert says in str(caught.value)
+
+
+def books(**changes: Any) -> Attempts:
+    return Attempts(**{"process": "web", "under": "idle", "starts": 4, "failed": 0, "killed": 0, "warmups": 0, **changes})
+
+
+@pytest.mark.parametrize(
+    ("late", "warnings", "refused"),
+    [
+        ((books(late=1),), (), True),
+        ((books(late=0), books(under="load", late=3)), (f"{STOOD_STILL}3 starts and stops",), False),
+        ((books(),), (f"{STOOD_STILL}1 start or stop, by 20.0 ms at most",), True),
+        ((books(),), ("something else",), False),
+    ],
+)
+def test_a_bench_during_which_the_harness_stood_still_tells_no_times(
+    late: tuple[Attempts, ...],
+    warnings: tuple[str, ...],
+    refused: bool,
+    tmp_path: Path,  # noqa: FBT001  a parameter
+) -> None:
+    place = written(tmp_path, changed(attempts=late, warnings=warnings))
+    if not refused:
+        assert asked(scenario(STARTS), place) is not None
+        return
+    with pytest.raises(UsageError) as caught:
+        asked(scenario(STARTS), place)
+    stood = "the harness stood still meanwhile, so its times may be too long"
+    assert str(caught.value) == f"baseline {place} can't tell startup_time: {stood}; measure another one"
 
 
 READY = HealthCheck(kind="http", asked="/ready", every_s=0.01)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from harness.benches import Attempts, FailedStart, ImportShare, Series, Under, Unit
+from harness.benches import STOOD_STILL, Attempts, FailedStart, ImportShare, Series, Under, Unit
 from harness.checks.facts import Facts, Fault, Life
 from harness.checks.metrics import LIFE_TIMES, STOP_TIMES, OfLife, OfStop
 from harness.checks.wording import count
@@ -28,6 +28,10 @@ LATE_SHARE: Final = 0.02
 """A start or a stop during which the harness stood still for more than this share of it was measured too long."""
 
 _LOG_LINES: Final = 3
+
+
+_Lag: TypeAlias = tuple[int, int]
+"""From when to when the harness stood still."""
 
 
 class Measured(NamedTuple):
@@ -91,15 +95,16 @@ def measured(histories: Sequence[History]) -> Measured:
     told = [_samples(facts) for facts in sessions]
     samples = [sample for each in told for sample in each]
     counted = [sample for sample in samples if not sample.cycle.warmup]
+    lags = [(event.at_ns - event.lag_ns, event.at_ns) for history in histories for event in history.events if isinstance(event, Lagged)]
     warnings = [
         *_strangers([cycle for history in histories for cycle in history.events if isinstance(cycle, Cycled)]),
-        *_stalled(histories, counted),
+        *_stalled(lags, counted),
         *_ready_before_listening(counted),
         *_mute([sample for facts, each in zip(sessions, told, strict=True) for sample in _asked(facts, each)]),
     ]
     return Measured(
         series=tuple(_series(counted)),
-        attempts=tuple(_attempts(samples)),
+        attempts=tuple(_attempts(samples, lags)),
         failed=tuple(_failed(counted)),
         warnings=tuple(warnings),
     )
@@ -171,7 +176,7 @@ def _under(sample: _Sample) -> Under:
     return under
 
 
-def _attempts(samples: Sequence[_Sample]) -> Iterable[Attempts]:
+def _attempts(samples: Sequence[_Sample], lags: Sequence[_Lag]) -> Iterable[Attempts]:
     for (process, under, at_once), mine in _by_condition(samples).items():
         counted = [sample for sample in mine if not sample.cycle.warmup]
         yield Attempts(
@@ -183,6 +188,7 @@ def _attempts(samples: Sequence[_Sample]) -> Iterable[Attempts]:
             killed=sum(sample.stop is not None and sample.stop.killed is not None for sample in counted),
             warmups=len(mine) - len(counted),
             died=sum(map(_died, counted)),
+            late=len(_late(lags, counted)),
         )
 
 
@@ -243,12 +249,11 @@ def _strangers(cycles: Sequence[Cycled]) -> Iterable[str]:
         )
 
 
-def _stalled(histories: Sequence[History], samples: Sequence[_Sample]) -> Iterable[str]:
-    """The harness was late itself."""
-    lags = [(event.at_ns - event.lag_ns, event.at_ns) for history in histories for event in history.events if isinstance(event, Lagged)]
+def _late(lags: Sequence[_Lag], samples: Sequence[_Sample]) -> list[float]:
+    """Of each start and stop that may be measured too long, for how many seconds of it the harness itself stood still."""
+    late: list[float] = []
     if not lags:
-        return
-    late = []
+        return late
     for sample in samples:
         spans = [(sample.life.spawned_ns, sample.life.first_answer_ns or sample.life.healthy_ns)]
         if sample.stop is not None and sample.life.exited is not None:
@@ -257,9 +262,14 @@ def _stalled(histories: Sequence[History], samples: Sequence[_Sample]) -> Iterab
             stood_ns = sum(min(end, end_ns) - max(begin, begin_ns) for begin, end in lags if begin < end_ns and begin_ns < end)
             if stood_ns > LATE_SHARE * (end_ns - begin_ns) > 0:
                 late.append(stood_ns / NS_PER_S)
-    if late:
+    return late
+
+
+def _stalled(lags: Sequence[_Lag], samples: Sequence[_Sample]) -> Iterable[str]:
+    """The harness was late itself."""
+    if late := _late(lags, samples):
         yield (
-            f"the harness itself stood still during {count(len(late), 'start or stop', 'starts and stops')}, by {span(max(late))} at most: "
+            f"{STOOD_STILL}{count(len(late), 'start or stop', 'starts and stops')}, by {span(max(late))} at most: "
             "so much too long may they be"
         )
 

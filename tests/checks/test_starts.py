@@ -90,7 +90,7 @@ def test_the_phases_of_a_process_count_from_its_spawn_and_from_its_signal() -> N
     assert in_ms(found, "shutdown_time") == [30]
     for metric in ("time_to_created", "time_to_started", "runtime_start_time", "runtime_remove_time", "time_to_drained"):
         assert not has(found, metric), metric
-    assert books(found) == Attempts(process="web", under="idle", starts=1, failed=0, killed=0, warmups=0)
+    assert books(found) == Attempts(process="web", under="idle", starts=1, failed=0, killed=0, warmups=0, late=0)
     assert found.failed == ()
     assert found.warnings == ()
 
@@ -195,7 +195,7 @@ def test_warm_ups_are_in_no_series_and_are_counted() -> None:
     whole(story, "web.3", 610, 0)
     found = told(story)
     assert all(series.rounds == (0,) for series in found.series)
-    assert books(found) == Attempts(process="web", under="idle", starts=1, failed=0, killed=0, warmups=2)
+    assert books(found) == Attempts(process="web", under="idle", starts=1, failed=0, killed=0, warmups=2, late=0)
 
 
 def test_a_warm_up_that_failed_is_a_warm_up() -> None:
@@ -204,7 +204,7 @@ def test_a_warm_up_that_failed_is_a_warm_up() -> None:
     cycle(story, 9, 110, 0, warmup=True)
     found = told(story)
     assert found.series == found.failed == ()
-    assert books(found) == Attempts(process="web", under="idle", starts=0, failed=0, killed=0, warmups=1)
+    assert books(found) == Attempts(process="web", under="idle", starts=0, failed=0, killed=0, warmups=1, late=0)
 
 
 def test_a_start_that_never_got_healthy_has_samples_of_what_it_reached_and_stays_in_the_books() -> None:
@@ -215,7 +215,7 @@ def test_a_start_that_never_got_healthy_has_samples_of_what_it_reached_and_stays
     found = told(story)
     assert one(found, "time_to_running").rounds == (0, 1)
     assert one(found, "startup_time").rounds == one(found, "shutdown_time").rounds == (0,)
-    assert books(found) == Attempts(process="web", under="idle", starts=2, failed=1, killed=0, warmups=0)
+    assert books(found) == Attempts(process="web", under="idle", starts=2, failed=1, killed=0, warmups=0, late=0)
     assert found.failed == (
         FailedStart(
             process="web",
@@ -293,7 +293,7 @@ def test_starts_after_a_clean_stop_and_after_sigkill_are_apart_and_a_kill_is_no_
     assert in_ms(found, "startup_time", "clean") == in_ms(found, "startup_time", "kill") == [50]
     assert in_ms(found, "shutdown_time", "kill") == [30]
     assert not [series for series in found.series if series.under == "clean" and series.metric in ("shutdown_time", "time_to_drained")]
-    assert books(found, "clean") == Attempts(process="web", under="clean", starts=1, failed=0, killed=0, warmups=0)
+    assert books(found, "clean") == Attempts(process="web", under="clean", starts=1, failed=0, killed=0, warmups=0, late=0)
     assert books(found, "kill").starts == 1
 
 
@@ -389,17 +389,22 @@ def test_other_programs_are_told_of_when_they_took_much_in_the_middle_cycle() ->
 
 
 def test_a_harness_that_stood_still_in_a_start_or_a_stop_is_told_of() -> None:
+    late: list[int | None] = []
+
     def warned(lag_end: float, lag: float) -> str:
         story = Story(STEADY_ONLY)
         whole(story, "web.1", 10)
         story.tell(Lagged(at_ns=at(lag_end), lag_ns=round(lag * MS)))
-        return " ".join(told(story).warnings)
+        found = told(story)
+        late.extend(books.late for books in found.attempts)
+        return " ".join(found.warnings)
 
     assert "stood still during 1 start or stop, by 20.0 ms at most" in warned(40, 20)
     assert "stood still during 1 start or stop, by 10.0 ms at most" in warned(120, 10)  # the signal came at 110
     assert "stood still during 2 starts and stops, by 55.0 ms at most" in warned(135, 140)
     assert warned(105, 30) == ""  # between the first answer and the signal
     assert warned(40, 0.5) == ""
+    assert late == [1, 1, 2, 0, 0]
     assert warned(300, 100) == ""
 
 
