@@ -33,6 +33,16 @@ SLOWER: Final = 1.1
 SIGNIFICANT: Final = 0.05
 AFTERWARDS: Final = 0.5
 AFTERWARDS_S: Final = 0.1
+RARELY: Final = 0.2
+"""The share of a start from which on what it waits for the next question of its health check is worth a sentence."""
+
+QUANTISED: Final = 0.8
+"""Of the starts, so many end with a question of the health check: other spans fall so near to a multiple of it by chance only."""
+
+EARLY: Final = 0.05
+ANSWERED: Final = {"http": 0.1, "tcp": 0.1, "test": 0.25}
+"""How near to a multiple of the interval counts, as shares of it: before it, and after it, since a question takes its time, too."""
+
 MUCH_READ: Final = 10_000_000
 MANY_FAULTS: Final = 100
 """Bytes from the disk, and page faults that needed it, from which on a start is said to wait for it."""
@@ -118,6 +128,39 @@ def _percent(share: float) -> str:
 
 
 # --- the start --------------------------------------------------------------------------------------------------------------
+
+
+def _asked_rarely(variant: Variant) -> Advice | None:
+    """The interval of the health check, where starts end with its beat.
+
+    The harness first asks when the port is open, an engine when the first interval is over.
+    """
+    check, under = variant.health, _usual(variant)
+    listening, healthy = _series(variant, "time_to_listening", under), _series(variant, "startup_time", under)
+    if check is None or check.kind not in ANSWERED or check.every_s <= 0 or listening is None or healthy is None:
+        return None
+    pairs = _of_the_same_rounds(listening, healthy)
+    if len(pairs) < FEWEST:
+        return None
+    start_s, waited_s = float(np.median([end for _, end in pairs])), float(np.median([end - begin for begin, end in pairs]))
+    lost_s = min(waited_s, check.every_s)
+    own = check.kind == "test"
+    beats = sum(_on_the_beat(end if own else end - begin, check.every_s, ANSWERED[check.kind]) for begin, end in pairs)
+    if lost_s <= RARELY * start_s or beats < QUANTISED * len(pairs):
+        return None
+    who = "The container engine runs the health check" if own else "The health check is asked"
+    cure = "start_interval: 100ms (Docker 25 or later) or a shorter interval" if own else "a shorter interval"
+    return Advice(
+        saves_s=lost_s,
+        sentence=f"{who} every {span(check.every_s)} only, and starts end on that beat, {span(waited_s)} after the port is open: up to "
+        f"{span(lost_s)} of the start ({_percent(lost_s / start_s)} of it) is waiting for the next one; set {cure}.",
+    )
+
+
+def _on_the_beat(span_s: float, every_s: float, answered: float) -> bool:
+    """Whether a span ends with one of the questions that come each ``every_s``."""
+    beats = span_s / every_s
+    return beats + EARLY >= 1 and (beats + EARLY) % 1 <= EARLY + answered
 
 
 def _runtime(variant: Variant) -> Advice | None:
@@ -267,7 +310,7 @@ def _idle_stop(variant: Variant) -> Advice | None:
 
 RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "the runtime": (_runtime,),
-    "the app's start": (_imports, _disk, _computes, _waits),
+    "the app's start": (_asked_rarely, _imports, _disk, _computes, _waits),
     "the start after SIGKILL": (_recovery,),
     "the stop": (_killed, _keep_alive, _after_the_last_answer, _idle_stop),
 }

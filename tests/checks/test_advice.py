@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.benches import CONDITIONS, Attempts, ImportShare, Series, Under, Unit, Variant
+from harness.benches import CONDITIONS, Attempts, HealthCheck, ImportShare, Series, Under, Unit, Variant
 from harness.checks.advice import FEWEST, MOST, RULES, advice_of
 
 
@@ -84,6 +84,55 @@ def test_a_start_that_computes_is_to_be_profiled() -> None:
 def test_a_start_that_waits_is_asked_for_whom() -> None:
     (said,) = advice_of(start(2.0, 0.1))
     assert said.startswith("It waits for 90 % of its start (1.80 s of 2.00 s): look for a service")
+
+
+def beats(kind: str, every_s: float, listening: Sequence[float], healthy: Sequence[float]) -> Variant:
+    """Starts with a health check that is asked so often."""
+    check = HealthCheck(kind=kind, asked="x", every_s=every_s)
+    return variant(series("time_to_listening", listening), series("startup_time", healthy), health=check)
+
+
+SPREAD = [0.21, 0.33, 0.42, 0.27, 0.38, 0.45]
+
+
+def test_starts_that_end_with_the_engines_health_check_are_told_to_ask_more_often() -> None:
+    (said,) = advice_of(beats("test", 1.0, SPREAD, [1.05, 1.06, 1.04, 1.07, 1.05, 1.06]))
+    assert said == (
+        "The container engine runs the health check every 1.00 s only, and starts end on that beat, 700 ms after the port is open: "
+        "up to 700 ms of the start (66 % of it) is waiting for the next one; set start_interval: 100ms (Docker 25 or later) or a shorter "
+        "interval."
+    )
+    (said,) = advice_of(beats("test", 1.0, SPREAD, [2.08, 2.1, 2.09, 2.11, 2.08, 3.1]))
+    assert "up to 1.00 s of the start (48 % of it) is waiting" in said
+
+
+def test_starts_that_end_with_a_question_of_the_harness_are_told_so_too() -> None:
+    (said,) = advice_of(beats("http", 0.5, SPREAD, [each + 0.503 for each in SPREAD]))
+    assert said.startswith("The health check is asked every 500 ms only, and starts end on that beat, 503 ms after the port is open")
+    assert said.endswith("set a shorter interval.")
+
+
+@pytest.mark.parametrize(
+    ("kind", "every_s", "healthy"),
+    [
+        ("test", 0.0, [1.05] * 6),  # nobody asks, or it is not known how often
+        ("test", 0.1, [1.05] * 6),  # a tenth of the start
+        ("test", 0.9, [each + 0.8 for each in SPREAD]),  # not on the beat
+        ("test", 1.0, [0.5, 0.6, 0.7, 0.8, 0.9, 0.55]),  # before the first one
+        ("http", 0.5, [each + 0.003 for each in SPREAD]),  # healthy at the first question
+        ("http", 0.5, [each + 0.7 for each in SPREAD]),  # an answer took that long
+        ("log", 0.5, [each + 0.5 for each in SPREAD]),
+    ],
+)
+def test_an_interval_that_decides_nothing_is_no_advice(kind: str, every_s: float, healthy: list[float]) -> None:
+    assert not [said for said in advice_of(beats(kind, every_s, SPREAD, healthy)) if "beat" in said]
+
+
+def test_without_its_interval_or_the_instant_of_listening_nothing_is_said_of_the_health_check() -> None:
+    known = beats("test", 1.0, SPREAD, [1.05] * 6)
+    assert advice_of(known)
+    assert advice_of(variant(*known.series)) == ()
+    assert advice_of(variant(known.series[1], health=known.health)) == ()
 
 
 def test_a_start_that_reads_much_waits_for_the_disk() -> None:
@@ -188,6 +237,7 @@ def test_without_idle_starts_those_after_a_clean_stop_are_looked_at() -> None:
 
 TIMES = (
     "startup_time",
+    "time_to_listening",
     "start_cpu_time",
     "runtime_start_time",
     "time_to_drained",
@@ -207,9 +257,10 @@ SERIES = st.builds(
 @settings(max_examples=60)
 @given(st.lists(SERIES, max_size=8))
 def test_whatever_was_measured_the_advice_is_at_most_two_sentences_with_their_numbers(found: list[Series]) -> None:
-    said = advice_of(variant(*found))
+    check = HealthCheck(kind="test", asked="x", every_s=1.0)
+    said = advice_of(variant(*found, health=check))
     assert len(said) <= MOST
-    assert said == advice_of(variant(*found)), "the same numbers, the same advice"
+    assert said == advice_of(variant(*found, health=check)), "the same numbers, the same advice"
     for sentence in said:
         assert re.search(r"\d", sentence)
         assert sentence.endswith(".")
@@ -217,6 +268,7 @@ def test_whatever_was_measured_the_advice_is_at_most_two_sentences_with_their_nu
 
 
 SPEAKING: dict[str, Variant] = {
+    "_asked_rarely": beats("test", 1.0, SPREAD, [1.05] * 6),
     "_runtime": variant(series("runtime_start_time", about(0.6)), series("startup_time", about(0.2))),
     "_imports": start(1.0, 0.95, **PANDAS),
     "_disk": variant(*start(2.0, 0.5).series, series("start_major_faults", about(400), unit="count")),
