@@ -530,7 +530,9 @@ def _changer(path: Path, scenario: Scenario, process: str, added: Mapping[str, s
         if changed["command"] == kind.command and changed["environment"] == kind.environment:
             return scenario
         command = changed["command"]
-        dumped = kind.model_dump(mode="json") | changed | {"command": list(command) if isinstance(command, tuple) else command}
+        # Without what the file leaves out: the interval of a test that names none is the engine's own, and not the one of other checks.
+        dumped = kind.model_dump(mode="json", exclude_unset=True) | changed
+        dumped["command"] = list(command) if isinstance(command, tuple) else command
         try:
             valid = ProcessType.model_validate(dumped)
         except ValidationError as error:

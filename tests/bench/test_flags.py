@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.baseline import TEST_EVERY_S, health_of
 from harness.bench import flags
 from harness.bench.flags import ASKABLE, FLAGS, Asked, plan_of, problem_of
 from harness.bench.plan import BenchPlan, VariantPlan
@@ -178,6 +179,14 @@ def test_parameters_are_put_into_the_command_the_environment_and_what_runs_aroun
     assert kind_of(second).argv == (*COMMAND, "2")
     assert kind_of(second).environment == {"N": "2"}
     assert (second.prepare, second.cleanup, second.parameters) == ("echo 2", "rm 2", {"n": "2"})
+
+
+def test_a_test_that_names_no_interval_names_none_either_when_the_command_gets_other_values(tmp_path: Path) -> None:
+    path = write(tmp_path, BOTH.replace("    replicas: 2\n", '    replicas: 2\n    healthcheck: {test: "true"}\n'))
+    (variant,) = plan(scenarios=(path,), engines=("docker",), parameter_list=(("workers", "4"),)).variants
+    assert kind_of(variant).environment["WORKERS"] == "4"
+    assert kind_of(variant).healthcheck.model_fields_set == {"test"}
+    assert health_of(variant.scenario, "web").every_s == TEST_EVERY_S
 
 
 def test_parameters_are_put_into_the_command_and_the_environment_of_a_scenario_file(tmp_path: Path) -> None:
