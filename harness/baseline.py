@@ -37,6 +37,7 @@ from harness.words import quoted
 TEST_EVERY_S: Final = 0.5
 """How often an engine of containers runs a ``test`` that names no interval."""
 
+_MEDIANS: Final = ("median", "p(50)")
 Samples: TypeAlias = Callable[[Threshold], Sequence[float]]
 """All samples of what a threshold speaks of."""
 
@@ -198,7 +199,7 @@ def _of_bench(source: Source, bench: Bench, scenario: Scenario, engine: str) -> 
             told = f"is a bench of {listed(processes) or 'nothing'}, and {quoted(threshold.text)} speaks of {process}"
             raise UsageError(f"baseline {source.place} {told}; name a bench of the same process type")
         _check_health(source, threshold, variant.health, _known_health(scenario, process, engine))
-        if threshold.metric in TIMING and _stood_still(variant, process):
+        if threshold.metric in TIMING and _stood_still(variant, process, threshold):
             raise UsageError(_too_late(source, threshold))
         return [
             sample
@@ -210,11 +211,12 @@ def _of_bench(source: Source, bench: Bench, scenario: Scenario, engine: str) -> 
     return samples
 
 
-def _stood_still(variant: Variant, process: str) -> bool:
-    """Whether the harness did during a start or a stop that would count; of old benches, during any."""
-    told = [books.late for books in variant.attempts if (books.process, books.under, books.at_once) == (process, "idle", 1)]
-    if told and None not in told:
-        return any(told)
+def _stood_still(variant: Variant, process: str, threshold: Threshold) -> bool:
+    """Whether the harness did during starts and stops that would count: during any; for a median, more than a tenth. Of old benches any."""
+    counted = [books for books in variant.attempts if (books.process, books.under, books.at_once) == (process, "idle", 1)]
+    told = [books.late for books in counted if books.late is not None]
+    if told and len(told) == len(counted):
+        return sum(told) > (sum(books.starts for books in counted) / 10 if threshold.aggregate in _MEDIANS else 0)
     return any(warning.startswith(STOOD_STILL) for warning in variant.warnings)
 
 
