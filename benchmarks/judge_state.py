@@ -135,7 +135,9 @@ Told: TypeAlias = dict[str, float]
 def judge(case: Case, sizes: Sequence[int]) -> list[Told]:
     """What judging a history of each size took, and one with a wrong answer; ``over`` is 1 where memory did not suffice."""
     monitor = MONITORS[case.model]
-    monitor(case.make(replace(case.shape, ops=WARM)), Budget())
+    calls = case.make(replace(case.shape, ops=WARM))
+    for history in (calls, DAMAGED[case.make](calls)):  # some is loaded only for what is wrong
+        monitor(history, Budget())
     return [{"ops": size, **_judge_one(case, size)} for size in sizes]
 
 
