@@ -50,15 +50,14 @@ BEFORE_ALL: Final = -NEVER
 
 
 def judge(calls: Calls, budget: Budget) -> Judged:
-    """Whether each session saw and wrote in an order that all share; see the module. O(n)."""
+    """Whether each session saw and wrote in an order that all share; see the module. O(n log n), as it sorts."""
     if not is_register(calls):
         return judged(MODEL, violations=[], undecided=["session guarantees are judged of registers only"], operations=0, reads=0)
     writers = written(calls)
     what = seen(calls, writers)
     found = _Found(violations=list(what.violations), counts=dict(what.counts))
-    touches, undecided = _sequential(calls, _touches(calls, writers, what, found))
-    tangled = _tangled(calls, writers, touches)
-    if len(tangled.touches):
+    touches, undecided = _suspects(calls, _touches(calls, writers, what, found), len(writers.ambiguous))
+    if len(touches) and len((tangled := _tangled(calls, writers, touches)).touches):
         certain = _certain(calls, tangled.touches)
         _add_certain(calls, tangled.touches, certain, found)
         left = ~np.isin(tangled.label, tangled.label[certain.later])
@@ -125,7 +124,7 @@ class _Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Touches:
-    """What sessions saw and wrote, in order of session, key and time.
+    """What sessions saw and wrote, in order of time, or of session, key and time.
 
     Attributes:
         row: The operation.
@@ -162,7 +161,7 @@ class _Touches:
 
 
 def _touches(calls: Calls, writers: Written, what: Seen, found: _Found) -> _Touches:
-    """All that may be compared."""
+    """All that may be compared, in order of time."""
     count = len(calls)
     saw = np.full(count, -1, dtype=np.int64)
     saw[what.rows] = version_of(calls, what.rows, what.writer)
@@ -182,15 +181,7 @@ def _touches(calls: Calls, writers: Written, what: Seen, found: _Found) -> _Touc
     writes = wrote[rows] & (second | (saw[rows] < 0))
     keys = len(writers.ambiguous)
     line = calls.session[rows].astype(np.int64) * keys + calls.key[rows]
-    order = stable_order(line, int(line.max(initial=0)) + 1)
-    rows, writes = rows[order], writes[order]
-    return _Touches(
-        row=rows,
-        line=line[order],
-        version=np.where(writes, rows, saw[rows]),
-        wrote=writes,
-        lasts=calls.ended[rows] == Ended.OK,
-    )
+    return _Touches(row=rows, line=line, version=np.where(writes, rows, saw[rows]), wrote=writes, lasts=calls.ended[rows] == Ended.OK)
 
 
 def _add_pending_swaps(calls: Calls, writers: Written, saw: Column, found: _Found) -> None:
@@ -214,21 +205,53 @@ def _add_pending_swaps(calls: Calls, writers: Written, saw: Column, found: _Foun
             left[old] = row
 
 
-def _sequential(calls: Calls, touches: _Touches) -> tuple[_Touches, list[str]]:
-    """The touches of sessions that did one thing at a time on a key, and what is said of the others."""
-    if len(touches) < 2:
-        return touches, []
-    one, next_ = touches.row[:-1], touches.row[1:]
-    begins = calls.call_ns[next_]
-    at_once = (calls.ret_ns[one] > begins) & (calls.ended[one] != Ended.INFO) | (calls.call_ns[one] == begins)
-    at_once &= (touches.line[1:] == touches.line[:-1]) & (one != next_)
-    if not at_once.any():
-        return touches, []
-    lines = np.unique(touches.line[1:][at_once])
-    session = int(calls.session[next_[at_once][0]])
-    return touches.take(~np.isin(touches.line, lines)), [
-        f"sessions such as {name(calls.sessions, session)!r} did several things at once on one key, so they have no order of their own"
-    ]
+def _suspects(calls: Calls, touches: _Touches, keys: int) -> tuple[_Touches, list[str]]:
+    """Of ``touches`` in order of time those of the keys in which a session went back, in order of line, and why others are not looked at.
+
+    To go back is to touch a version of an earlier row than that of the last one that lasts. The order of the rows explains all other keys.
+    Only the columns that this takes are put in order of line: where a history is larger than the processor's cache, that takes the time.
+    """
+    order, line = _by_line(touches.line)
+    swap = touches.row[1:] == touches.row[:-1]
+    second = np.append(False, swap)[order][1:] if swap.any() else swap
+    same = line[1:] == line[:-1]
+    begins = calls.call_ns[touches.row]
+    until = np.maximum(np.where(calls.ended[touches.row] == Ended.INFO, begins, calls.ret_ns[touches.row]), begins + 1)
+    at_once = (until[order][:-1] > begins[order][1:]) & same & ~second
+    lines = np.unique(line[1:][at_once])
+    undecided = []
+    if len(lines):
+        session = name(calls.sessions, int(lines[0]) // keys)
+        undecided.append(f"sessions such as {session!r} did several things at once on one key, so they have no order of their own")
+    birth = np.where(touches.version < len(calls), touches.version, -1)[order]
+    lasts = touches.lasts[order]
+    next_ = lasts[:-1] | second
+    back = np.flatnonzero((birth[:-1] > birth[1:]) & same & next_) + 1
+    over = np.flatnonzero(same & ~next_) + 1
+    before = np.append(-1, np.flatnonzero(lasts))[np.searchsorted(np.flatnonzero(lasts), over)]
+    over = over[(before >= 0) & (line[before] == line[over]) & (birth[before] > birth[over])]
+    went = np.concatenate([line[back], line[over]])
+    suspect = np.zeros(keys, dtype=bool)
+    suspect[went[~np.isin(went, lines)] % max(1, keys)] = True
+    if not suspect.any():
+        return touches.take(order[:0]), undecided
+    chosen = order[suspect[calls.key[touches.row]][order]]
+    return touches.take(chosen[~np.isin(touches.line[chosen], lines)]), undecided
+
+
+def _by_line(line: Column) -> tuple[Rows, Column]:
+    """The places in order of line, equal ones as they were, and the lines in that order.
+
+    Line and place are sorted as one number where they fit into one: that reads memory from end to end, where a sort of places jumps about.
+    """
+    width = len(line).bit_length()
+    if int(line.max(initial=0)) >> (63 - width):
+        order = np.argsort(line, kind="stable")
+        return order, line[order]
+    both = line << width
+    both |= np.arange(len(line))
+    both.sort()
+    return both & ((1 << width) - 1), both >> width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
