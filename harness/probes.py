@@ -91,7 +91,8 @@ def wait_healthy(stage: Stage, replica: Replica, healthcheck: Healthcheck, *, un
             if last.healthy:
                 stage.record(PhaseReached(at_ns=stage.clock.now_ns(), replica=replica.name, phase="healthy"))
                 return True
-            next_ask_ns = now_ns + healthcheck.ask_every.ns
+            # What an engine says of its own check it was told without being asked, so to look at that costs nothing.
+            next_ask_ns = now_ns + (0 if last.why == _OWN_CHECK else healthcheck.ask_every.ns)
         if until_ns and now_ns >= until_ns:
             return False
         if now_ns >= deadline_ns:

@@ -871,8 +871,9 @@ alike.
 
 - Without a baseline the line is *unknown*, never true.
 - What does not compare is refused before anything starts: another scenario, other process types, another engine or machine, no samples, a
-  run or bench that was not finished, times during which the harness stood still, a bench of several variants, or one that made its starts
-  cold. A run that failed does compare: what it dropped does not make its times wrong.
+  run or bench that was not finished, times during which the harness stood still (for a median of a bench: more than a tenth of them), a
+  bench of several variants, or one that made its starts cold; and for `startup_time` and `time_to_first_answer` another health check,
+  where both are known. A run that failed does compare: what it dropped does not make its times wrong.
 - The limit is taken literally, as in every line, and the finding tells how many samples both had. Of few samples noise decides: leave room
   for it, have more starts and stops (`repeat`), or let `jetable compare` say what is more than noise.
 - The run keeps the numbers in its own record. `jetable check` says the same when the baseline is gone, and `--replay` compares with them

@@ -348,6 +348,19 @@ def test_health_is_asked_for_no_more_often_than_the_interval() -> None:
     assert 9 <= len(engine.patterns) <= 11
 
 
+def test_what_the_engine_s_own_check_says_is_seen_at_once_however_seldom_that_is_made() -> None:
+    class Telling(Stub):
+        def healthy(self, _replica: Replica) -> bool:
+            return self.matches.pop(0)
+
+        def why_not_healthy(self, _replica: Replica) -> str:
+            return ""
+
+    waited = Wait(Telling(matches=[False] * 9 + [True]), {"test": ["CMD", "ready"], "interval": "1m", "start_period": "5m"}, replica(1))
+    assert waited.phases == ["listening", "healthy"]
+    assert waited.clock.now_ns() - replica(1).at_ns < round(20 * LOOK_EVERY_S * NS_PER_S)
+
+
 def test_where_the_engine_cant_see_a_port_it_is_tried() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         assert Wait(Stub(listening=[None]), "tcp", replica(listener.getsockname()[1])).phases == ["listening", "healthy"]

@@ -522,6 +522,14 @@ def test_a_health_check_of_a_container_is_a_command_in_it(contained: Scenario) -
     assert (listed.test, listed.ask_every.s) == (("CMD", "pg_isready", "-q"), 0.01)
 
 
+@pytest.mark.parametrize(("written", "kept"), [({}, False), ({"interval": "10ms"}, True)])
+def test_a_stored_scenario_tells_whether_somebody_wrote_the_interval_of_a_test(written: dict[str, str], *, kept: bool) -> None:
+    scenario = Scenario.model_validate(minimal(target={"web": {"image": "x", "healthcheck": {"test": ["CMD", "ready"], **written}}}))
+    again = Scenario.model_validate_json(scenario.model_dump_json()).target["web"].healthcheck
+    assert again is not None
+    assert ("interval" in again.model_fields_set) is kept
+
+
 @pytest.mark.parametrize("written", [{"test": ["NONE"]}, {"disable": True}, {"disable": True, "start_period": "5s"}])
 def test_a_health_check_that_is_switched_off_leaves_the_default(written: dict[str, object]) -> None:
     process = {"image": "x", "healthcheck": written}

@@ -314,6 +314,14 @@ class Healthcheck(Part):
             found = "none of them" if not given else all_of(given)
             yield Complaint((), f"needs exactly one of http, tcp, log, running and test, and has {found}", "key")
 
+    @model_serializer(mode="wrap")
+    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without an interval that nobody wrote: of a test it is the engine's to choose, also where a stored run is done again."""
+        told: dict[str, Any] = handler(self)
+        if "interval" not in self.model_fields_set:
+            told.pop("interval", None)
+        return told
+
     @property
     def kind(self) -> HealthKind:
         """Which of the kinds it is; *running* for one that is disabled, of which `Scenario.healthcheck_of` knows more."""
