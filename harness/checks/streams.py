@@ -37,6 +37,7 @@ LOST_CURE: Final = (
     "Keep the last events where every replica finds them (a stream or list of a store), number them there, and on Last-Event-ID (or the id "
     "that the client of a WebSocket sends) begin with the one after it."
 )
+LEFT_OUT_CURE: Final = "Look at what the app does with events that it can't send at once."
 REPEATED_CURE: Final = "Begin with the event after the one that the client names, not with that one or an earlier one."
 CUT_CURE: Final = (
     "On SIGTERM end streams yourself: write the last chunk of server-sent events, send close code 1001 or 1012 on a WebSocket; then exit."
@@ -164,9 +165,12 @@ def _lost(facts: Facts, stream: Stream) -> list[Finding]:
         return []
     guilty = [each for each in stream.connections if each.lost > 0]
     seams = [each for each in guilty if each.told.missing]
-    cause = "The replica that the client came to did not go on after the event that the client had named."
-    if not seams:
-        cause = "Events were left out in the middle of a connection."
+    middle = [each for each in guilty if each.told.skipped > each.told.late]
+    cause, cure = "The replica that the client came to did not go on after the event that the client had named.", LOST_CURE
+    if middle:
+        also = f", and at {count(len(seams), 'return')} of a client" if seams else ""
+        cause = f"Events were left out in the middle of a connection{also}."
+        cure = " ".join([LEFT_OUT_CURE, *([LOST_CURE] if seams else [])])
     return [
         Finding(
             check=CHECK,
@@ -176,7 +180,7 @@ def _lost(facts: Facts, stream: Stream) -> list[Finding]:
             f"{count(len(guilty), 'connection')} of {grouped(len(stream.connections))}{_times_words(stream)}",
             evidence=some([_seam_words(facts, each) for each in sorted(guilty, key=lambda each: -each.lost)], most=8),
             cause=cause,
-            cure=LOST_CURE if seams else "Look at what the app does with events that it can't send at once.",
+            cure=cure,
             metric="lost_events",
             replica=only((each.replica for each in guilty), ""),
             count=stream.lost,

@@ -1170,6 +1170,7 @@ STORIES: dict[str, Callable[[], Story]] = {
     "pass--no-streams": steady_run,
     "pass--streams-reconnected": lambda: stream_run(resumed(first_id=17, missing=6), resume=False),
     "fail--stream-events-lost": lambda: stream_run(resumed(first_id=14, missing=3)),
+    "fail--stream-events-lost--everywhere": lambda: stream_run(resumed(first_id=14, missing=3, skipped=2, holes=1)),
     "fail--stream-events-lost--within": lambda: stream_run(resumed(skipped=2, holes=1)),
     "pass--stream-events-lost--allowed": lambda: stream_run(resumed(first_id=14, missing=3), expect=["lost_events <= 3"]),
     "pass--streams-resumed--late": lambda: stream_run(resumed(first_id=12, missing=1, late=1)),

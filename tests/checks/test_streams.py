@@ -45,6 +45,10 @@ def test_events_that_are_missing_name_both_replicas_and_both_numbers() -> None:
 def test_events_that_were_left_out_in_the_middle_have_another_cause() -> None:
     finding = told("fail--stream-events-lost--within")["stream-events-lost"]
     assert "in the middle of a connection" in finding.cause
+    assert "Last-Event-ID" not in finding.cure
+    both = told("fail--stream-events-lost--everywhere")["stream-events-lost"]
+    assert "in the middle of a connection, and at 1 return of a client" in both.cause
+    assert "Last-Event-ID" in both.cure
 
 
 def test_events_that_came_again_are_counted() -> None:
