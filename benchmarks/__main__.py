@@ -12,7 +12,7 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -86,15 +86,26 @@ def measure(names: Sequence[str], engines: Sequence[str]) -> tuple[list[Figure],
 def table(rows: Sequence[Figure], on: str, failed: Sequence[str], before: str = "") -> str:
     """The table in Markdown, with the machine above and what failed below. Of a table ``before``, the rows of other commands stay."""
     fresh = [f"| {row.what} | {row.verdict} | {row.measured} | {row.peer} | `{row.command}` |" for row in rows]
-    commands = {row.command for row in rows}
-    kept = [line for line in before.splitlines() if _benchmark(line) and line.rpartition("| `")[2].removesuffix("` |") not in commands]
-    lines = [line for line in before.splitlines() if kept and line.startswith("Measured ")]
-    again = ", ".join(sorted({_benchmark(line) for line in fresh})) if lines else ""
-    lines += [f"Measured again, {again}: on {on}." if again else f"Measured on {on}."]
+    again = {_benchmark(line) for line in fresh}
+    gone = {row.command for row in rows} | {f"python benchmarks/{name}.py" for name in again}
+    kept = [line for line in before.splitlines() if _benchmark(line) in BENCHMARKS and line.split("`")[-2] not in gone]
+    lines = [f"Measured on {on}."]
+    if kept:
+        lines = [*_still_true(before, again), f"Measured again, {', '.join(sorted(again))}: on {on}."]
     lines += ["", f"| {' | '.join(HEAD)} |", f"|{'---|' * len(HEAD)}"]
     lines += sorted(kept + fresh, key=lambda line: [*BENCHMARKS, ""].index(_benchmark(line)))
     lines += ["", *(f"Not measured: {line}" for line in failed)] if failed else []
     return "\n".join(lines) + "\n"
+
+
+def _still_true(before: str, again: Collection[str]) -> Iterator[str]:
+    """What a table said of where it was measured, without those that were measured ``again``."""
+    for line in before.splitlines():
+        names, colon, on = line.removeprefix("Measured again, ").partition(": ")
+        if line.startswith("Measured on "):
+            yield line
+        elif line.startswith("Measured again, ") and (left := [name for name in names.split(", ") if name not in again]):
+            yield f"Measured again, {', '.join(left)}{colon}{on}"
 
 
 def _benchmark(line: str) -> str:
@@ -124,7 +135,7 @@ def main() -> None:
     on = machine()
     rows, failed = measure(options.only, options.engines)
     print(table(rows, on, failed))
-    if options.write:
+    if options.write and rows:
         some = set(options.only) < set(BENCHMARKS) or set(options.engines) < set(ENGINES)
         before = page.partition(BEGIN)[2].partition(END)[0] if some else ""
         options.write.write_text(replaced(page, table(rows, on, failed, before)))

@@ -3,7 +3,7 @@
 ``python benchmarks/judge_state.py [--only NAME…] [--ops 100000 300000 1000000] [--large]`` makes histories (`benchmarks.state_histories`)
 and judges each one as it is, and again with one wrong answer in it, which must be found. Each kind has a process of its own, on one core,
 which may not have more than 2 GiB of data while it judges, the history included. What a monitor loads once is loaded before. The
-growth is fitted over all sizes: 1 is proportional. ``--large`` adds ten million operations.
+growth is fitted over all sizes that take 10 ms or more: 1 is proportional. ``--large`` adds ten million operations.
 
 Then a register of a million operations with other numbers of clients and of operations that nobody answered; and the general search, for
 registers to which the same values are written again and again: how its memory grows with the history, and how quick it is with many

@@ -38,6 +38,7 @@ TEST_EVERY_S: Final = 0.5
 """How often an engine of containers runs a ``test`` that names no interval."""
 
 _MEDIANS: Final = ("median", "p(50)")
+_ONCE_SAID_S: Final = 0.01
 Samples: TypeAlias = Callable[[Threshold], Sequence[float]]
 """All samples of what a threshold speaks of."""
 
@@ -178,7 +179,7 @@ def _of_run(source: Source, facts: Facts, scenario: Scenario, where: tuple[str, 
     def samples(threshold: Threshold) -> Sequence[float]:
         for process in [threshold.process] if threshold.process else scenario.target:
             theirs, ours = (_known_health(each, process, where[0]) for each in (facts.scenario, scenario))
-            _check_health(source, threshold, _as_stored(theirs), _as_stored(ours))
+            _check_health(source, threshold, *_known_alike(theirs, ours))
         if threshold.metric in TIMING and facts.harness_stalls:
             raise UsageError(_too_late(source, threshold))
         return SAMPLERS[threshold.metric](facts, threshold.process)
@@ -228,8 +229,9 @@ def _too_late(source: Source, threshold: Threshold) -> str:
 def health_of(scenario: Scenario, process: str) -> HealthCheck:
     """What says that a replica of ``process`` is healthy, as a bench stores it, which never asks an image's own check."""
     check = scenario.healthcheck_of(process)
-    unsaid = check.kind == "test" and not check.model_fields_set & {"interval", "start_interval"}
-    every_s = TEST_EVERY_S if unsaid else check.ask_every.s
+    every_s = check.ask_every.s
+    if check.kind == "test":  # older engines heed no start_interval, so nobody knows how often such a test is run
+        every_s = 0.0 if check.start_interval else every_s if "interval" in check.model_fields_set else TEST_EVERY_S
     seen = check.kind == "running" or (check.kind == "tcp" and scenario.target[process].spoken_tls is None)
     asked = check.http or check.log or (shlex.join(check.test) if check.test else "")
     return HealthCheck(kind=check.kind, asked=asked, every_s=0.0 if seen else every_s)
@@ -241,9 +243,11 @@ def _known_health(scenario: Scenario, process: str, engine: str) -> HealthCheck 
     return None if own else health_of(scenario, process)
 
 
-def _as_stored(health: HealthCheck | None) -> HealthCheck | None:
-    """What the header of a run knows of it: not whether the interval of a test was written, or is what the engine takes."""
-    return msgspec.structs.replace(health, every_s=0.0) if health is not None and health.kind == "test" else health
+def _known_alike(theirs: HealthCheck | None, ours: HealthCheck | None) -> tuple[HealthCheck | None, HealthCheck | None]:
+    """Both with what is known of both: 10 ms of a test is what headers once said where nobody had written an interval."""
+    if theirs is None or ours is None or theirs.kind != "test" or theirs.every_s != _ONCE_SAID_S:
+        return theirs, ours
+    return msgspec.structs.replace(theirs, every_s=0.0), msgspec.structs.replace(ours, every_s=0.0)
 
 
 def _check_health(source: Source, threshold: Threshold, theirs: HealthCheck | None, ours: HealthCheck | None) -> None:

@@ -189,7 +189,7 @@ class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         kind: ``http``, ``tcp``, ``log``, ``running`` or ``test``.
         asked: The path, the regular expression or the test's words; empty where the kind says it all.
-        every_s: How often it was asked while it started; 0 where nobody asks, as the kernel tells the instant.
+        every_s: How often it was asked while it started; 0 where nobody asks, as the kernel tells the instant, and where it is not known.
     """
 
     kind: str

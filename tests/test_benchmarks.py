@@ -143,6 +143,20 @@ def test_a_benchmark_that_fails_leaves_its_row_and_the_reason_and_the_others_are
     assert "Not measured: bad: SystemExit: the run left no history" in table(rows, "a machine", failed)
 
 
+def test_rows_that_are_measured_again_take_the_place_of_the_old_ones_and_all_lines_above_stay_true() -> None:
+    def row(name: str, value: float, words: str = "") -> Figure:
+        values = () if value == 0 else (value,)
+        return Figure(what=name, goal="", values=values, digits=0, peer="", command=f"python benchmarks/{name}.py{words}")
+
+    whole = table([row("help_time", 1), row("engine_share", 2, " --engines process"), row("judge_jobs", 3)], "the first", [])
+    failed = table([row("engine_share", 0)], "the second", ["engine_share: it broke"], whole)
+    again = table([row("engine_share", 4, " --engines process"), row("help_time", 5)], "the third", [], failed)
+    assert again.splitlines()[:2] == ["Measured on the first.", "Measured again, engine_share, help_time: on the third."]
+    assert [line.split(" | ")[2] for line in again.splitlines()[5:]] == ["4", "5", "3"]
+    assert "not measured" in failed
+    assert "not measured" not in again
+
+
 def test_the_benchmark_of_submissions_compares_them_with_pika() -> None:
     pytest.importorskip("pika")
     if shutil.which("/usr/lib/rabbitmq/bin/rabbitmq-server") is None:

@@ -33,6 +33,9 @@ SLOWER: Final = 1.1
 SIGNIFICANT: Final = 0.05
 AFTERWARDS: Final = 0.5
 AFTERWARDS_S: Final = 0.1
+OFTEN_S: Final = 0.1
+"""An engine that runs a test so often is told nothing: what the test itself takes would be the next to count."""
+
 RARELY: Final = 0.2
 """The share of a start from which on what it waits for the next question of its health check is worth a sentence."""
 
@@ -145,11 +148,13 @@ def _asked_rarely(variant: Variant) -> Advice | None:
     start_s, waited_s = float(np.median([end for _, end in pairs])), float(np.median([end - begin for begin, end in pairs]))
     lost_s = min(waited_s, check.every_s)
     own = check.kind == "test"
+    if own and check.every_s <= OFTEN_S:
+        return None
     beats = sum(_on_the_beat(end if own else end - begin, check.every_s, ANSWERED[check.kind]) for begin, end in pairs)
     if lost_s <= RARELY * start_s or beats < QUANTISED * len(pairs):
         return None
     who = "The container engine runs the health check" if own else "The health check is asked"
-    cure = "start_interval: 100ms (Docker 25 or later) or a shorter interval" if own else "a shorter interval"
+    cure = f"start_interval: {OFTEN_S * 1000:.0f}ms (Docker 25 or later) or a shorter interval" if own else "a shorter interval"
     return Advice(
         saves_s=lost_s,
         sentence=f"{who} every {span(check.every_s)} only, and starts end on that beat, {span(waited_s)} after the port is open: up to "

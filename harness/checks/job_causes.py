@@ -382,7 +382,7 @@ def _silent(fate: Fate) -> ServicePhase | None:
         return None
     last_ns = int(tries.first_ns.max())
     troubles = [event for event in fate.jobs.troubles if event.at_ns <= drained.at_ns]
-    return next((event for event in troubles if last_ns <= event.at_ns + NS_PER_S), None)
+    return next((event for event in troubles if last_ns <= max(event.at_ns, event.until_ns) + NS_PER_S), None)
 
 
 # --- words ------------------------------------------------------------------------------------------------------------------

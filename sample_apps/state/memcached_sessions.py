@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S: Final = 5.0
 _LIVES_S: Final = 3600
+_ATTEMPTS: Final = 20
+"""More than the connections that a pool may have kept to a memcached that has ended: each attempt finds out about one."""
 
 
 class MemcachedSessions(Passing):
@@ -35,8 +37,8 @@ class MemcachedSessions(Passing):
         parts = urlsplit(url)
         address = (parts.hostname or "127.0.0.1", parts.port or 11211)
         pool = PooledClient(address, connect_timeout=_TIMEOUT_S, timeout=_TIMEOUT_S, no_delay=True, encoding="utf-8")
-        # A connection of the pool may have ended with the memcached before this one; to get or to set twice does no harm.
-        self._sessions = RetryingClient(pool, attempts=2, retry_for=[OSError, MemcacheUnexpectedCloseError])
+        # Connections of the pool may have ended with the memcached before this one; to get or to set again does no harm.
+        self._sessions = RetryingClient(pool, attempts=_ATTEMPTS, retry_for=[OSError, MemcacheUnexpectedCloseError])
 
     def ping(self) -> None:
         """See ``Store``; memcached has to answer, too."""

@@ -76,8 +76,8 @@ class GracefulWorker(GeventWorker):  # type: ignore[misc]  # gunicorn publishes 
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # gunicorn forks next. A SIGTERM that the new process got before `init_process` would be lost, and the master would wait its whole
-        # graceful time-out for a worker that knows of no stop.
+        # gunicorn forks next, which lets it come again in the master. A SIGTERM that the new process got before `init_process` would be
+        # lost, and the master would wait its whole graceful time-out for a worker that knows of no stop.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         self._handler = local()
         self._idle: set[socket.socket] = set()

@@ -104,6 +104,8 @@ def test_starts_that_end_with_the_engines_health_check_are_told_to_ask_more_ofte
     )
     (said,) = advice_of(beats("test", 1.0, SPREAD, [2.08, 2.1, 2.09, 2.11, 2.08, 3.1]))
     assert "up to 1.00 s of the start (48 % of it) is waiting" in said
+    assert advice_of(beats("test", 0.15, [0.16] * 6, [0.305] * 6))
+    assert not advice_of(beats("test", 0.1, [0.21] * 6, [0.305] * 6)), "that is what it would advise"
 
 
 def test_starts_that_end_with_a_question_of_the_harness_are_told_so_too() -> None:
