@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.scenario import Scenario, load_scenario
-from tests.live.commands import ROOT, jetable, results
+from tests.live.commands import ROOT, run_until_known
 from tests.live.processes import left_of
 
 SERVERS = sorted((ROOT / "scenarios/servers").glob("*.yaml"))
@@ -68,8 +68,7 @@ def test_a_server_gets_the_finding_that_it_deserves_and_none_once_it_is_mended(p
     missing = what_is_missing(scenario, Path(str(kind.working_dir or ROOT)))
     if missing:
         pytest.skip(missing)
-    ended = jetable("run", path, "--engine", "process", "--reports", tmp_path, "--seed", "1")
-    (result,) = results(tmp_path)
+    ended, result = run_until_known(path, "process", tmp_path)
     assert not left_of(str(result["run_id"]))
     failed = {finding["name"] for finding in result["findings"] if finding["verdict"] == "fail"}
     named = set(scenario.must_find)
