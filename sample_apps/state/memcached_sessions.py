@@ -38,7 +38,7 @@ class MemcachedSessions(Passing):
         address = (parts.hostname or "127.0.0.1", parts.port or 11211)
         pool = PooledClient(address, connect_timeout=_TIMEOUT_S, timeout=_TIMEOUT_S, no_delay=True, encoding="utf-8")
         # Connections of the pool may have ended with the memcached before this one; to get or to set again does no harm.
-        self._sessions = RetryingClient(pool, attempts=_ATTEMPTS, retry_for=[OSError, MemcacheUnexpectedCloseError])
+        self._sessions = RetryingClient(pool, attempts=_ATTEMPTS, retry_for=[ConnectionError, MemcacheUnexpectedCloseError])
 
     def ping(self) -> None:
         """See ``Store``; memcached has to answer, too."""
