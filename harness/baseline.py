@@ -39,6 +39,7 @@ TEST_EVERY_S: Final = 0.5
 
 _MEDIANS: Final = ("median", "p(50)")
 _ONCE_SAID_S: Final = 0.01
+
 Samples: TypeAlias = Callable[[Threshold], Sequence[float]]
 """All samples of what a threshold speaks of."""
 
