@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -509,6 +510,92 @@ def answers_to_what_came_as_the_listener_closed(app: App) -> list[bytes] | None:
     assert app.exit_status() == 0
     assert "Traceback" not in app.text()
     return answers
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="what keeps a connection from beginning is Linux's own")
+def test_a_connection_that_would_begin_between_the_last_look_and_the_close_is_refused_not_reset() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", CONNECTS_IN_THE_GAP], cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, "[b'answer', 'refused']\n"), ended.stderr
+
+
+CONNECTS_IN_THE_GAP = """
+import socket
+import threading
+import time
+
+import gevent
+from gevent.server import StreamServer
+
+from sample_apps.web.worker import GracefulWorker
+
+outcomes = []
+clients = []
+connected = threading.Event()
+
+
+def connect():
+    with socket.socket() as client:
+        client.settimeout(20)
+        try:
+            client.connect(("127.0.0.1", server.server_port))
+            connected.set()
+            outcomes.append(client.recv(10))
+        except ConnectionRefusedError:
+            outcomes.append("refused")
+        except OSError as error:
+            outcomes.append(repr(error))
+
+
+def begin_to_connect():
+    clients.append(threading.Thread(target=connect))
+    clients[-1].start()
+
+
+class Server(StreamServer):
+    def do_read(self):
+        accepted = super().do_read()
+        if accepted is None:
+            begin_to_connect()
+            time.sleep(0.2)
+        return accepted
+
+
+class Worker(GracefulWorker):
+    ppid = 0
+
+    def __init__(self):
+        pass
+
+
+def answer(client, _address):
+    client.sendall(b"answer")
+
+
+server = Server(("127.0.0.1", 0), handle=answer)
+server.start()
+server.stop_accepting()
+begin_to_connect()
+connected.wait(20)
+Worker()._accept_the_rest_and_close(server)
+gevent.sleep(0)
+for client in clients:
+    client.join()
+print(outcomes)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_the_end_of_one_worker_leaves_the_door_open_for_the_others(start: Start) -> None:
+    app = start(WEB_CONCURRENCY="2").wait_until_healthy()
+    first = app.workers()[0]
+    first.terminate()
+    wait_until(lambda: is_gone(first))
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda _: ask(app.port, "/echo/x"), range(40))) == [(200, b"x")] * 40
 
 
 @pytest.mark.slow
