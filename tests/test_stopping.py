@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,6 +13,16 @@ from harness.errors import StoppedError
 from harness.stopping import STOPS, stoppable
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """None of the signals is ignored, even when these tests run under nohup, or in the background of a shell without job control."""
+    before = {name: signal.signal(name, signal.SIG_DFL) for name in STOPS}
+    yield
+    for name, handler in before.items():
+        signal.signal(name, handler)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("number", STOPS)
 def test_the_first_signal_raises_and_those_that_follow_are_ignored_until_the_end(number: signal.Signals) -> None:
     before = {name: signal.getsignal(name) for name in STOPS}
