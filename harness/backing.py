@@ -12,7 +12,7 @@ import pwd
 import shlex
 import subprocess
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -28,7 +28,8 @@ from harness.hosts import ALLOWED_HOSTS, is_elsewhere, is_here
 from harness.scenario import ProcessType, Scenario, Service
 from harness.scenario.services import EMBEDDED, HIDDEN
 from harness.services import KINDS
-from harness.services.base import Client, Launch, ServiceError
+from harness.services.base import Client, DoneSpec, Launch, MakesPlace, QueueSpec, ServiceError
+from harness.services.deposits import EffectsDeposit, PlaceDeposit, QueueDeposit, record
 
 READY_WITHIN_S: Final = 60.0
 ENDED_WITHIN_S: Final = 2.0
@@ -154,6 +155,7 @@ class Backing:
         self.step: Callable[[], int] = lambda: 0
         self.handed: Handed = itself
         self._mark = mark
+        self._scratch = scratch
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self.shared = scratch / "shared"
@@ -202,6 +204,21 @@ class Backing:
         """A client of a service, for one thread."""
         life = self._lives[name]
         return KINDS[life.service.kind].open(life.url)
+
+    def deposit(self, name: str, what: QueueSpec | DoneSpec, beside: Sequence[str] = ()) -> None:
+        """The run is about to make this in a service: note it where others use that as well, so that whoever removes the run takes it out.
+
+        ``beside`` is what `harness.services.base.MakesBeside` says. Raises `MachineError` when it can't be noted.
+        """
+        life = self._lives[name]
+        if life.service.url is None:
+            return
+        kind, url = life.service.kind, life.url
+        if isinstance(what, QueueSpec):
+            names = what.name, *beside
+            record(self._scratch, QueueDeposit(service=kind, url=url, form=what.form, names=names, options=what.options))
+        else:
+            record(self._scratch, EffectsDeposit(service=kind, url=url, where=what.kind, name=what.name))
 
     def exited(self, replica: Replica, gone: Exit) -> None:
         """The engine tells that a service's main process has ended; from any thread."""
@@ -256,14 +273,10 @@ class Backing:
         return count
 
     def tear_down(self) -> None:
-        """The run is over: leave nothing in services that others use, and expect the end of the others."""
+        """The run is over: expect the end of all that it has started."""
         with self._lock:
             for life in self._lives.values():
                 life.asked = True
-        for life in self._lives.values():
-            if life.service.url and life.url:
-                with suppress(ServiceError, UsageError):
-                    KINDS[life.service.kind].disown(life.service.url, self._mark)
         running = [life for life in self._lives.values() if life.replica is not None and not life.ended]
         for life in running:
             self._ask_to_end(life)
@@ -285,8 +298,11 @@ class Backing:
         return self._engine
 
     def _owned(self, life: _Life) -> str:
+        kind, url = KINDS[life.service.kind], str(life.service.url)
+        if isinstance(kind, MakesPlace):
+            record(self._scratch, PlaceDeposit(service=kind.name, url=url, mark=self._mark, place=kind.place(self._mark)))
         try:
-            return KINDS[life.service.kind].own(str(life.service.url), self._mark)
+            return kind.own(url, self._mark)
         except ServiceError as error:
             raise MachineError(f"the service {life.name} can't be used: {error}; look at its url") from error
 

@@ -6,7 +6,8 @@ run still lives. A pid alone would not do, since pids are used again.
 
 The scratch folder also holds ``pids``, the append-only list of processes that the harness made: an app that overwrites its environment
 to change its title loses its mark there, but not its place in that list. Where a run makes things on a container engine, ``daemon`` in the
-folder says on which one, before the first of them is made: without it nobody would know where to look for them.
+folder says on which one, before the first of them is made: without it nobody would know where to look for them. So does ``deposits``
+(`harness.services.deposits`) for what is made in a service that others use as well.
 
 Processes also carry a brand (`harness.proctable`), a number that is made of the run's id: the one mark that no daemon sheds.
 """
@@ -38,6 +39,7 @@ FOLDER_PREFIX: Final = "jetable-"
 OWNER_FILE: Final = "owner"
 PIDS_FILE: Final = "pids"
 DAEMON_FILE: Final = "daemon"
+DEPOSITS_FILE: Final = "deposits"
 _REPLICAS_OF_A_RUN: Final = 1 << 16
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
@@ -214,12 +216,26 @@ def recorded_daemon(scratch: Path) -> str:
 
 def forget_daemon(scratch: Path) -> None:
     """Nothing of the run is left on its container engine. Until then its scratch folder must stay."""
+    _forget(scratch, DAEMON_FILE)
+
+
+def has_deposits(scratch: Path) -> bool:
+    """Whether something of the run may be in a service that others use as well. Until then its scratch folder must stay."""
+    return (scratch / DEPOSITS_FILE).exists()
+
+
+def forget_deposits(scratch: Path) -> None:
+    """Nothing of the run is left in any service."""
+    _forget(scratch, DEPOSITS_FILE)
+
+
+def _forget(scratch: Path, file: str) -> None:
     with suppress(FileNotFoundError):
         try:
-            (scratch / DAEMON_FILE).unlink()
+            (scratch / file).unlink()
         except PermissionError:  # an app took the right from the folder that we share with it
             scratch.chmod(0o700)
-            (scratch / DAEMON_FILE).unlink()
+            (scratch / file).unlink()
 
 
 def _parse(owner: str) -> tuple[int, int] | None:

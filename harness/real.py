@@ -180,6 +180,7 @@ def _with_jobs(stage: Stage, header: Header, ledger: EventWriter, backing: Backi
         append=ledger.append,
         background=stage.background,
         client=backing.client,
+        deposit=backing.deposit,
         address=ties.address,
         step=ties.step,
         up=ties.up,

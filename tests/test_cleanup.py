@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import IO
 
@@ -16,12 +17,16 @@ import pytest
 from harness import marks, proctable
 from harness.cleanup import make_scratch
 from harness.cleanup.base import Order, Swept, Trace
+from harness.cleanup.deposits import Deposits
 from harness.cleanup.docker import DockerThings
+from harness.cleanup.folders import ScratchFolders
 from harness.cleanup.processes import Processes
 from harness.cleanup.removal import CLEANERS, clean_run, clean_stale
 from harness.cleanup.watchdog import start_watchdog
 from harness.clock import NS_PER_S, MonotonicClock
 from harness.errors import UsageError
+from harness.services import deposits
+from harness.services.deposits import QueueDeposit
 
 HELPERS = Path(__file__).parent / "helpers"
 ROOT = Path(__file__).parent.parent
@@ -415,3 +420,66 @@ def test_after_sigkill_of_the_harness_before_the_watchdog_is_up_nothing_is_left(
     harness.kill()
     harness.wait()
     assert_nothing_is_left(run_id, [], watchdog)
+
+
+# --- what a run has made in services that others use
+
+
+def sqlite_of_others(folder: Path) -> tuple[Path, QueueDeposit]:
+    path = folder / "theirs.db"
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("CREATE TABLE theirs (id INTEGER)")
+        db.execute("CREATE TABLE jetable_2fecf0_jobs (id INTEGER)")
+    return path, QueueDeposit(service="sqlite", url=f"sqlite:///{path}", form="table", names=("jetable_2fecf0_jobs",), options={})
+
+
+def tables(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as db:
+        return [name for (name,) in db.execute("SELECT name FROM sqlite_master ORDER BY 1")]
+
+
+def test_what_a_run_has_made_in_a_service_of_others_goes_with_it(run_id: str, tmp_path: Path) -> None:
+    path, deposit = sqlite_of_others(tmp_path)
+    scratch = make_scratch(run_id)
+    deposits.record(scratch, deposit)
+    assert clean_run(run_id).left == ()
+    assert tables(path) == ["theirs"]
+    assert not scratch.exists()
+
+
+@pytest.mark.slow
+def test_the_watchdog_takes_it_out_when_the_harness_dies(run_id: str, tmp_path: Path) -> None:
+    path, deposit = sqlite_of_others(tmp_path)
+    watchdog, scratch = start_watchdog(run_id), make_scratch(run_id)
+    deposits.record(scratch, deposit)
+    watchdog.hand_over()
+    eventually(lambda: not scratch.exists())
+    assert tables(path) == ["theirs"]
+
+
+def test_what_a_service_does_not_let_go_is_told_and_stays_on_record(run_id: str, tmp_path: Path) -> None:
+    path, deposit = sqlite_of_others(tmp_path)
+    scratch = make_scratch(run_id)
+    deposits.record(scratch, deposit)
+    good = path.read_bytes()
+    path.write_bytes(b"no file of SQLite" * 100)
+    left = Deposits().remove(Order(run_id=run_id, deadline_ns=0, clock=CLOCK, fresh=True)).left
+    assert left == (f"jetable_2fecf0_jobs in sqlite at {path} (SQLite, {path}: file is not a database)",)
+    assert ScratchFolders().remove(Order(run_id=run_id, deadline_ns=0, clock=CLOCK, fresh=True)).left == (
+        f"folder {scratch} (it notes where the rest is)",
+    )
+    path.write_bytes(good)
+    assert clean_run(run_id).left == ()
+    assert (tables(path), scratch.exists()) == (["theirs"], False)
+
+
+def test_a_dead_run_tells_what_it_may_have_left_in_a_service(run_id: str, tmp_path: Path) -> None:
+    path, deposit = sqlite_of_others(tmp_path)
+    scratch = make_scratch(run_id)
+    deposits.record(scratch, deposit)
+    (scratch / marks.OWNER_FILE).write_text(f"{DEAD_OWNER} {proctable.namespace(os.getpid())} {marks.boot_id()}\n")
+    (stale,) = clean_stale(dry_run=True)
+    assert (stale.run_id, set(stale.things)) == (run_id, {f"folder {scratch}", str(deposit)})
+    assert tables(path) == ["jetable_2fecf0_jobs", "theirs"]
+    clean_stale()
+    assert tables(path) == ["theirs"]

@@ -7,6 +7,7 @@ from typing import Final
 
 from harness import marks
 from harness.cleanup.base import UNFINISHED, Cleaner, Order, Trace
+from harness.cleanup.deposits import Deposits
 from harness.cleanup.docker import DockerThings
 from harness.cleanup.folders import ScratchFolders
 from harness.cleanup.processes import Processes
@@ -45,6 +46,7 @@ class StaleRun:
 CLEANERS: Final[dict[str, Cleaner]] = {
     "processes": Processes(),
     "things of Docker": DockerThings(),
+    "things in services": Deposits(),
     "scratch folders": ScratchFolders(),
 }
 """All that can be left of a run, in the order of removal."""

@@ -4,8 +4,8 @@ It holds the reading end of a pipe whose writing end only the harness has:
 
 1. the harness ends in order, having cleaned up: it writes a farewell, and the watchdog ends;
 2. the harness dies, however that happens: the kernel closes the pipe, and the watchdog removes the run;
-3. the harness could not remove everything, since a container engine went away under it: it closes the pipe without a farewell, and the
-   watchdog goes on trying until the engine is back.
+3. the harness could not remove everything, since a container engine or a service of others went away under it: it closes the pipe
+   without a farewell, and the watchdog goes on trying until that is back.
 
 A child between fork and exec holds the pipe, too. So its end also tells that no process is about to be born unmarked. A watchdog that
 has not even begun when the harness dies finds the pipe closed already.
@@ -113,7 +113,8 @@ def start_watchdog(run_id: str) -> Watchdog:
 def watch(run_id: str) -> None:
     """Be the watchdog: wait for the end of standard input, and remove the run unless a farewell came first.
 
-    A container engine that does not answer is asked again, for ten minutes; what is left then stays on record for ``jetable cleanup``.
+    A container engine or a service that does not answer is asked again, for ten minutes; what is left then stays on record for
+    ``jetable cleanup``.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -122,7 +123,8 @@ def watch(run_id: str) -> None:
     clock = MonotonicClock()
     until_ns, pause_s = clock.now_ns() + round(_AWAY_FOR_S * NS_PER_S), _ASK_AGAIN_S
     left = remove(run_id, fresh=True, settle_s=_SETTLE_S).left
-    while left and marks.recorded_daemon(marks.scratch_folder(run_id)) and clock.now_ns() < until_ns:
+    scratch = marks.scratch_folder(run_id)
+    while left and (marks.recorded_daemon(scratch) or marks.has_deposits(scratch)) and clock.now_ns() < until_ns:
         clock.sleep(pause_s)
         pause_s = min(pause_s * 1.1, _ASK_AGAIN_AT_MOST_S)
         left = remove(run_id, fresh=False, settle_s=_SETTLE_S).left

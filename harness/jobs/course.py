@@ -26,7 +26,7 @@ from harness.jobs.listen import Listener
 from harness.jobs.places import AppEffects, FileEffects
 from harness.jobs.submit import AppDoor, Submitter
 from harness.scenario import Jobs, Scenario
-from harness.services.base import Client, DoneSpec, Effects, Look, Queue, QueueSpec, ServiceError, TellsAbsence, Told
+from harness.services.base import Client, DoneSpec, Effects, Look, MakesBeside, Queue, QueueSpec, ServiceError, TellsAbsence, Told
 from harness.stage import Background, Watch
 
 EFFECTS_EVERY_S: Final = 0.02
@@ -100,11 +100,12 @@ class JobCourse:
         append: Callable[[JobLine], None],
         background: Background,
         client: Callable[[str], Client],
+        deposit: Callable[[str, QueueSpec | DoneSpec, Sequence[str]], None],
         address: Callable[[str], tuple[str, int] | None],
         step: Callable[[], int],
         up: Callable[[str], Sequence[str]] = lambda _process: (),
     ) -> None:
-        """``address`` finds a replica of a process type that is up, and ``up`` names all of them."""
+        """``address`` finds a replica of a process type that is up, and ``up`` names all of them; ``deposit``: see `harness.backing`."""
         assert scenario.jobs is not None  # noqa: S101  made only for scenarios that have them
         self._scenario = scenario
         self._jobs = scenario.jobs
@@ -113,6 +114,8 @@ class JobCourse:
         self._record = record
         self._background = background
         self._client = client
+        self._deposit = deposit
+        self._noted = False
         self._address = address
         self._step = step
         self._up = up
@@ -139,7 +142,7 @@ class JobCourse:
         while True:
             try:
                 with self._look_lock:
-                    self._looker.declare()
+                    self._declare()
                 break
             except ServiceError as error:
                 if self._clock.now_ns() > deadline_ns:
@@ -207,7 +210,6 @@ class JobCourse:
             for client in self._clients:
                 ending.callback(client.close)
             ending.callback(self._book.close)
-            ending.callback(self._remove)
             ending.callback(self._account)
             ending.callback(self._end_watches)
             if self._submitting is not None:
@@ -416,21 +418,20 @@ class JobCourse:
         if held > 0:
             raise ServiceError("it still holds jobs for workers that are gone")
 
-    def _remove(self) -> None:
-        """Leave nothing of this run in services that others use."""
-        done = self._jobs.done
-        if self._scenario.services[self._scenario.job_service].url is not None:
-            with suppress(ServiceError):
-                self._looker.remove()
-        shows = done.service or self._scenario.job_service
-        if self._effects is not None and self._scenario.services[shows].url is not None:
-            with suppress(ServiceError):
-                self._effects.remove()
+    def _spec(self) -> QueueSpec:
+        return QueueSpec(form=self._scenario.job_form, name=self._names.queue, options=self._jobs.options)
 
     def _spec_queue(self) -> Queue:
         """The queue over a client of its own, for one thread."""
-        spec = QueueSpec(form=self._scenario.job_form, name=self._names.queue, options=self._jobs.options)
-        return self._open(self._scenario.job_service).queue(spec)
+        return self._open(self._scenario.job_service).queue(self._spec())
+
+    def _declare(self) -> None:
+        """Make the queue, which is noted first, and once: what an attempt that failed has made would be there for the next one."""
+        if not self._noted:
+            beside = self._looker.beside() if isinstance(self._looker, MakesBeside) else ()
+            self._deposit(self._scenario.job_service, self._spec(), beside)
+            self._noted = True
+        self._looker.declare()
 
     def _place(self) -> Effects:
         done = self._jobs.done
@@ -439,8 +440,11 @@ class JobCourse:
         if done.get is not None:
             process = done.process or self._scenario.asked_process
             return AppEffects(done.get, lambda: self._address(process), self._pattern)
-        client = self._open(done.service or self._scenario.job_service)
-        return client.effects(DoneSpec(kind=done.kind, name=done.query or self._names.done))
+        service = done.service or self._scenario.job_service
+        spec = DoneSpec(kind=done.kind, name=done.query or self._names.done)
+        if done.query is None:
+            self._deposit(service, spec, ())
+        return self._open(service).effects(spec)
 
     def _open(self, service: str) -> Client:
         client = self._client(service)

@@ -60,9 +60,6 @@ class FileEffects:
             raise ServiceError(self._problem)
         self._inode = now.st_ino
 
-    def remove(self) -> None:
-        """The file is the app's own."""
-
 
 class AppEffects:
     """An answer of the app in which each effect shows as its job's id; ``address`` finds a replica that is up."""
@@ -95,6 +92,3 @@ class AppEffects:
         fresh = list((found - self._before).elements())
         self._before |= found
         return fresh
-
-    def remove(self) -> None:
-        """It is the app's own."""

@@ -169,6 +169,19 @@ class Queue(Protocol):
         ...
 
 
+@runtime_checkable
+class MakesBeside(Protocol):
+    """A queue whose `Queue.declare` makes things besides it."""
+
+    def beside(self) -> Sequence[str]:
+        """The names of what `Queue.declare` would make, as it is not there yet. Raises `ServiceError`."""
+        ...
+
+    def made_beside(self, names: Sequence[str]) -> None:
+        """These were made by `Queue.declare`, perhaps in another process; `Queue.remove` removes them, too."""
+        ...
+
+
 class Effects(Protocol):
     """The place where effects show, over one client."""
 
@@ -179,13 +192,17 @@ class Effects(Protocol):
         """
         ...
 
-    def remove(self) -> None:
-        """Remove what this run has put there, for a service that is not the run's own. Raises `ServiceError`."""
-        ...
-
     @property
     def counts(self) -> bool:
         """False where an effect that happened twice looks like one, as in a set."""
+        ...
+
+
+class ServiceEffects(Effects, Protocol):
+    """Such a place in a service."""
+
+    def remove(self) -> None:
+        """Remove what this run has put there, for a service that is not the run's own. Raises `ServiceError`."""
         ...
 
 
@@ -214,7 +231,7 @@ class Client(Protocol):
         """A queue of it; nothing is asked yet."""
         ...
 
-    def effects(self, spec: DoneSpec) -> Effects:
+    def effects(self, spec: DoneSpec) -> ServiceEffects:
         """A place where effects show; nothing is asked yet."""
         ...
 
@@ -281,14 +298,23 @@ class Kind(Protocol):
         """
         ...
 
-    def disown(self, url: str, mark: str) -> None:
-        """Remove what `own` has made. Raises `ServiceError`."""
-        ...
-
     def open(self, url: str) -> Client:
         """A client of the service at ``url``; nothing is asked yet.
 
         Raises:
             UsageError: The Python client is not installed; the message names the extra.
         """
+        ...
+
+
+@runtime_checkable
+class MakesPlace(Protocol):
+    """A kind whose `Kind.own` makes something."""
+
+    def place(self, mark: str) -> str:
+        """What it makes, in words: ``schema jetable_2fecf0``."""
+        ...
+
+    def disown(self, url: str, mark: str) -> None:
+        """Remove it with all that is in it; ``url`` as `Kind.own` gets it. Raises `ServiceError`."""
         ...

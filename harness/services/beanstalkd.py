@@ -34,12 +34,12 @@ from harness.services.base import (
     TIMEOUT_S,
     Client,
     DoneSpec,
-    Effects,
     Launch,
     Look,
     PutRefusedError,
     Queue,
     QueueSpec,
+    ServiceEffects,
     ServiceError,
     Told,
     from_extra,
@@ -125,9 +125,6 @@ class _Beanstalkd:
     def own(self, url: str, mark: str) -> str:  # noqa: ARG002  its tubes have the mark in their names
         """The same: there are only tubes."""
         return url
-
-    def disown(self, url: str, mark: str) -> None:
-        """There is nothing to remove but what is in tubes; an empty one is gone by itself."""
 
     def open(self, url: str) -> Client:
         """A client of the beanstalkd at ``url``."""
@@ -239,7 +236,7 @@ class _Client:
         """A tube of jobs."""
         return _Tube(self, _tube(spec.name, ("jobs", "queue")), _options(spec.options))
 
-    def effects(self, spec: DoneSpec) -> Effects:
+    def effects(self, spec: DoneSpec) -> ServiceEffects:
         """A tube of results."""
         if spec.kind != "queue":
             raise KeyOfScenarioError(("jobs", "done", spec.kind), f"beanstalkd has no {spec.kind}; write queue: with the name of a tube")

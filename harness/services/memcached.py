@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from harness.errors import KeyOfScenarioError
-from harness.services.base import TIMEOUT_S, Client, DoneSpec, Effects, Launch, Queue, QueueSpec, ServiceError
+from harness.services.base import TIMEOUT_S, Client, DoneSpec, Launch, Queue, QueueSpec, ServiceEffects, ServiceError
 
 _DEFAULT_PORT: Final = 11211
 _LONGEST: Final = 4096
@@ -38,9 +38,6 @@ class _Memcached:
     def own(self, url: str, mark: str) -> str:  # noqa: ARG002  nothing is put into it
         """The same."""
         return url
-
-    def disown(self, url: str, mark: str) -> None:
-        """There is nothing to remove."""
 
     def open(self, url: str) -> Client:
         """A client of the server at ``url``."""
@@ -78,7 +75,7 @@ class _Client:
         """It has no queues."""
         raise KeyOfScenarioError(("jobs", "service"), "memcached has no queues")
 
-    def effects(self, spec: DoneSpec) -> Effects:  # noqa: ARG002  there are none
+    def effects(self, spec: DoneSpec) -> ServiceEffects:  # noqa: ARG002  there are none
         """It shows no effects."""
         raise KeyOfScenarioError(("jobs", "done"), "memcached may forget what it holds, so no effect can be seen in it for sure")
 

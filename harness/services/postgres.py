@@ -28,7 +28,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from harness.errors import KeyOfScenarioError
 from harness.job_history import DELAYED, HELD, READY, SET_ASIDE, STATES
-from harness.services.base import Client, DoneSpec, Effects, Launch, Look, PutRefusedError, Queue, QueueSpec, ServiceError, Told
+from harness.services.base import Client, DoneSpec, Launch, Look, PutRefusedError, Queue, QueueSpec, ServiceEffects, ServiceError, Told
 from harness.services.postgres_client import OWN_NAME, UNDEFINED_TABLE, AnsweredError, Link, Row
 from harness.units import Duration
 from harness.words import MistakeError, all_of, did_you_mean, quoted
@@ -75,6 +75,10 @@ class _Postgres:
         wanted = f"options={quote(f'-csearch_path={_schema(mark)}')}"
         query, found = re.subn(r"(?<![^&])options=[^&]*", lambda old: f"{old[0]}%20{wanted.partition('=')[2]}", parts.query, count=1)
         return urlunsplit(parts._replace(query=query if found else "&".join(filter(None, (parts.query, wanted)))))
+
+    def place(self, mark: str) -> str:
+        """The schema."""
+        return f"schema {_schema(mark)}"
 
     def disown(self, url: str, mark: str) -> None:
         """Drop the schema and all that is in it."""
@@ -126,7 +130,7 @@ class _Client:
         """A queue of one of the forms."""
         return _FORMS[spec.form](self._link, spec)
 
-    def effects(self, spec: DoneSpec) -> Effects:
+    def effects(self, spec: DoneSpec) -> ServiceEffects:
         """The rows of a query."""
         return _Rows(self._link, spec.name)
 

@@ -30,7 +30,19 @@ import psutil
 
 from harness.errors import KeyOfScenarioError
 from harness.job_history import READY, SET_ASIDE
-from harness.services.base import Client, DoneSpec, Effects, Launch, Look, PutRefusedError, Queue, QueueSpec, ServiceError, Told, from_extra
+from harness.services.base import (
+    Client,
+    DoneSpec,
+    Launch,
+    Look,
+    PutRefusedError,
+    Queue,
+    QueueSpec,
+    ServiceEffects,
+    ServiceError,
+    Told,
+    from_extra,
+)
 from harness.services.celery import CONTENT_ENCODING, CONTENT_TYPE, PERSISTENT, TASK, celery_body, celery_headers, task_of
 from harness.services.rabbitmq_api import OWN_HOST, OWN_NODE, Management
 from harness.services.rabbitmq_wire import NeverReachedError, NotThereError, Wire, hush
@@ -158,9 +170,6 @@ class _RabbitMQ:
         """The same: a virtual host of its own would need an administrator."""
         return url
 
-    def disown(self, url: str, mark: str) -> None:
-        """There is nothing to remove but queues, which are removed one by one."""
-
     def open(self, url: str) -> Client:
         """A client of the broker at ``url``."""
         with from_extra("rabbitmq", "RabbitMQ needs the Python package pika"):
@@ -196,7 +205,7 @@ class _Client:
         _check_options(spec)
         return _CeleryQueue(self, spec) if spec.form == "celery" else _AmqpQueue(self, spec)
 
-    def effects(self, spec: DoneSpec) -> Effects:
+    def effects(self, spec: DoneSpec) -> ServiceEffects:
         """The messages of a queue of results."""
         if spec.kind != "queue":
             raise KeyOfScenarioError(("jobs", "done", spec.kind), f"RabbitMQ has no {spec.kind}; write queue:")
@@ -228,6 +237,21 @@ class _AmqpQueue:
         if self._young:
             time.sleep(_GROWN_UP_S)
             self._young = False
+
+    def beside(self) -> Sequence[str]:
+        """The queue of dead letters, unless it is there."""
+        if not self._dead_letter:
+            return ()
+        try:
+            self._wire.call(lambda channel: _count(channel, self._dead_letter))
+        except NotThereError:
+            return (self._dead_letter,)
+        return ()
+
+    def made_beside(self, names: Sequence[str]) -> None:
+        """The queue of dead letters would not be there without us."""
+        for name in names:
+            self._dead_letters.note(self._wire.url, name, made=True)
 
     def _declare_dead_letter(self) -> None:
         try:

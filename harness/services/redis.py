@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from harness.services.base import Client, DoneSpec, Effects, Held, Launch, Queue, QueueSpec, ServiceError
+from harness.services.base import Client, DoneSpec, Held, Launch, Queue, QueueSpec, ServiceEffects, ServiceError
 from harness.services.redis_celery import CeleryQueue
 from harness.services.redis_client import OWN_NAME, Known, Link, number, pairs, texts
 from harness.services.redis_effects import Key
@@ -55,9 +55,6 @@ class _Redis:
         """The same."""
         return url
 
-    def disown(self, url: str, mark: str) -> None:
-        """There is nothing to remove but keys, which queues and effects remove themselves."""
-
     def open(self, url: str) -> Client:
         """A client of the server at ``url``."""
         return _Client(url, self._known)
@@ -89,7 +86,7 @@ class _Client:
         """A queue of one of the forms."""
         return _FORMS[spec.form](self._link, spec)
 
-    def effects(self, spec: DoneSpec) -> Effects:
+    def effects(self, spec: DoneSpec) -> ServiceEffects:
         """A key; a queue of results is a key that is read, too."""
         return Key(self._link, spec.name)
 

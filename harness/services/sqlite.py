@@ -15,10 +15,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from harness.job_history import DELAYED, HELD, READY, SET_ASIDE
-from harness.services.base import TIMEOUT_S, Client, DoneSpec, Effects, Launch, Look, PutRefusedError, Queue, QueueSpec, ServiceError, Told
+from harness.services.base import (
+    TIMEOUT_S,
+    Client,
+    DoneSpec,
+    Launch,
+    Look,
+    PutRefusedError,
+    Queue,
+    QueueSpec,
+    ServiceEffects,
+    ServiceError,
+    Told,
+)
 
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS {name} (
@@ -48,13 +60,10 @@ class _Sqlite:
         return f"sqlite:///{folder / 'jobs.db'}"
 
     def own(self, url: str, mark: str) -> str:  # noqa: ARG002  its tables have the mark in their names
-        """The same file, which others have made: a mistyped path must not make one."""
+        """The same file, which others have made: a mistyped path must not make one. Its path is absolute, as not all are in one folder."""
         if not Path(path := _path(url)).is_file():
             raise ServiceError(f"SQLite: there is no file {path}")
-        return url
-
-    def disown(self, url: str, mark: str) -> None:
-        """There is nothing to remove but tables, which queues and effects remove themselves."""
+        return f"sqlite:///{quote(str(Path(path).absolute()))}"
 
     def open(self, url: str) -> Client:
         """A client of the file at ``url``."""
@@ -121,7 +130,7 @@ class _Client:
         """A table of jobs."""
         return _Table(self, spec)
 
-    def effects(self, spec: DoneSpec) -> Effects:
+    def effects(self, spec: DoneSpec) -> ServiceEffects:
         """The rows of a query."""
         return _Rows(self, spec.name)
 

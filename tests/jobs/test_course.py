@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.server
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -79,6 +79,7 @@ class Play:
     def __init__(self, scenario: Scenario, folder: Path) -> None:
         self.lines: list[JobLine] = []
         self.events: list[Event] = []
+        self.deposits: list[tuple[str, Sequence[str]]] = []
         self.path = folder / "jobs.db"
         self.app: tuple[str, int] | None = None
         self.up = ["worker.1"]
@@ -91,6 +92,7 @@ class Play:
             append=self.lines.append,
             background=Threads(),
             client=lambda _name: SQLITE.open(url),
+            deposit=lambda _name, what, beside: self.deposits.append((what.name, beside)),
             address=lambda _process: self.app,
             step=lambda: 1,
             up=lambda _process: self.up,

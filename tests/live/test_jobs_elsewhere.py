@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import sqlite3
+import subprocess
 from base64 import b64encode
 from collections.abc import Callable
 from contextlib import closing
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from harness.job_history import JOBS_FILE
 from harness.services.base import Kind
 from harness.services.beanstalkd import BEANSTALKD
 from harness.services.postgres import POSTGRES
@@ -24,7 +26,8 @@ from harness.services.rabbitmq import RABBITMQ
 from harness.services.rabbitmq_api import OWN_HOST
 from harness.services.redis import REDIS
 from tests.live.commands import jetable, results
-from tests.live.processes import left_of
+from tests.live.harnesses import BEGUN_WITHIN_S, output_of, run_folder, running
+from tests.live.processes import left_of, wait_until
 from tests.services.brokers import Broker
 from tests.services.conftest import started  # noqa: F401  a fixture
 
@@ -35,8 +38,13 @@ JOBS = 10
 THEIRS = '{"id": "theirs", "ms": 0}'
 """A job that the sample workers would do, if they saw it."""
 
-ENDS = pytest.mark.parametrize("drain", [pytest.param("30s", id="finished"), pytest.param("300ms", id="unfinished")])
-"""Whether the jobs are done by the end of the run."""
+FINISHED, UNFINISHED, KILLED = "30s", "300ms", "600s"
+ENDS = pytest.mark.parametrize(
+    "drain", [pytest.param(FINISHED, id="finished"), pytest.param(UNFINISHED, id="unfinished"), pytest.param(KILLED, id="killed")]
+)
+"""How long the run waits for its jobs: until they are done, hardly, or until a SIGKILL of the harness while workers have them in hand."""
+
+GONE_WITHIN_S = 20
 
 pytestmark = [pytest.mark.slow, pytest.mark.live]
 
@@ -44,8 +52,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.live]
 def run_in(folder: Path, worker_of: str, url: str, *, drain: str, style: str = "lock", strangers: bool = False, **jobs_have: object) -> str:
     """Run that sample worker against the service, expect that it ends as it must, and return the run's mark.
 
-    With ``strangers`` the run must have seen effects of others, and said so; else it must have seen nothing of them. With a ``drain``
-    shorter than 30 s the jobs take much longer than that, so that the run ends with all of them in the queue.
+    With ``strangers`` the run must have seen effects of others, and said so; else it must have seen nothing of them. With any other
+    ``drain`` than ``FINISHED`` the jobs take much longer than that, so that the run ends with all of them in the queue.
     """
     kind = worker_of.partition("_")[0]
     worker = {
@@ -54,7 +62,7 @@ def run_in(folder: Path, worker_of: str, url: str, *, drain: str, style: str = "
         "healthcheck": {"log": "takes jobs"},
         "replicas": 2,
     }
-    finishes = drain == "30s"
+    finishes = drain == FINISHED
     body = f'{{"id": "{{job}}", "ms": {150 if finishes else 600_000}}}'
     scenario = {
         "jetable": 1,
@@ -66,6 +74,8 @@ def run_in(folder: Path, worker_of: str, url: str, *, drain: str, style: str = "
     }
     path, reports = folder / "elsewhere.yaml", folder / "reports"
     path.write_text(json.dumps(scenario))
+    if drain == KILLED:
+        return killed_on(path, reports)
     ended = jetable("run", path, "--reports", reports, "--seed", "1")
     (result,) = results(reports)
     assert (result["verdict"] == "pass", ended.code == 0) == (finishes, finishes), ended.output
@@ -74,6 +84,26 @@ def run_in(folder: Path, worker_of: str, url: str, *, drain: str, style: str = "
     run_id = str(result["run_id"])
     assert not left_of(run_id)
     return run_id[-6:]
+
+
+def killed_on(scenario: Path, reports: Path) -> str:
+    """Kill the harness when a worker has a job in hand, wait until nothing of the run is left on this machine, and return its mark."""
+    with running(scenario, reports, "process") as harness:
+        wait_until(lambda: is_at_work(harness, reports), within_s=BEGUN_WITHIN_S, why=lambda: output_of(reports).read_text())
+        harness.kill()
+        harness.wait()
+    folder = run_folder(reports)
+    assert folder is not None
+    run_id = folder.name
+    wait_until(lambda: not left_of(run_id), within_s=GONE_WITHIN_S, why=lambda: f"left: {left_of(run_id)}")
+    return run_id[-6:]
+
+
+def is_at_work(harness: subprocess.Popen[bytes], reports: Path) -> bool:
+    assert harness.poll() is None, output_of(reports).read_text()
+    folder = run_folder(reports)
+    ledger = folder / "history" / JOBS_FILE if folder is not None else None
+    return ledger is not None and ledger.exists() and b'"what":"started"' in ledger.read_bytes()
 
 
 def still_runs(broker: Broker) -> bool:
@@ -208,4 +238,4 @@ def test_a_file_of_sqlite_of_others_keeps_what_was_in_it(drain: str, tmp_path: P
         assert db.execute("SELECT * FROM jobs").fetchall() == [(1, THEIRS)]
         assert db.execute("SELECT * FROM effects LIMIT 1").fetchall() == [("theirs", 1.0, "theirs")]
         ours = db.execute("SELECT DISTINCT job FROM effects WHERE job LIKE ?", (f"{mark}-%",)).fetchall()
-    assert len(ours) == (JOBS if drain == "30s" else 0)  # the table is the app's own, and so are its rows
+    assert len(ours) == (JOBS if drain == FINISHED else 0)  # the table is the app's own, and so are its rows

@@ -419,4 +419,3 @@ def test_it_is_started_so_that_clients_know_it_for_the_runs_own() -> None:
     assert '[{ip,"127.0.0.2"},{port,{port}}]' in launch.environment["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"]
     assert RABBITMQ.url("h", 5, Path("/x")) == "amqp://guest:guest@h:5"
     assert RABBITMQ.own("amqp://h", "2fecf0") == "amqp://h"
-    RABBITMQ.disown("amqp://h", "2fecf0")

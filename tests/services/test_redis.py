@@ -21,7 +21,6 @@ from harness.services import KINDS
 from harness.services.base import (
     Client,
     DoneSpec,
-    Effects,
     Held,
     Keys,
     Kind,
@@ -29,6 +28,7 @@ from harness.services.base import (
     PutRefusedError,
     Queue,
     QueueSpec,
+    ServiceEffects,
     ServiceError,
     TellsAbsence,
     Told,
@@ -70,7 +70,7 @@ def a_stream(client: Client, **options: str | int | bool) -> Queue:
     return client.queue(QueueSpec(form="stream", name="jobs", options=options))
 
 
-def key(client: Client, name: str = "done") -> Effects:
+def key(client: Client, name: str = "done") -> ServiceEffects:
     return client.effects(DoneSpec(kind="key", name=name))
 
 

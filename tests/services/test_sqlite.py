@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from harness.job_history import DELAYED, HELD, READY, SET_ASIDE
 from harness.services import KINDS
-from harness.services.base import Client, DoneSpec, Effects, PutRefusedError, Queue, QueueSpec, Rows, ServiceError
+from harness.services.base import Client, DoneSpec, PutRefusedError, Queue, QueueSpec, Rows, ServiceEffects, ServiceError
 from harness.services.sqlite import SQLITE
 
 QUERY = "SELECT job FROM effects"
@@ -48,7 +48,7 @@ def app(tmp_path: Path, client: Client) -> Iterator[sqlite3.Connection]:
         yield opened
 
 
-def effects_of(client: Client, query: str = QUERY) -> Effects:
+def effects_of(client: Client, query: str = QUERY) -> ServiceEffects:
     return client.effects(DoneSpec(kind="query", name=query))
 
 
@@ -62,9 +62,19 @@ def test_it_is_a_file_that_nobody_starts_and_that_has_no_connections(url: str, c
     assert SQLITE.launch(durable=True) is None
     assert client.ready() == sqlite3.sqlite_version
     assert SQLITE.own(url, "2fecf0") == url
-    SQLITE.disown(url, "2fecf0")
     with pytest.raises(ServiceError, match="nobody is connected"):
         client.cut_connections()
+
+
+def test_a_relative_path_is_of_the_folder_in_which_jetable_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "their jobs?.db").touch()
+    url = SQLITE.own("sqlite:///their%20jobs%3F.db", "2fecf0")
+    assert url == f"sqlite:///{tmp_path}/their%20jobs%3F.db"
+    monkeypatch.chdir("/")
+    with closing(SQLITE.open(url)) as client:
+        assert client.ready() == sqlite3.sqlite_version
+    assert (tmp_path / "their jobs?.db").stat().st_size == 0
 
 
 def test_a_file_that_can_not_be_opened_is_an_error_that_names_it() -> None:
