@@ -12,7 +12,6 @@ nothing else on, of the one variant that has the engine, and not of a variant th
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from pydantic import ValidationError
 from harness.benches import FILE, STOOD_STILL, TO_HEALTHY, Bench, HealthCheck, Variant, differences, read_bench
 from harness.checks.expect import TIMING, resolved
 from harness.checks.facts import Facts
+from harness.checks.health import known_health
 from harness.checks.metrics import SAMPLERS
 from harness.checks.wording import listed
 from harness.engines import ENGINES
@@ -33,9 +33,6 @@ from harness.resources import machine
 from harness.scenario import Scenario
 from harness.threshold import OfBaseline, Threshold
 from harness.words import quoted
-
-TEST_EVERY_S: Final = 0.5
-"""How often an engine of containers runs a ``test`` that names no interval."""
 
 _MEDIANS: Final = ("median", "p(50)")
 _ONCE_SAID_S: Final = 0.01
@@ -179,7 +176,8 @@ def _of_run(source: Source, facts: Facts, scenario: Scenario, where: tuple[str, 
 
     def samples(threshold: Threshold) -> Sequence[float]:
         for process in [threshold.process] if threshold.process else scenario.target:
-            theirs, ours = (_known_health(each, process, where[0]) for each in (facts.scenario, scenario))
+            contained = ENGINES[where[0]].contained
+            theirs, ours = (known_health(each, process, contained=contained) for each in (facts.scenario, scenario))
             _check_health(source, threshold, *_known_alike(theirs, ours))
         if threshold.metric in TIMING and facts.harness_stalls:
             raise UsageError(_too_late(source, threshold))
@@ -200,7 +198,7 @@ def _of_bench(source: Source, bench: Bench, scenario: Scenario, engine: str) -> 
         if process not in processes:
             told = f"is a bench of {listed(processes) or 'nothing'}, and {quoted(threshold.text)} speaks of {process}"
             raise UsageError(f"baseline {source.place} {told}; name a bench of the same process type")
-        _check_health(source, threshold, variant.health, _known_health(scenario, process, engine))
+        _check_health(source, threshold, variant.health, known_health(scenario, process, contained=ENGINES[engine].contained))
         if threshold.metric in TIMING and _stood_still(variant, process, threshold):
             raise UsageError(_too_late(source, threshold))
         return [
@@ -225,23 +223,6 @@ def _stood_still(variant: Variant, process: str, threshold: Threshold) -> bool:
 def _too_late(source: Source, threshold: Threshold) -> str:
     late = "the harness stood still meanwhile, so its times may be too long"
     return f"baseline {source.place} can't tell {threshold.metric}: {late}; measure another one"
-
-
-def health_of(scenario: Scenario, process: str) -> HealthCheck:
-    """What says that a replica of ``process`` is healthy, as a bench stores it, which never asks an image's own check."""
-    check = scenario.healthcheck_of(process)
-    every_s = check.ask_every.s
-    if check.kind == "test":  # older engines heed no start_interval, so nobody knows how often such a test is run
-        every_s = 0.0 if check.start_interval else every_s if "interval" in check.model_fields_set else TEST_EVERY_S
-    seen = check.kind == "running" or (check.kind == "tcp" and scenario.target[process].spoken_tls is None)
-    asked = check.http or check.log or (shlex.join(check.test) if check.test else "")
-    return HealthCheck(kind=check.kind, asked=asked, every_s=0.0 if seen else every_s)
-
-
-def _known_health(scenario: Scenario, process: str, engine: str) -> HealthCheck | None:
-    """That of a run; None where its image may bring its own."""
-    own = scenario.target[process].healthcheck is None and ENGINES[engine].contained
-    return None if own else health_of(scenario, process)
 
 
 def _known_alike(theirs: HealthCheck | None, ours: HealthCheck | None) -> tuple[HealthCheck | None, HealthCheck | None]:

@@ -29,6 +29,7 @@ import msgspec
 from harness.benches import (
     CONDITIONS,
     FILE,
+    STOOD_STILL,
     USED,
     Attempts,
     Bench,
@@ -43,9 +44,11 @@ from harness.benches import (
     read_bench,
 )
 from harness.checks.facts import Facts
+from harness.checks.health import known_health
 from harness.checks.metrics import SAMPLERS, lives_of
 from harness.checks.timing import PHASES
-from harness.checks.wording import listed
+from harness.checks.wording import count, listed
+from harness.engines import ENGINES
 from harness.errors import ExitCode, UsageError
 from harness.history import Cycled, History, LoadBegan, read
 from harness.statistics import Effect, Interval, effect, holm, noise_band, runs_needed
@@ -306,13 +309,19 @@ def bench_of_run(history: History, source: str) -> Bench:
         raise UsageError(f"{source}: no replica was started in this run, so there is nothing to compare")
     header = history.header
     name = facts.scenario.name
-    torn = (f"{history.torn} lines of its history are damaged and were left out",) if history.torn else ()
+    engine = ENGINES.get(header.engine)
+    contained = engine is None or engine.contained
+    warnings = [f"{history.torn} lines of its history are damaged and were left out"] if history.torn else []
+    if stalls := facts.harness_stalls:
+        during, longest = count(len(stalls), "start or stop", "starts and stops"), span(max(stall.seconds for stall in stalls))
+        warnings.append(f"{STOOD_STILL}{during}, for {longest} at most: so much too long may they be")
     variant = Variant(
         name=name,
         engine=header.engine,
         command=header.scenario_path,
         series=series,
         attempts=tuple(_attempts_of_run(facts, process, under) for process in processes),
+        health=known_health(facts.scenario, processes[0], contained=contained) if len(processes) == 1 else None,
     )
     return Bench(
         name=name,
@@ -322,7 +331,7 @@ def bench_of_run(history: History, source: str) -> Bench:
         seed=header.seed,
         again=header.rerun,
         variants=(variant,),
-        warnings=torn,
+        warnings=tuple(warnings),
     )
 
 
@@ -441,8 +450,9 @@ def _weaknesses(places: Sequence[Place]) -> list[str]:
     for place in places:
         if place.bench.how != "finished":
             told.append(f"{place.path} was {place.bench.how}, so it has fewer rounds than were asked for")
-        if place.kind == "run":
-            told += [f"{place.path}: {warning}" for warning in place.bench.warnings]
+        told += [f"{place.path}: {warning}" for warning in place.bench.warnings if place.kind == "run"]
+        for variant in place.bench.variants:
+            told += [f"{place.path}: {quoted(variant.name)}: {each}" for each in variant.warnings if each.startswith(STOOD_STILL)]
     return told
 
 

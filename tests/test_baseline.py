@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from harness import benches
-from harness.baseline import TEST_EVERY_S, baseline_of, health_of, kept_baseline, needs_baseline, read_baselines, with_limits
+from harness.baseline import baseline_of, kept_baseline, needs_baseline, read_baselines, with_limits
 from harness.benches import STOOD_STILL, Attempts, Bench, HealthCheck, Series, Variant
 from harness.checks.expect import resolved
+from harness.checks.health import TEST_EVERY_S, health_of
 from harness.clock import NS_PER_S, MonotonicClock
 from harness.engines.docker_container import TEST_EVERY_NS
 from harness.errors import UsageError

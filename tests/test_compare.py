@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.benches import FILE, Bench, HealthCheck, Machine, Series, encoded
+from harness.benches import FILE, STOOD_STILL, Bench, HealthCheck, Machine, Series, encoded
 from harness.compare import (
     COMPARED,
     TIMES,
@@ -29,8 +29,8 @@ from harness.compare import (
     read_place,
 )
 from harness.errors import ExitCode, UsageError
-from harness.history import Cycled, read
-from tests.checks.build import FOLDER, at
+from harness.history import Cycled, Lagged, read
+from tests.checks.build import FOLDER, Story, at, steady_run
 from tests.helpers.benches import MACHINE, a_bench, a_series, a_variant, books, stored, times
 
 STOPS = FOLDER / "fail--dropped-in-flight--grace-over.jsonl"
@@ -451,6 +451,36 @@ def test_runs_of_different_scenarios_are_compared_with_a_warning() -> None:
     other = replace(run, path=Path("other"), bench=msgspec.structs.replace(run.bench, name="another"))
     (warning,) = compare([other, run]).warnings
     assert warning.startswith('runs of different scenarios: "another" and "')
+
+
+@pytest.mark.parametrize("late", ["base", "new"])
+def test_a_side_whose_harness_stood_still_is_told_of(late: str) -> None:
+    warning = f"{STOOD_STILL}3 starts and stops, by 20.0 ms at most: so much too long may they be"
+    sides = {name: of(SERIES, warnings=(warning, "another one") if name == late else ()) for name in ("base", "new")}
+    assert judged(sides["base"], sides["new"]).warnings == (f'{late}: "gunicorn": {warning}',)
+
+
+def run_of(story: Story, **changes: str) -> Bench:
+    history = story.history()
+    return bench_of_run(replace(history, header=msgspec.structs.replace(history.header, **changes)), "x")
+
+
+def test_a_run_whose_harness_stood_still_is_told_of() -> None:
+    story = steady_run()
+    story.tell(Lagged(at_ns=at(400), lag_ns=at(399) - at(0)))
+    assert run_of(story).warnings == (f"{STOOD_STILL}2 starts and stops, for 399 ms at most: so much too long may they be",)
+    assert run_of(steady_run()).warnings == ()
+
+
+def test_the_health_check_of_a_run_is_known_where_no_image_may_have_its_own() -> None:
+    asked = {"healthcheck": "/healthz"}
+    for engine in ("process", "docker"):
+        (variant,) = run_of(steady_run(web=asked), engine=engine).variants
+        assert variant.health == HealthCheck(kind="http", asked="/healthz", every_s=0.01)
+    (open_port,) = run_of(steady_run()).variants
+    assert open_port.health == HealthCheck(kind="tcp")
+    (unknown,) = run_of(steady_run(), engine="docker").variants
+    assert unknown.health is None
 
 
 def test_the_machine_of_a_run_is_what_its_header_says() -> None:

@@ -20,13 +20,13 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from harness.baseline import health_of
 from harness.bench.books import as_measured, exit_of
 from harness.bench.cold import drop_caches, may_drop_caches
 from harness.bench.cycle import CYCLES, Place, Took, leave_nothing, new_took
 from harness.bench.plan import BenchPlan, VariantPlan
 from harness.bench.sessions import Session, open_session, run_command
 from harness.benches import FILE, Bench, Variant, encoded
+from harness.checks.health import health_of
 from harness.clock import NS_PER_S, Dice, MonotonicClock
 from harness.engines.base import FreshImages
 from harness.errors import ExitCode, JetableError, KeyOfScenarioError, MachineError, ScenarioError, StoppedError, TargetError

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.baseline import TEST_EVERY_S, health_of
 from harness.bench import flags
 from harness.bench.flags import ASKABLE, FLAGS, Asked, plan_of, problem_of
 from harness.bench.plan import BenchPlan, VariantPlan
 from harness.benches import CONDITIONS
+from harness.checks.health import TEST_EVERY_S, health_of
 from harness.cli import bench
 from harness.errors import JetableError, KeyOfScenarioError, MachineError, NothingSelectedError, ScenarioError, UsageError
 from harness.scenario import Scenario
