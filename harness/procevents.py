@@ -44,6 +44,9 @@ _PROC_EVENT_EXEC: Final = 0x2
 _PROC_EVENT_EXIT: Final = 0x80000000
 _ACKNOWLEDGES_WITHIN_S: Final = 0.5
 _LATEST: Final = 1000
+_MOST_AT_ONCE: Final = 100_000
+"""Events that one look reads at most, lest who asks reads for ever."""
+
 _KEPT: Final = 20_000
 """So many processes are remembered, the latest."""
 
@@ -68,11 +71,17 @@ class Past:
 
 
 class ProcEvents:
-    """A thread that reads the connector and remembers what happened to which process. Safe from several threads."""
+    """A thread that reads the connector and remembers what happened to which process. Safe from several threads.
+
+    Who asks reads as well: the kernel has queued an event before the process that it is about goes on, so an answer lacks nothing that has
+    happened before the question, whether or not the thread had its turn since then.
+    """
 
     def __init__(self, connector: socket.socket) -> None:
         self._connector = connector
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
+        self._tells = True
         self._pasts: OrderedDict[int, Past] = OrderedDict()
         self._overrun = False
         self._wake_reader, self._wake_writer = os.pipe()
@@ -104,12 +113,14 @@ class ProcEvents:
 
     def past(self, pid: int) -> Past:
         """What is known of a process by now. Of a pid that was used twice, the later one."""
+        self._catch_up()
         with self._lock:
             found = self._pasts.get(pid)
             return Past() if found is None else Past(**{name: getattr(found, name) for name in Past.__slots__})
 
     def executed_since(self, at_ns: int) -> list[int]:
         """The processes that executed a program at ``at_ns`` or later, those that were forked last first; of the latest thousand."""
+        self._catch_up()
         with self._lock:
             return [pid for pid, past in islice(reversed(self._pasts.items()), _LATEST) if past.executed_ns >= at_ns and not past.ended_ns]
 
@@ -124,6 +135,8 @@ class ProcEvents:
             return
         os.write(self._wake_writer, b".")
         self._thread.join()
+        with self._reading:
+            self._tells = False
         os.close(self._wake_writer)
         os.close(self._wake_reader)
         self._wake_writer = -1
@@ -138,14 +151,25 @@ class ProcEvents:
         while True:
             if self._wake_reader in (fd for fd, _ in poll.poll()):
                 return
-            try:
-                message = self._connector.recv(1 << 16)
-            except OSError as error:
-                self._overrun = True
-                if error.errno != errno.ENOBUFS:  # that one says that the kernel had to drop some
+            self._catch_up()
+            if not self._tells:
+                return
+
+    def _catch_up(self) -> None:
+        """Take all that the kernel has told so far, without waiting for more."""
+        with self._reading:
+            for _ in range(_MOST_AT_ONCE):
+                if not self._tells:
                     return
-                continue
-            self._take(message)
+                try:
+                    message = self._connector.recv(1 << 16, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    return
+                except OSError as error:
+                    self._overrun = True
+                    self._tells = error.errno == errno.ENOBUFS  # which says that the kernel had to drop some
+                    continue
+                self._take(message)
 
     def _take(self, message: bytes) -> None:
         if len(message) < _EVENT_AT + _EVENT.size + _EXIT.size:  # the kernel sends the whole union, whatever happened
@@ -204,11 +228,11 @@ def _acknowledged(connector: socket.socket, number: int) -> bool:
     pids that mean other processes here.
     """
     deadline_s = time.monotonic() + _ACKNOWLEDGES_WITHIN_S
-    while (left_s := deadline_s - time.monotonic()) > 0:
-        connector.settimeout(left_s)
+    for _ in range(_MOST_AT_ONCE):
+        connector.settimeout(max(0.0, deadline_s - time.monotonic()))  # in the end what came while this thread waited for its turn
         try:
             message = connector.recv(1 << 16)
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
             break
         if len(message) < _EVENT_AT + _EVENT.size + _ACKNOWLEDGED.size:
             continue

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,21 @@ def test_the_life_of_a_process_is_remembered(told: Told) -> None:
     tell(EXIT, 30, 7, 7, 3 << 8, 17)
     eventually(lambda: events.past(7).ended_ns)
     assert events.past(7) == Past(parent=1, forked_ns=10, executed_ns=20, ended_ns=30, status=3)
+
+
+@pytest.mark.live
+def test_an_answer_lacks_nothing_that_was_told_before_though_the_thread_had_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ProcEvents, "_read", lambda _self: None)
+    events = ProcEvents.open()
+    if events is None:
+        pytest.skip("this user may not listen to the kernel's proc connector, or in this pid namespace")
+    since_ns = time.monotonic_ns()
+    with closing(events), subprocess.Popen(["/bin/sh", "-c", "echo runs; exec sleep 60"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"runs\n"  # it executes what was asked for, and the kernel has said so
+        assert process.pid in events.executed_since(since_ns)
+        assert events.past(process.pid).parent == os.getpid()
+        process.kill()
 
 
 def test_an_end_by_a_signal_is_told_apart_from_a_status_of_the_same_number(told: Told) -> None:

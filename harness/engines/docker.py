@@ -26,7 +26,7 @@ import os
 import select
 import signal as signals
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -93,8 +93,8 @@ _CUT_OFF_WITHIN_NS: Final = 100_000_000
 _COMPARED: Final = 3
 _MOST_ANCESTORS: Final = 100
 _ONE_OOM_NS: Final = NS_PER_S // 10
-_EXECUTED_WITHIN_NS: Final = NS_PER_S // 20
-_EXECUTED_EVERY_S: Final = 0.001
+_TOLD_WITHIN_NS: Final = 2 * NS_PER_S
+_TOLD_EVERY_S: Final = 0.001
 _SETTLED_NS: Final = 2 * NS_PER_S
 _LEAVE_ALONE: Final = "leave the containers of a run alone (jetable cleanup removes those of dead runs)"
 
@@ -599,11 +599,15 @@ class DockerEngine:
 
     def _beginning(self, life: _Life) -> Past | None:
         """What the kernel told of the begin of process 1; the engine may answer a moment before the command is executed."""
+        return self._told_of_main(life, lambda past: past.executed_ns or past.ended_ns)
+
+    def _told_of_main(self, life: _Life, enough: Callable[[Past], int]) -> Past | None:
+        """What the kernel told of process 1, once that is ``enough``; it always comes to that, but on a busy machine not at once."""
         if self._kernel is None or life.main is None:
             return None
-        deadline_ns = self._context.clock.now_ns() + _EXECUTED_WITHIN_NS
-        while not (past := self._kernel.past(life.main.pid)).executed_ns and self._context.clock.now_ns() < deadline_ns:
-            self._context.clock.sleep(_EXECUTED_EVERY_S)
+        deadline_ns = self._context.clock.now_ns() + _TOLD_WITHIN_NS
+        while not enough(past := self._kernel.past(life.main.pid)) and self._kernel.whole and self._context.clock.now_ns() < deadline_ns:
+            self._context.clock.sleep(_TOLD_EVERY_S)
         return past
 
     def _take_hold(self, life: _Life, pid: int) -> None:
@@ -733,8 +737,8 @@ class DockerEngine:
             life.gone.set()
 
     def _take_the_kernels_word(self, life: _Life) -> None:
-        """Not when the end is noticed, but now: a pidfd may be readable before the thread that reads the connector had its turn."""
-        past = self._kernel.past(life.main.pid) if self._kernel is not None and life.main is not None else None
+        """Not when the end is noticed, but now: the kernel makes the pidfd readable a moment before it tells of the end."""
+        past = self._told_of_main(life, lambda past: past.ended_ns)
         if past is not None and past.forked_ns <= life.ended_ns and life.at_ns < past.ended_ns:
             life.ended_ns, life.status = past.ended_ns, past.status
 
