@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 REQUEST_ID = re.compile(rb"X-Request-Id: (\d+)-(\d+)\r\n")
@@ -49,7 +49,7 @@ class Server:
         self._listener.close()
         for connection in self._open:
             try:
-                connection.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)  # TLS's own takes the encryption from under a thread that reads
             except OSError:
                 continue  # it is closed already
         for thread in self._threads:
@@ -159,8 +159,19 @@ def hang(connection: socket.socket) -> None:
         pass
 
 
+_TAKEN: Final[list[socket.socket]] = []
+
+
 def closed_port() -> int:
-    """A port on which nobody listens."""
+    """A port on which nobody listens: it is bound until all tests are over, so that nobody else can listen there."""
+    _TAKEN.append(socket.socket())
+    _TAKEN[-1].bind(("127.0.0.1", 0))
+    port: int = _TAKEN[-1].getsockname()[1]
+    return port
+
+
+def free_port() -> int:
+    """A port that nobody had a moment ago."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket
+import select
 import socket
 import threading
 import time
@@ -307,7 +308,7 @@ def test_a_connection_to_itself_is_a_refusal(client: Client, monkeypatch: pytest
             return super().connect_ex(address)  # type: ignore[arg-type]  # as the original takes it
 
     monkeypatch.setattr(_socket, "socket", Unlucky)
-    seen = attempt(client, route_to(servers.closed_port()))
+    seen = attempt(client, route_to(servers.free_port()))
     assert outcome(seen) == (Outcome.REFUSED, Executed.NO)
     assert seen.error == "ECONNREFUSED"
 
@@ -550,8 +551,21 @@ def test_a_hold_never_changes_what_is_under_way_to_nothing(client: Client) -> No
 
 
 def test_nobody_is_held_for_long_and_the_time_out_does_not_count_it(impatient: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer is there before the hold begins, so that the server has all the time that it needs."""
+    connect = Client._connect
+
+    def connect_and_be_answered(self: Client, route: Route) -> client_module.Connection:
+        connection = connect(self, route)
+        until(lambda: bool(select.select([connection.sock], [], [], 0)[0]))
+        return connection
+
+    def answer_at_once(connection: socket.socket) -> None:
+        connection.sendall(OK)
+        servers.hang(connection)
+
     monkeypatch.setattr(client_module, "HOLD_S", 0.1)
-    with answering(OK) as server:
+    monkeypatch.setattr(Client, "_connect", connect_and_be_answered)
+    with Server(answer_at_once) as server:
         _, route = held_route(server.port)
         seen = attempt(impatient, route)
     assert outcome(seen)[0] is Outcome.OK
@@ -631,7 +645,22 @@ def test_a_kept_connection_that_closes_under_a_request_is_closed_before_response
     ],
 )
 def test_no_whole_answer_in_time_is_a_timeout_however_far_it_got(impatient: Client, answer: bytes, reached: Reached) -> None:
-    seen = told(impatient, answer, then=servers.hang)
+    came = threading.Event()
+
+    def say_and_hang(connection: socket.socket) -> None:
+        came.set()
+        servers.hang(connection)
+
+    def stand_still() -> None:
+        """Let the server say what it says before the time-out is over, however long it takes."""
+        while not route.words[route.flight]:
+            gevent.sleep(0)
+        assert came.wait(5)
+
+    with answering(answer, then=say_and_hang) as server:
+        route = route_to(server.port)
+        gevent.spawn(stand_still)
+        seen = attempt(impatient, route)
     assert outcome(seen) == (Outcome.TIMEOUT, Executed.UNKNOWN)
     assert seen.reached is reached
 
@@ -705,8 +734,9 @@ def test_a_connection_that_timed_out_is_not_used_again(impatient: Client) -> Non
 
 def test_a_load_that_ends_leaves_the_attempt_unfinished_and_perhaps_executed(client: Client) -> None:
     with answering(b"", then=servers.hang) as server:
-        gevent.spawn_later(0.01, client.cancel)
-        seen = attempt(client, route_to(server.port))
+        route = route_to(server.port)
+        when(lambda: route.words[route.flight] == 1, client.cancel)
+        seen = attempt(client, route)
     assert outcome(seen) == (Outcome.UNFINISHED, Executed.UNKNOWN)
 
 

@@ -25,7 +25,9 @@ from harness.outcome import Reached
 from harness.tls import tls_with
 from tests.load import servers
 from tests.load.servers import Server
-from tests.load.test_user import World, world
+from tests.load.test_user import Turns, World, turns, world
+
+__all__ = ["turns"]
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
@@ -166,6 +168,23 @@ def says(*pieces: bytes, then: Callable[[socket.socket], None] = servers.hang) -
     return behave
 
 
+def stop_when(w: World, condition: Callable[[], bool]) -> None:
+    """Stop the load then, so that what ends before is ended by the server alone, however long that takes, and the rest is soon complete."""
+
+    def wait() -> None:
+        with gevent.Timeout(10):
+            while not condition():
+                gevent.sleep(0.001)
+        w.crowd.stopping = True
+
+    gevent.spawn(wait)
+
+
+def lose_patience_between_requests(w: World, turns: Turns) -> None:
+    """Let the time that a client waits for another stream go fast, and none pass while the server has a request."""
+    turns.speed, turns.held = 20, lambda: not w.nothing_under_way()
+
+
 def streamed(w: World) -> list[Streamed]:
     return [line for line in w.books.lines if isinstance(line, Streamed)]
 
@@ -189,7 +208,8 @@ def test_a_subscription_is_complete_when_its_time_is_over() -> None:
 )
 def test_a_stream_that_ends_too_early_is_resumed_from_the_last_event_on_unless_it_is_garbled(then: bytes, outcome: str, end: str) -> None:
     first, second = says(HEAD, event(1), event(2), then, then=servers.close), says(HEAD, event(3))
-    with following(first, second, spec=sse()) as (w, user):
+    with following(first, second, spec=sse(30.0)) as (w, user):
+        stop_when(w, lambda: len(closes(w)) == 1)
         w.crowd.op(user)
         requests = w.server.requests  # type: ignore[attr-defined]  # as above
     assert closes(w)[0] == (outcome, outcome == "wrong")
@@ -205,14 +225,16 @@ def test_a_stream_that_ends_too_early_is_resumed_from_the_last_event_on_unless_i
 
 
 def test_a_reset_in_the_middle_is_a_cut() -> None:
-    with following(says(HEAD, event(1), then=servers.reset), says(HEAD, event(2)), spec=sse()) as (w, user):
+    with following(says(HEAD, event(1), then=servers.reset), says(HEAD, event(2)), spec=sse(30.0)) as (w, user):
+        stop_when(w, lambda: len(closes(w)) == 1)
         w.crowd.op(user)
     assert closes(w) == [("stream-cut", False), ("ok", True)]
 
 
 def test_the_end_of_a_connection_that_nothing_else_could_tell_is_not_called_a_cut() -> None:
     bare = HEAD.replace(b"Transfer-Encoding: chunked\r\n", b"")
-    with following(says(bare, b"id: 1\ndata: x\n\n", then=servers.close), says(HEAD, event(2)), spec=sse()) as (w, user):
+    with following(says(bare, b"id: 1\ndata: x\n\n", then=servers.close), says(HEAD, event(2)), spec=sse(30.0)) as (w, user):
+        stop_when(w, lambda: len(closes(w)) == 1)
         w.crowd.op(user)
     assert streamed(w)[0].end == "eof"
     assert [line.eof for line in w.books.lines if isinstance(line, Close)] == [True, False]
@@ -222,10 +244,12 @@ def test_the_end_of_a_connection_that_nothing_else_could_tell_is_not_called_a_cu
 def test_streams_are_followed_over_tls_where_an_end_in_order_is_told_by_a_closure_alert_too() -> None:
     bare = HEAD.replace(b"Transfer-Encoding: chunked\r\n", b"")
     unframed = says(bare, b"id: 1\ndata: x\n\n", then=servers.close_with_alert)
-    with following(unframed, says(HEAD, event(2), then=servers.close), says(HEAD, event(3)), spec=sse(0.15), tls=True) as (w, user):
+    with following(unframed, says(HEAD, event(2), then=servers.close), says(HEAD, event(3)), spec=sse(30.0), tls=True) as (w, user):
+        stop_when(w, lambda: len(closes(w)) == 2)
         w.crowd.op(user)
     assert [line.end for line in streamed(w)] == ["ended", "cut", "complete"]
-    with following(sends("1", close=1012), sends("2"), spec=websocket(), tls=True) as (w, user):
+    with following(sends("1", close=1012), sends("2"), spec=websocket(30.0), tls=True) as (w, user):
+        stop_when(w, lambda: len(closes(w)) == 1)
         w.crowd.op(user)
     assert next((line.end, line.code) for line in streamed(w)) == ("ended", 1012)
 
@@ -279,22 +303,26 @@ def test_a_replica_that_refuses_is_left_out_without_a_wait_and_the_subscription_
     assert sorted(w.books.ops()) == ["ok", "redirected", "redirected"]
 
 
-def test_a_subscription_that_nobody_takes_up_is_unavailable_when_its_client_has_lost_patience() -> None:
+@pytest.mark.slow
+def test_a_subscription_that_nobody_takes_up_is_unavailable_when_its_client_has_lost_patience(turns: Turns) -> None:
     def once(connection: socket.socket, server: Server) -> None:
         says(HEAD, event(1))
         w.publisher.withdraw("web.1")
 
-    with following(once, spec=sse(5.0), timeout_s=0.1) as (w, user):
+    with following(once, spec=sse(5.0), timeout_s=5.0) as (w, user):
+        lose_patience_between_requests(w, turns)
         w.crowd.op(user)
     assert w.books.ops() == ["unavailable"]
     assert closes(w)[-1] == ("refused", True)
 
 
-def test_connections_that_are_closed_before_an_answer_again_and_again_are_one_dropped_request() -> None:
+@pytest.mark.slow
+def test_connections_that_are_closed_before_an_answer_again_and_again_are_one_dropped_request(turns: Turns) -> None:
     def silent(connection: socket.socket, server: Server) -> None:
         server.read(connection)
 
-    with following(silent, spec=sse(), timeout_s=0.1) as (w, user):
+    with following(silent, spec=sse(), timeout_s=5.0) as (w, user):
+        lose_patience_between_requests(w, turns)
         w.crowd.op(user)
     assert w.books.ops() == ["closed-before-response"]
     assert closes(w)[0] == ("stream-cut", False)
@@ -329,9 +357,8 @@ def test_the_end_of_the_load_completes_an_open_stream_at_once(how: str) -> None:
     with following(says(HEAD, event(1)), spec=sse(60.0)) as (w, _):
         greenlet = gevent.spawn(lambda: w.crowd.op(w.crowd.new_user()))
         with gevent.Timeout(5):
-            while not streamed_began(w):
+            while not w.publisher.answering("web.1"):
                 gevent.sleep(0.001)
-            gevent.sleep(0.02)
             if how == "stop":
                 w.crowd.stopping = True
             else:
@@ -386,9 +413,8 @@ def test_a_user_that_is_killed_leaves_no_connection_open_on_record() -> None:
     with following(says(HEAD, event(1)), spec=sse(60.0)) as (w, _):
         greenlet = gevent.spawn(lambda: w.crowd.op(w.crowd.new_user()))
         with gevent.Timeout(5):
-            while not streamed_began(w):
+            while not w.publisher.answering("web.1"):
                 gevent.sleep(0.001)
-        gevent.sleep(0.02)
         greenlet.kill()
     assert closes(w) == [("unfinished", True)]
     assert [line.end for line in streamed(w)] == ["stopped"]
@@ -436,7 +462,8 @@ def sends(*texts: str, close: int | None = None, cut: bool = False, ping: bool =
 
 
 def test_the_close_code_of_a_websocket_is_on_record_and_its_client_comes_back_with_the_last_id() -> None:
-    with following(sends('{"id": 1}', '{"id": 2}', close=1001), sends("3 more"), spec=websocket()) as (w, user):
+    with following(sends('{"id": 1}', '{"id": 2}', close=1001), sends("3 more"), spec=websocket(30.0)) as (w, user):
+        stop_when(w, lambda: len(closes(w)) == 1)
         w.crowd.op(user)
         requests = w.server.requests  # type: ignore[attr-defined]  # as above
     assert w.books.ops() == ["resumed"]
@@ -449,7 +476,8 @@ def test_the_close_code_of_a_websocket_is_on_record_and_its_client_comes_back_wi
 
 
 def test_a_websocket_that_ends_without_a_close_frame_was_cut() -> None:
-    with following(sends("1", cut=True), sends("2"), spec=websocket()) as (w, user):
+    with following(sends("1", cut=True), sends("2"), spec=websocket(30.0)) as (w, user):
+        stop_when(w, lambda: len(closes(w)) == 1)
         w.crowd.op(user)
     assert next((line.end, line.code) for line in streamed(w)) == ("cut", 0)
     assert closes(w)[0] == ("stream-cut", False)
@@ -457,7 +485,8 @@ def test_a_websocket_that_ends_without_a_close_frame_was_cut() -> None:
 
 def test_pings_are_answered_and_the_client_says_goodbye() -> None:
     behave = sends("1", ping=True)
-    with following(behave, spec=websocket()) as (w, user):
+    with following(behave, spec=websocket(30.0)) as (w, user):
+        stop_when(w, lambda: "Pong" in behave.heard)  # type: ignore[attr-defined]  # as above
         w.crowd.op(user)
     assert behave.heard == ["Pong", "CloseConnection"]  # type: ignore[attr-defined]  # as above
     assert w.books.ops() == ["ok"]

@@ -6,15 +6,18 @@ import re
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 
 import gevent
 import pytest
 
+from harness.clock import NS_PER_S
 from harness.history import AnyLine, Close, Header, History, Invoke, build
+from harness.load import streams as streams_module
 from harness.load import table
+from harness.load import user as user_module
 from harness.load.spec import LoadSpec, RequestSpec
 from harness.load.table import Publisher, Router, Table
 from harness.load.user import Crowd, User
@@ -272,10 +275,16 @@ def test_the_step_of_an_op_is_the_one_in_which_it_began() -> None:
 
 
 def test_a_cancelled_load_closes_what_is_under_way_as_unfinished_and_sends_nothing_again() -> None:
+    def cancel() -> None:
+        with gevent.Timeout(5):
+            while w.publisher.in_flight("web.1") == 0:
+                gevent.sleep(0.001)
+        w.publisher.publish("web.2", "127.0.0.1", other.port)
+        w.crowd.cancel()
+
     with answering(b"", then=servers.hang) as server, CountingServer() as other, world(retries=5) as (w, user):
         w.publish(server.port)
-        gevent.spawn_later(0.01, w.crowd.cancel)
-        gevent.spawn_later(0.005, w.publisher.publish, "web.2", "127.0.0.1", other.port)
+        gevent.spawn(cancel)
         w.crowd.op(user)
         assert other.count == 0
     assert w.books.attempts() == [("web.1", "unfinished")]
@@ -307,7 +316,7 @@ def test_connections_to_a_replica_that_was_forgotten_are_closed() -> None:
 def test_arrivals_are_due_at_a_constant_distance_and_go_to_the_user_who_was_idle_last() -> None:
     with CountingServer() as server, world(rate_per_s=1000.0, users=5) as (w, _):
         w.publish(server.port)
-        play(w, ops=50)
+        play(w, lambda: w.crowd.begun >= 50)
     attempts = w.books.history().attempts
     dues = sorted(attempts.due_ns.tolist())
     assert {later - sooner for sooner, later in pairwise(dues)} == {1_000_000}
@@ -315,6 +324,45 @@ def test_arrivals_are_due_at_a_constant_distance_and_go_to_the_user_who_was_idle
     assert w.crowd.arrivals == len(attempts)
 
 
+class Turns:
+    """The load's clock, which goes on by at most ten milliseconds in a turn of the loop: it stands still when this process does.
+
+    Attributes:
+        speed: How many times as fast as the real one it goes.
+        held: Whether it stands still.
+    """
+
+    def __init__(self) -> None:
+        self.now_ns = self.began_ns = time.monotonic_ns()
+        self.speed = 1
+        self.held: Callable[[], bool] = lambda: False
+        self.greenlet = gevent.spawn(self._turn)
+
+    @property
+    def passed_s(self) -> float:
+        return (self.now_ns - self.began_ns) / NS_PER_S
+
+    def _turn(self) -> None:
+        before_ns = time.monotonic_ns()
+        while True:
+            gevent.sleep(0.001)
+            now_ns = time.monotonic_ns()
+            if not self.held():
+                self.now_ns += min(now_ns - before_ns, 10_000_000) * self.speed
+            before_ns = now_ns
+
+
+@pytest.fixture
+def turns(monkeypatch: pytest.MonkeyPatch) -> Iterator[Turns]:
+    made = Turns()
+    for module in (user_module, streams_module):
+        monkeypatch.setattr(module, "_now_ns", lambda: made.now_ns)
+    yield made
+    made.greenlet.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("turns")
 def test_arrivals_that_find_no_idle_user_are_late_and_never_left_out() -> None:
     def slow(connection: socket.socket) -> None:
         while server.read(connection):
@@ -323,21 +371,21 @@ def test_arrivals_that_find_no_idle_user_are_late_and_never_left_out() -> None:
 
     with Server(slow) as server, world(rate_per_s=500.0, users=2) as (w, _):
         w.publish(server.port)
-        play(w, ops=8)
+        play(w, lambda: w.crowd.late > 2)
     assert w.crowd.crowded == w.crowd.late > 0
     dues = sorted(set(w.books.history().attempts.due_ns.tolist()))
     assert {later - sooner for sooner, later in pairwise(dues)} == {2_000_000}
 
 
 @pytest.mark.slow
-def test_arrivals_that_nobody_was_idle_for_until_the_end_count_as_late() -> None:
+def test_arrivals_that_nobody_was_idle_for_until_the_end_count_as_late(turns: Turns) -> None:
     def never(connection: socket.socket) -> None:
         while server.read(connection):
             pass
 
-    with Server(never) as server, world(rate_per_s=100.0, users=1, timeout_s=0.5) as (w, _):
+    with Server(never) as server, world(rate_per_s=100.0, users=1, timeout_s=30.0) as (w, _):
         w.publish(server.port)
-        play(w, ops=1, arrivals_s=0.3)
+        play(w, lambda: turns.passed_s > 0.3)
         begun = w.crowd.arrivals
         w.crowd.leave_overdue()
     assert begun == 1
@@ -345,29 +393,29 @@ def test_arrivals_that_nobody_was_idle_for_until_the_end_count_as_late() -> None
 
 
 @pytest.mark.slow
-def test_arrivals_that_are_late_because_this_process_stood_still_are_not_crowded() -> None:
+def test_arrivals_that_are_late_because_this_process_stood_still_are_not_crowded(turns: Turns) -> None:
     def stand_still() -> None:
-        goes_on = time.monotonic() + 0.3
-        while time.monotonic() < goes_on:
-            pass
+        while w.crowd.begun < 5:
+            gevent.sleep(0.001)
+        turns.now_ns += 300_000_000
 
     with CountingServer() as server, world(rate_per_s=100.0, users=2) as (w, _):
         w.publish(server.port)
-        gevent.spawn_later(0.05, stand_still)
-        play(w, ops=45)
+        turns.held = lambda: bool(w.crowd.open_ops or w.crowd._overdue)  # the app takes no time
+        gevent.spawn(stand_still)
+        play(w, lambda: w.crowd.begun >= 45)
     assert w.crowd.late >= 10
-    assert w.crowd.crowded <= w.crowd.late // 2, "those that were due near its end may have met the crowd of the others"
+    assert w.crowd.crowded == 0
 
 
-def play(w: World, *, ops: int, arrivals_s: float = 0.0) -> None:
-    """Let the crowd live until so many ops have begun."""
+def play(w: World, over: Callable[[], bool]) -> None:
+    """Let the crowd live until that."""
     users = [gevent.spawn(lambda: w.crowd.new_user().live()) for _ in range(w.crowd.spec.users)]
     arrivals = gevent.spawn(w.crowd.arrive)
     with gevent.Timeout(10):
-        while w.crowd.begun < ops:
+        while not over():
             gevent.sleep(0.001)
-        gevent.sleep(arrivals_s)
-        w.crowd.stopping = True
+        w.crowd.cancel()
         while w.crowd.open_ops:
             gevent.sleep(0.001)
     gevent.killall([*users, arrivals])
