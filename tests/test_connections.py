@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.clock import Dice, FakeClock, MonotonicClock
+from harness.clock import NS_PER_S, Dice, FakeClock, MonotonicClock
 from harness.connections import PIPELINED, Answers, Holder, Holding
 from harness.engines.base import EngineContext, Replica
 from harness.engines.fake import FakeEngine, FakeScript
@@ -25,7 +26,7 @@ from harness.stage import Inline, Stage, Threads
 from tests.load import servers
 from tests.load.servers import OK, Server
 
-BOUND_S = 5.0
+BOUND_S = 20.0
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe"
 
 
@@ -42,9 +43,11 @@ def scenario(kinds: list[str], *requests: str, process: str = "web", tls: bool =
 
 
 @pytest.fixture(autouse=True)
-def short_last_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let what stays open be let go of soon."""
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what stays open be let go of soon, and give the app all the time that it needs on a busy machine."""
     monkeypatch.setattr("harness.connections.LAST_LOOK_S", 0.02)
+    monkeypatch.setattr("harness.connections.OPEN_S", BOUND_S)
+    monkeypatch.setattr("harness.connections.CONNECT_S", BOUND_S)
 
 
 class Play:
@@ -232,14 +235,30 @@ def test_of_pipelined_requests_each_answer_is_counted(answers: list[bytes], told
     assert (held.requests, len(held.answered_ns), held.close_told, held.end) == (PIPELINED, answers.count(OK) + told, told, end)
 
 
-def test_what_is_under_way_is_the_get_that_takes_longest_with_its_headers_and_found_only_once() -> None:
-    waits = {b"/fast": 0.0, b"/slow": 0.05}
+class AppsOwnTime(MonotonicClock):
+    """A clock that goes on by what the app says that it takes, whatever else the machine does, and while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.passed_ns = 0
+
+    def now_ns(self) -> int:
+        self.passed_ns += 1
+        return self.passed_ns
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        self.passed_ns += round(seconds * NS_PER_S)
+
+
+def test_what_is_under_way_is_the_get_that_takes_longest_with_its_headers_and_found_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bytes] = []
+    clock = AppsOwnTime()
+    monkeypatch.setattr(sys.modules[__name__], "MonotonicClock", lambda: clock)
 
     def behave(server: Server, connection: socket.socket) -> None:
         path = server.read(connection).split()[1]
         asked.append(path)
-        threading.Event().wait(waits.get(path, 0.0))
+        clock.passed_ns += 50_000_000 if path == b"/slow" else 0
         connection.sendall(OK)
 
     with serving(behave) as server:
@@ -253,9 +272,7 @@ def test_what_is_under_way_is_the_get_that_takes_longest_with_its_headers_and_fo
 
 
 def test_nobody_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = int(listener.getsockname()[1])
-    play = Play(port, ["idle", "http/1.0"])
+    play = Play(servers.closed_port(), ["idle", "http/1.0"])
     holding = play.hold()
     play.signal(holding)
     holding.end()

@@ -69,6 +69,13 @@ def server(serve: Callable[[socket.socket], None]) -> Iterator[int]:
         thread.join(10)
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody hangs: the servers of these tests answer in the end, on however busy a machine."""
+    monkeypatch.setattr(probes, "HUNG_AFTER_S", 10.0)
+
+
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize(
     ("serve", "told"),
     [(answers(OK), "served"), (answers(BUSY), "rejected"), (resets, "reset"), (closes, "reset"), (answers(b"HTTP/1.1 2"), "reset")],
@@ -94,6 +101,7 @@ def over_tls(serve: Callable[[socket.socket], None]) -> Callable[[socket.socket]
     return shake_and_serve
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize(
     ("serve", "told"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import threading
 import time
@@ -137,7 +138,7 @@ def test_what_is_said_later_never_overtakes_what_is_held() -> None:
     with linked() as link, connected(link) as connection:
         link.delay(0.1)
         connection.sendall(b"first")
-        until(lambda: any(pair.held for pair in link._pairs))
+        until(lambda: any(pair.held for pair in link._pairs) or select.select([connection], [], [], 0)[0])
         link.delay(0.0)
         connection.sendall(b"second")
         assert whole(connection, 11) == b"firstsecond"
@@ -178,8 +179,8 @@ def test_a_client_that_ends_its_half_still_gets_the_answer_and_then_the_end() ->
 def test_the_end_of_the_service_is_late_as_well_and_comes_behind_its_words() -> None:
     with linked(lambda connection: connection.sendall(b"bye")) as link:
         link.delay(0.1)
+        began = time.monotonic()
         with connected(link) as connection:
-            began = time.monotonic()
             assert whole(connection, 4) == b"bye"
             assert time.monotonic() - began >= 0.1
 
@@ -195,10 +196,15 @@ def test_a_reset_of_the_service_is_a_reset_for_the_client() -> None:
             connection.recv(1)
 
 
+def bound(sock: socket.socket) -> int:
+    """A port that nobody else can listen on, as ``sock`` has it and does not listen."""
+    sock.bind(("127.0.0.1", 0))
+    port: int = sock.getsockname()[1]
+    return port
+
+
 def test_a_service_that_is_away_resets_who_comes_and_with_the_door_shut_nobody_gets_in() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        address = gone.getsockname()
-    with closing(Link(address, clock=CLOCK)) as link:
+    with socket.socket() as away, closing(Link(("127.0.0.1", bound(away)), clock=CLOCK)) as link:
         with pytest.raises(ConnectionResetError), connected(link) as connection:  # it may come before the kernel says: connected
             connection.recv(1)
         link.shut()
