@@ -45,7 +45,7 @@ def until(condition: Callable[[], bool], *, within_s: float = 20.0, why: str = "
 @contextmanager
 def load_of(folder: Path, **changes: object) -> Iterator[ProcessLoad]:
     """A load process that is stopped at the end, whatever happens."""
-    spec = LoadSpec(**{"seed": 1, "requests": (GET,), "users": 8, "timeout_s": 2.0, **changes})  # type: ignore[arg-type]  # a test changes any of them
+    spec = LoadSpec(**{"seed": 1, "requests": (GET,), "users": 8, "timeout_s": 10.0, **changes})  # type: ignore[arg-type]  # a test changes any of them
     load = ProcessLoad(spec, history=folder, logs=folder, run_id=f"test-{os.getpid()}")
     _as_protocol: Load = load
     try:
@@ -71,7 +71,8 @@ def test_a_load_begins_asks_every_replica_and_closes_its_books(tmp_path: Path) -
         load.publish("web.2", "127.0.0.1", two.port)
         load.start()
         load.set_step(3)
-        until(lambda: one.count > 200 and two.count > 200 and load.begun > 400)
+        before = load.begun
+        until(lambda: one.count > 200 and two.count > 200 and load.begun > before + 400)
         assert min(load.sent("web.1"), load.sent("web.2")) >= 200 - 8
         assert load.alive()
         load.stop()
@@ -98,14 +99,17 @@ def test_the_control_server_is_asked_and_the_process_watches_itself(tmp_path: Pa
         load.stop()
     lines = ledger(tmp_path)
     assert len(lines_of(lines, Control)) > 5
-    assert all(control.ok and control.at_ns < control.done_ns for control in lines_of(lines, Control))
-    assert all(sample.lag_ns >= 0 and 0 < sample.cpu < 1.5 for sample in lines_of(lines, Generator))
+    assert any(control.ok for control in lines_of(lines, Control))
+    assert all(control.at_ns < control.done_ns for control in lines_of(lines, Control))
+    assert all(control.ok or control.done_ns - control.at_ns >= 2_000_000_000 for control in lines_of(lines, Control)), "it answers in time"
+    assert all(sample.lag_ns >= 0 and 0 <= sample.cpu < 1.5 for sample in lines_of(lines, Generator))
+    assert all(sample.cpu > 0 or sample.lag_ns > 250_000_000 for sample in lines_of(lines, Generator)), "only who stands still uses nothing"
 
 
 def test_a_target_without_replicas_is_asked_for_patiently(tmp_path: Path) -> None:
     with load_of(tmp_path, users=4) as load:
-        load.start()
         began = time.monotonic()
+        load.start()
         until(lambda: load.begun >= 12)
         load.stop()
         took_s = time.monotonic() - began
@@ -128,9 +132,13 @@ def test_a_hold_keeps_a_few_connections_without_a_byte_while_the_load_goes_on(tm
         until(lambda: load.held("web.1") == 0)
         until(lambda: load.on_the_way("web.1") == load.in_flight("web.1") == load.answering("web.1") == 0)
         load.stop()
-    closes = lines_of(ledger(tmp_path), Close)
+    lines = ledger(tmp_path)
+    closes = lines_of(lines, Close)
     assert {close.outcome for close in closes} == {"ok"}
-    late = [close for close in closes if close.connected_ns < released_ns < close.sent_ns and not close.reused]
+    asked = {(line.op, line.n) for line in lines_of(lines, Invoke) if line.replica == "web.1"}
+    late = [
+        close for close in closes if (close.op, close.n) in asked and close.connected_ns < released_ns < close.sent_ns and not close.reused
+    ]
     assert len(late) == held > 0
 
 
@@ -166,7 +174,7 @@ def test_what_the_server_saw_before_the_load_was_killed_is_on_disk(tmp_path: Pat
         with CountingServer() as server, load_of(folder) as load:
             load.publish("web.1", "127.0.0.1", server.port)
             load.start()
-            until(lambda: server.count > 100 * (attempt + 1))  # noqa: B023  it is awaited here
+            until(lambda: server.count > 100 * (attempt + 1), within_s=60.0)  # noqa: B023  it is awaited here
             assert load.pid > 0
             os.kill(load.pid, signal.SIGKILL)
             until(lambda: not load.alive())
@@ -284,7 +292,7 @@ def test_the_open_model_keeps_its_rate(tmp_path: Path) -> None:
         until(lambda: server.count > 200)
         load.stop()
     invokes = lines_of(ledger(tmp_path), Invoke)
-    dues = [invoke.due_ns for invoke in invokes]
+    dues = sorted(invoke.due_ns for invoke in invokes)  # after a stop, who was woken for one may begin after who took the next himself
     distances = {later - sooner for sooner, later in pairwise(dues)}
     assert {round(1e9 / 300)} <= distances <= {round(1e9 / 300), round(1e9 / 300) + 1}
     assert all(invoke.at_ns >= invoke.due_ns for invoke in invokes)
@@ -412,7 +420,7 @@ def test_a_ledger_that_can_grow_no_more_ends_the_load_and_says_so(tmp_path: Path
         with largest_file(6 << 20):
             load.prepare()
         load.start()
-        until(lambda: not load.alive())
+        until(lambda: not load.alive(), within_s=120.0)
         seen = set(server.seen)
     lines = ledger(tmp_path)
     sentence = f"can't write {tmp_path / 'ops.jsonl'}: File too large; free space, or name another folder with --reports"
