@@ -32,13 +32,13 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN if how == "stubborn" else lambda *_
 if how == "crashes":
     sys.exit("boom: no configuration")
 if how == "passes":
-    time.sleep(0.02)
+    time.sleep(1)
     sys.exit(4)
 while how == "never":
     time.sleep(60)
 if how == "early":
     print("ready", flush=True)
-    time.sleep(0.3)
+    time.sleep(1.5)
 server = socket.create_server(("127.0.0.1", int(os.environ["PORT"])), backlog=100)
 print("listening", flush=True)
 while True:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.scenario import load_scenario
-from tests.live.commands import ROOT, jetable, results, run_until_known
+from tests.live.commands import ROOT, run_until_known
 from tests.live.processes import left_by, left_of
 from tests.live.selection import on
 
@@ -134,8 +134,7 @@ def test_workers_that_do_as_their_queue_recommends_lose_nothing(
 @pytest.mark.parametrize(("engine", "path"), on("process", [path for path in KNOWN_BAD if ALL or path.stem in ENOUGH]))
 def test_a_worker_s_planted_defect_is_found_by_name_with_its_cause(engine: str, path: Path, tmp_path: Path) -> None:
     scenario = load_scenario(path)
-    ended = jetable("run", path, "--engine", engine, "--reports", tmp_path, "--seed", "1")
-    (result,) = results(tmp_path)
+    ended, result = run_until_known(path, engine, tmp_path, named=scenario.must_find)
     worse = {finding["name"]: finding["verdict"] for finding in result["findings"] if finding["verdict"] != "pass"}
     failed = {name for name, verdict in worse.items() if verdict == "fail"}
     named, defect = set(scenario.must_find), defect_of(path)

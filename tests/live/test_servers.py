@@ -68,7 +68,7 @@ def test_a_server_gets_the_finding_that_it_deserves_and_none_once_it_is_mended(p
     missing = what_is_missing(scenario, Path(str(kind.working_dir or ROOT)))
     if missing:
         pytest.skip(missing)
-    ended, result = run_until_known(path, "process", tmp_path)
+    ended, result = run_until_known(path, "process", tmp_path, named=scenario.must_find)
     assert not left_of(str(result["run_id"]))
     failed = {finding["name"] for finding in result["findings"] if finding["verdict"] == "fail"}
     named = set(scenario.must_find)

@@ -13,7 +13,7 @@ import pytest
 
 from harness.monitors import MONITORS
 from harness.scenario import load_scenario
-from tests.live.commands import ROOT, jetable, results, run_until_known
+from tests.live.commands import ROOT, jetable, run_until_known
 from tests.live.processes import left_by, left_of
 from tests.live.selection import on
 
@@ -81,9 +81,9 @@ def test_replicas_that_share_their_state_pass(engine: str, path: Path, tmp_path:
 @pytest.mark.parametrize("path", [path for path in KNOWN_BAD if ALL or path.stem in ENOUGH], ids=lambda path: path.stem)
 def test_what_is_planted_is_found_with_a_witness_and_its_cause(path: Path, tmp_path: Path) -> None:
     scenario = load_scenario(path)
-    ended = jetable("run", path, "--reports", tmp_path, "--seed", "1")
+    ended, result = run_until_known(path, "process", tmp_path, named=scenario.must_find)
     assert ended.code == 1, ended.output
-    (result,) = results(tmp_path)
+    (folder,) = tmp_path.glob(f"*/{result['run_id']}")
     found = {finding["name"]: finding for finding in result["findings"] if finding["verdict"] == "fail"}
     assert set(scenario.must_find) <= found.keys(), ended.output
     beside = {name for name, finding in found.items() if finding["check"] not in ("state", "expect")}
@@ -91,7 +91,7 @@ def test_what_is_planted_is_found_with_a_witness_and_its_cause(path: Path, tmp_p
     cause = CAUSES.get(path.stem.removeprefix("state-"), "")
     assert any(cause in finding["cause"] for finding in found.values()), ended.output
     assert not left_of(str(result["run_id"]))
-    for witness in (tmp_path / "latest/witness").glob("*.jsonl"):
+    for witness in (folder / "witness").glob("*.jsonl"):
         name = next(name for name in scenario.state if witness.stem.startswith(f"{name}-"))
         if witness.stem.removeprefix(f"{name}-") not in AT_THE_END and scenario.state[name].model in MONITORS.keys() - {"sessions"}:
             judged = jetable("check", "--history", witness, "--model", scenario.state[name].model)

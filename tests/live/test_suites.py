@@ -13,7 +13,7 @@ from harness.errors import ScenarioError
 from harness.run import check_scenarios, real_engines
 from harness.scenario import load_scenario
 from harness.schema import EXAMPLE
-from tests.live.commands import ROOT, jetable, results, run_until_known
+from tests.live.commands import ROOT, jetable, run_until_known
 from tests.live.processes import left_by, left_of
 
 KNOWN_GOOD = sorted(path for suite in ("quickstart", "faults", "streams", "docker") for path in (ROOT / "scenarios" / suite).glob("*.yaml"))
@@ -204,8 +204,7 @@ def test_a_planted_defect_is_found_by_name_and_nothing_else_is(
 ) -> None:
     scenario = load_scenario(path)
     assert scenario.must_find, f"{path} names no finding"
-    ended = jetable("run", path, "--engine", engine, "--reports", tmp_path, "--seed", "1")
-    (result,) = results(tmp_path)
+    ended, result = run_until_known(path, engine, tmp_path, named=scenario.must_find)
     output = ended.output
     worse = {finding["name"]: finding["verdict"] for finding in result["findings"] if finding["verdict"] != "pass"}
     failed = {name for name, verdict in worse.items() if verdict == "fail"}
