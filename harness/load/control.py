@@ -18,18 +18,26 @@ _CHUNK: Final = 65536
 
 def serve(listener: socket.socket, end: int) -> None:
     """Answer until the descriptor ``end`` can be read."""
-    selector = selectors.DefaultSelector()
     listener.settimeout(0)
-    selector.register(listener, selectors.EVENT_READ)
-    selector.register(end, selectors.EVENT_READ)
-    while True:
-        for key, _ in selector.select():
-            if key.fileobj == end:
-                return
-            if key.fileobj is listener:
-                _accept(listener, selector)
-            elif isinstance(key.fileobj, socket.socket):
-                _answer(key.fileobj, selector)
+    with selectors.DefaultSelector() as selector:
+        selector.register(listener, selectors.EVENT_READ)
+        selector.register(end, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj == end:
+                    _close_all(listener, selector)
+                    return
+                if key.fileobj is listener:
+                    _accept(listener, selector)
+                elif isinstance(key.fileobj, socket.socket):
+                    _answer(key.fileobj, selector)
+
+
+def _close_all(listener: socket.socket, selector: selectors.BaseSelector) -> None:
+    """Close the connections of clients that are still there; the listener is its owner's."""
+    for key in list(selector.get_map().values()):
+        if isinstance(key.fileobj, socket.socket) and key.fileobj is not listener:
+            key.fileobj.close()
 
 
 def _accept(listener: socket.socket, selector: selectors.BaseSelector) -> None:

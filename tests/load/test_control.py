@@ -45,3 +45,16 @@ def test_a_client_that_goes_away_does_not_disturb_it(port: int) -> None:
         rude.sendall(b"GET")
     with socket.create_connection(("127.0.0.1", port), timeout=5) as polite:
         assert ask(polite) == control.ANSWER
+
+
+def test_who_is_still_connected_at_the_end_is_let_go() -> None:
+    ours, theirs = socket.socketpair()
+    with socket.create_server(("127.0.0.1", 0)) as listener, ours, theirs:
+        thread = threading.Thread(target=control.serve, args=(listener, theirs.fileno()))
+        thread.start()
+        with socket.create_connection(listener.getsockname(), timeout=5) as connection:
+            assert ask(connection) == control.ANSWER
+            ours.close()
+            assert connection.recv(1) == b""
+        thread.join(5)
+        assert not thread.is_alive()
