@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.live]
 def table_of(name: str, *options: str) -> list[str]:
     """The lines that a benchmark prints, without the one of the machine."""
     done = subprocess.run(
-        [sys.executable, f"benchmarks/{name}.py", *options], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, f"benchmarks/{name}.py", *options], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()[1:]
@@ -119,7 +119,7 @@ def test_all_benchmarks_together_make_one_table_between_the_markers_of_the_page(
     page = tmp_path / "page.md"
     page.write_text((ROOT / "docs/benchmarks.md").read_text())
     command = [sys.executable, "-m", "benchmarks", "--only", "help_time", "--write", str(page)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     text = page.read_text()
     (row,) = (line for line in done.stdout.splitlines() if line.startswith("| jetable --help, ms | ≤ 150: "))
