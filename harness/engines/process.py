@@ -309,7 +309,7 @@ class ProcessEngine:
             at_ns = self._context.clock.now_ns()
             process = _popen(argv, environment, spec, writer)
             running_ns = self._context.clock.now_ns()
-            main, pidfd = self._take_hold(process)
+            main, pidfd = self._take_hold(process, brand)
         except BaseException:
             if process is not None:
                 process.kill()
@@ -326,7 +326,7 @@ class ProcessEngine:
         return life
 
     def _brand(self, life: _Life, births: Births) -> None:
-        """Brand the main process, and what it may have forked before that; whoever is born later inherits the brand.
+        """Brand the main process once more, and what it may have forked before the first time; whoever is born later inherits the brand.
 
         A main process that changes its user as it starts can't be branded; what it leaves is known by its other traces.
         """
@@ -339,13 +339,14 @@ class ProcessEngine:
             if not [proc for proc in early.values() if table.brand(proc.pid) != life.brand and proctable.brand(proc, life.brand)]:
                 return
 
-    def _take_hold(self, process: subprocess.Popen[bytes]) -> tuple[Proc, int]:
-        """Put a new process on the run's list, for the watchdog, and open its pidfd."""
+    def _take_hold(self, process: subprocess.Popen[bytes], brand: int) -> tuple[Proc, int]:
+        """Brand a new process before anything else, put it on the run's list, for the watchdog, and open its pidfd."""
         main = proctable.look(process.pid)
         if main is None:
             raise MachineError(
                 f"process {process.pid} vanished: this program was started with SIGCHLD ignored, which hides every exit status"
             )
+        proctable.brand(main, brand)
         try:
             marks.record_process(self._context.scratch, main)
             return main, os.pidfd_open(process.pid)
