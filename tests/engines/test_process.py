@@ -180,15 +180,23 @@ def test_a_failed_start_keeps_no_port_and_no_descriptor(engine: ProcessEngine, t
     assert len(list(Path("/proc/self/fd").iterdir())) <= before + 5  # the claims, which are given back when they are many
 
 
+def open_files() -> set[tuple[str, str]]:
+    """The descriptors of this process, each with what it leads to."""
+    found = set()
+    for path in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # that of this look itself
+            found.add((path.name, str(path.readlink())))
+    return found
+
+
 def test_nothing_of_an_engine_stays_open_after_its_end(make: Make) -> None:
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    threads = threading.active_count()
+    files, threads = open_files(), set(threading.enumerate())
     engine = make()
     up(engine, "web.1", "--leave", "daemon", "--listen")
     engine.listening(up(engine, "web.2", "--listen"))
     engine.close()
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
-    assert threading.active_count() == threads
+    assert open_files() - files == set()  # what was open before may be closed meanwhile, by a test before
+    assert set(threading.enumerate()) - threads == set()
     with pytest.raises(MachineError, match="closed"):
         engine.start(spec("web.3"))
 
@@ -196,12 +204,11 @@ def test_nothing_of_an_engine_stays_open_after_its_end(make: Make) -> None:
 def test_an_exit_is_noted_when_it_happens_and_leaves_no_zombie(engine: ProcessEngine) -> None:
     replica = up(engine, "web.1")
     sent = engine.signal(replica, "SIGKILL")
-    eventually(lambda: not is_alive(replica.pid))
+    eventually(lambda: proctable.look(replica.pid) is None)  # it was waited for, though nobody asked
     seen_ns = CLOCK.now_ns()
     gone = engine.wait_exit(replica, WITHIN_S)
     assert gone is not None
-    assert sent.at_ns <= gone.at_ns
-    assert gone.at_ns - seen_ns < NS_PER_S
+    assert sent.at_ns <= gone.at_ns <= seen_ns
     assert proctable.look(replica.pid) is None
 
 
@@ -551,9 +558,13 @@ def test_connections_that_wait_to_be_accepted_are_counted(engine: ProcessEngine)
     with ExitStack() as stack:
         for _ in range(3):
             stack.enter_context(socket.create_connection((replica.host, replica.port)))
-        seen = engine.listening(replica)
-        assert seen is not None
-        assert seen.backlog == 3
+
+        def backlog() -> int:
+            seen = engine.listening(replica)
+            assert seen is not None
+            return seen.backlog
+
+        eventually(lambda: backlog() == 3)  # a client is connected before its last packet has arrived
 
 
 def test_closing_takes_what_was_never_listed(make: Make, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import os
+import resource
 import signal
 import socket
 import sys
@@ -16,6 +17,8 @@ from pathlib import Path
 from types import FrameType
 
 LIFE_S = 60
+BRANDED_WITHIN_S = 10
+RLIMIT_LOCKS = 10
 KINDS = ("child", "daemon", "forgetful", "hopping", "wiped", "leading", "holder")
 WIPED = """
 import os, signal, socket, sys
@@ -70,6 +73,8 @@ def _leave(kind: str) -> None:
     leading one leads its session besides, and a holder listens on PORT besides.
     """
     reader, writer = os.pipe()
+    if kind in ("wiped", "leading", "holder"):
+        _await_brand()
     pid = os.fork()
     if pid == 0:
         os.close(reader)
@@ -95,6 +100,16 @@ def _leave(kind: str) -> None:
     if kind not in ("child", "forgetful", "hopping"):
         os.waitpid(pid, 0)
     _say(f"left {kind} {descendant}")
+
+
+def _await_brand() -> None:
+    """Wait until the engine has branded this process, which it does as soon as it runs: on a busy machine some time later.
+
+    Bounded, so that what is never branded leaves its daemons all the same.
+    """
+    until = time.monotonic() + BRANDED_WITHIN_S
+    while resource.getrlimit(RLIMIT_LOCKS)[0] == resource.RLIM_INFINITY and time.monotonic() < until:
+        time.sleep(0.001)
 
 
 def _become_wiped(kind: str, writer: int) -> None:
