@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from harness.cleanup import clean_run
 from harness.dockerd import Daemon, translated
@@ -95,8 +96,12 @@ def test_a_run_whose_engine_goes_away_is_unknown_and_what_it_left_goes_when_the_
 
 
 def test_a_run_of_which_somebody_else_stops_a_container_is_unknown(tmp_path: Path, daemon: Daemon) -> None:
-    reports = tmp_path / "reports"
-    with running(SUDDEN_DEATH, reports, "docker") as harness:
+    reports, scenario = tmp_path / "reports", tmp_path / "scenario.yaml"
+    document = yaml.safe_load(SUDDEN_DEATH.read_text())
+    document["target"]["web"]["build"]["context"] = str(ROOT / "sample_apps")
+    document["steps"] = [{"kill": "any"}, {"steady": "30s"}]  # so that nobody is killed whom the test has chosen
+    scenario.write_text(yaml.safe_dump(document))
+    with running(scenario, reports, "docker") as harness:
         folder = await_event(harness, reports, "signalled", purpose="kill")
         victims = {event["replica"] for event in events_of(folder, "signalled")}
         spared = next(event["replica"] for event in events_of(folder, "spawned") if event["replica"] not in victims)
