@@ -126,7 +126,7 @@ def test_sigterm_gives_back_what_takes_longer_than_the_grace_and_others_have_it_
 
 @pytest.mark.parametrize("module", BOTH)
 def test_sigterm_finishes_what_fits_into_the_grace(workers: Workers, module: str) -> None:
-    workers.put(module, "m-0", "m-1", ms=400)
+    workers.put(module, "m-0", "m-1", ms=2000)  # so long that the signal surely comes in the middle
     workers.start(module, "a")
     workers.says("a", "job m-0 started")
     assert workers.ends("a") == 0
@@ -147,10 +147,10 @@ def test_what_a_killed_worker_held_is_done_by_another_one_after_the_lease(worker
 
 @pytest.mark.parametrize("module", BOTH)
 def test_work_that_takes_longer_than_the_lease_is_not_done_twice(workers: Workers, module: str) -> None:
-    workers.put(module, "m-0", ms=2500)
-    workers.start(module, "a")
+    workers.put(module, "m-0", ms=4500)
+    workers.start(module, "a", LEASE_S="3")  # a worker that a busy machine holds up for a second or two keeps its lease all the same
     workers.says("a", "job m-0 started")
-    workers.start(module, "b")
+    workers.start(module, "b", LEASE_S="3")
     workers.until(lambda: workers.done() and workers.left(module) == 0, "the job was not done")
     assert "started" not in workers.log("b")
 
@@ -190,33 +190,33 @@ def test_a_worker_outlives_a_restart_of_redis_and_the_cut_of_its_connection(
         workers.redis.close()
 
 
-def interrupted(workers: Workers, module: str, defect: str, *, line: str, number: signal.Signals, **environment: str) -> None:
-    """A worker with the defect is ended when it says ``line``; then one without works off what is left."""
-    workers.put(module, "m-0", ms=400)
-    workers.start(module, "a", DEFECT=defect, **environment)
+def interrupted(workers: Workers, module: str, defect: str, *, line: str, number: signal.Signals, ms: int = 60_000) -> None:
+    """A worker with the defect is ended after it said ``line``; what would come next comes so late that it is ended before, surely."""
+    workers.put(module, "m-0", ms=ms)
+    workers.start(module, "a", DEFECT=defect, GAP_MS="60000")
     workers.says("a", line)
     workers.ends("a", number)
 
 
 @pytest.mark.parametrize("module", BOTH)
 @pytest.mark.parametrize(
-    ("defect", "line", "number"),
+    ("defect", "line", "number", "ms"),
     [
-        ("early-ack", "m-0 settled", signal.SIGKILL),
-        ("pop-and-forget", "m-0 started", signal.SIGKILL),
-        ("drops-on-sigterm", "m-0 started", signal.SIGTERM),
-        ("ack-before-effect", "m-0 settled", signal.SIGKILL),
+        ("early-ack", "m-0 settled", signal.SIGKILL, 60_000),
+        ("pop-and-forget", "m-0 started", signal.SIGKILL, 60_000),
+        ("drops-on-sigterm", "m-0 started", signal.SIGTERM, 60_000),
+        ("ack-before-effect", "m-0 settled", signal.SIGKILL, 50),
     ],
 )
-def test_these_defects_lose_the_job(workers: Workers, module: str, defect: str, line: str, number: signal.Signals) -> None:
-    interrupted(workers, module, defect, line=line, number=number)
+def test_these_defects_lose_the_job(workers: Workers, module: str, defect: str, line: str, number: signal.Signals, ms: int) -> None:
+    interrupted(workers, module, defect, line=line, number=number, ms=ms)
     assert workers.left(module) == 0
     assert not workers.done()
 
 
 @pytest.mark.parametrize("module", BOTH)
 def test_an_effect_without_a_mark_happens_twice(workers: Workers, module: str) -> None:
-    interrupted(workers, module, "double-effect", line="m-0 finished", number=signal.SIGKILL)
+    interrupted(workers, module, "double-effect", line="m-0 finished", number=signal.SIGKILL, ms=50)
     workers.start(module, "b", DEFECT="double-effect")
     workers.until(lambda: workers.done() == Counter({"m-0": 2}), "the second effect did not come")
 
@@ -272,7 +272,7 @@ def test_rq_finishes_the_job_in_hand_after_sigterm_and_its_effect_happens_once(w
     rq = pytest.importorskip("rq")
     queue = rq.Queue("mail", connection=redis.Redis.from_url(workers.url))
     for job in ("m-0", "m-1"):
-        queue.enqueue("sample_apps.workers.rq_tasks.work", json.dumps({"id": job, "ms": 600}), job_id=job)
+        queue.enqueue("sample_apps.workers.rq_tasks.work", json.dumps({"id": job, "ms": 2000}), job_id=job)
     program = Path(sys.executable).with_name("rq")
     workers.command([str(program), "worker", "--url", workers.url, "mail"], "a", PYTHONPATH=str(ROOT), RQ_REDIS_URL=workers.url)
     workers.says("a", "job m-0 started")
