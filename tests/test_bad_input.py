@@ -22,6 +22,7 @@ import pytest
 from harness.errors import JetableError, ScenarioError
 from harness.scenario import load_scenario
 from tests.helpers.mutants import mutants
+from tests.live.commands import TRIES, is_the_machines, results
 from tests.live.harnesses import events, result_of, run_folder
 from tests.live.processes import left_of
 
@@ -76,6 +77,12 @@ def changed(old: str, new: str) -> str:
 def nothing_left(folder: Path) -> bool:
     """Neither a run's folder nor a temporary one."""
     return not (folder / "reports").exists() and not list((folder / "tmp").iterdir())
+
+
+def hurried(reports: Path) -> bool:
+    """Whether runs were not all good, and say themselves that this machine had no time for them, and nothing else was wrong."""
+    ills = [each for each in results(reports) if each["exit_code"]]
+    return bool(ills) and all(is_the_machines(each["exit_code"], each) for each in ills)
 
 
 IN_THE_FILE: dict[str, tuple[str | bytes, str]] = {
@@ -245,9 +252,13 @@ def test_a_wall_clock_that_steps_changes_nothing_but_the_header(tmp_path: Path) 
         "honest = time.time\n"
         "time.time = lambda: honest() + 31e6 * (next(leaps) % 7 - 3)\n"
     )
-    ended = jetable(tmp_path, "run", "x.yaml", PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    for number in range(TRIES):
+        reports = tmp_path / f"try-{number}"
+        ended = jetable(tmp_path, "run", "x.yaml", "--reports", reports, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+        if not hurried(reports):
+            break
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    folder = run_folder(tmp_path / "reports")
+    folder = run_folder(reports)
     assert folder is not None
     instants = [int(found) for found in re.findall(r'"at_ns":(\d+)', events(folder))]
     assert max(instants) - min(instants) < WITHIN_S * 10**9
@@ -256,15 +267,19 @@ def test_a_wall_clock_that_steps_changes_nothing_but_the_header(tmp_path: Path) 
 @pytest.mark.live
 def test_two_runs_at_the_same_time_do_not_disturb_each_other(tmp_path: Path) -> None:
     write(tmp_path, changed("100ms", "1s"))
-    command = [sys.executable, "-m", "harness", "run", "x.yaml"]
     surroundings = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
-    both = [
-        subprocess.Popen(command, cwd=tmp_path, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        for _ in range(2)
-    ]
-    told = [process.communicate(timeout=WITHIN_S)[0] for process in both]
+    for number in range(TRIES):
+        reports = tmp_path / f"try-{number}"
+        command = [sys.executable, "-m", "harness", "run", "x.yaml", "--reports", str(reports)]
+        both = [
+            subprocess.Popen(command, cwd=tmp_path, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            for _ in range(2)
+        ]
+        told = [process.communicate(timeout=WITHIN_S)[0] for process in both]
+        if not hurried(reports):
+            break
     assert [process.returncode for process in both] == [0, 0], told
-    folders = [path for path in (tmp_path / "reports").glob("2*") if not path.is_symlink()]
+    folders = [path for path in reports.glob("2*") if not path.is_symlink()]
     assert len(folders) == 2
     ports = [set(re.findall(r'"port":(\d+)', events(folder))) for folder in folders]
     assert not ports[0] & ports[1]

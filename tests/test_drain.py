@@ -452,7 +452,8 @@ def test_an_app_that_drops_for_a_while_after_the_signal_needs_a_drain_as_long_as
 def test_an_app_that_stops_well_needs_none(tmp_path: Path) -> None:
     code, result = search_live(tmp_path, "")
     assert (code, result["shortest_s"], result["too_short_s"]) == (0, 0, None), result
-    assert len(result["tries"]) == CONFIRMED
+    told = [each["verdict"] for each in result["tries"] if each["verdict"] != "unknown"]  # a busy machine may have had no time for a try
+    assert told == ["pass"] * CONFIRMED
 
 
 def test_an_answer_of_tries_that_failed_for_something_else_is_no_success(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.live.commands import TRIES, is_the_machines, results
 from tests.live.harnesses import await_load, ctrl_c_heard
 from tests.live.processes import left_of, wait_until
 
@@ -106,6 +108,18 @@ def environment(project: Path) -> dict[str, str]:
 def run_pytest(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", *arguments]
     return subprocess.run(command, cwd=project, env=environment(project), capture_output=True, text=True, timeout=WITHIN_S, check=False)
+
+
+def run_known(project: Path, *arguments: str, reports: str = "reports") -> subprocess.CompletedProcess[str]:
+    """The same; again, at most twice, where its runs say themselves that this machine had no time for them and nothing else is wrong."""
+    for number in range(TRIES):
+        if number:
+            shutil.rmtree(project / reports)
+        ended = run_pytest(project, *arguments)
+        ills = [each for each in results(project / reports) if each["exit_code"]]
+        if not ills or not all(is_the_machines(each["exit_code"], each) for each in ills):
+            break
+    return ended
 
 
 def test_only_files_that_say_jetable_are_collected_and_nothing_is_started(project: Path) -> None:
@@ -223,7 +237,7 @@ def test_a_run_that_passes_passes_and_leaves_the_test_process_as_it_was(project:
         "    print('as it was')\n"
     )
     (project / "test_other.py").write_text("def test_other(): pass\n")
-    ended = run_pytest(project, "-rP", "--jetable-seed", "7", "--junitxml", "junit.xml")
+    ended = run_known(project, "-rP", "--jetable-seed", "7", "--junitxml", "junit.xml")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "2 passed" in ended.stdout
     assert "as it was" in ended.stdout
@@ -238,7 +252,7 @@ def test_a_run_that_passes_passes_and_leaves_the_test_process_as_it_was(project:
 @pytest.mark.live
 def test_a_run_that_fails_shows_its_report_with_cause_cure_and_how_to_repeat_it(project: Path) -> None:
     scenario(project, "scenarios/one.yaml", "it drops", step="terminate: any")
-    ended = run_pytest(project, "--jetable-reports", "kept", "--junitxml", "junit.xml", "--color=yes")
+    ended = run_known(project, "--jetable-reports", "kept", "--junitxml", "junit.xml", "--color=yes", reports="kept")
     assert ended.returncode == 1, ended.stdout + ended.stderr
     plain = re.sub(r"\x1b\[[0-9;]*m", "", ended.stdout)
     assert "✗" in plain
@@ -272,7 +286,7 @@ def test_what_can_not_be_run_fails_in_a_sentence_and_the_others_go_on(project: P
     path = scenario(project, "scenarios/one.yaml", "no such program")
     path.write_text(path.read_text().replace('["{python}", app.py]', "[no-such-program-here]"))
     scenario(project, "scenarios/two.yaml", "this one is fine")
-    ended = run_pytest(project)
+    ended = run_known(project)
     assert ended.returncode == 1
     assert "\nscenarios/one.yaml:5:14: target.web.command: " in ended.stdout
     assert "1 failed, 1 passed" in ended.stdout
