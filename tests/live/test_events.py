@@ -70,7 +70,7 @@ load:
   requests:
     - GET /items/{id}
 steps:
-  - steady: 3s
+  - steady: 6s
 """
 
 pytestmark = [pytest.mark.slow, pytest.mark.live]
