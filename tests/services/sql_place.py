@@ -7,10 +7,21 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.services.base import Client, DoneSpec, QueueSpec
+from harness.services.base import Client, DoneSpec, QueueSpec, Rows
+from harness.services.postgres_client import OWN_NAME
 from tests.services.brokers import until
 
 BOUND_S = 60.0
+
+
+def await_clients(client: Client, number: int) -> None:
+    """Wait until PostgreSQL serves so many besides our own: the process of one that has left ends a little later, on a busy machine."""
+    assert isinstance(client, Rows)
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"  # noqa: S608  our own name
+        f" AND backend_type = 'client backend' AND application_name <> '{OWN_NAME}'"
+    )
+    until(lambda: list(client.rows(query)) == [(str(number),)], f"it serves {number}", within_s=BOUND_S)
 
 
 class SqlPlace:

@@ -14,7 +14,7 @@ import pytest
 from harness.job_history import DELAYED, HELD
 from harness.services.base import QueueSpec
 from harness.services.postgres import POSTGRES
-from tests.services.sql_place import BOUND_S, SqlPlace
+from tests.services.sql_place import BOUND_S, SqlPlace, await_clients
 
 pytestmark = [pytest.mark.slow, pytest.mark.live, pytest.mark.usefixtures("gem")]
 
@@ -51,7 +51,7 @@ def place(schema: str, tmp_path: Path) -> Iterator[Place]:
 
 def test_on_sigterm_it_finishes_its_job_takes_no_other_and_leaves_nothing_locked(place: Place) -> None:
     worker = place.worker("log")
-    place.put("m-0", 1000)
+    place.put("m-0", 2000)  # the signal is to come in the middle, on a busy machine too
     place.says("log", "job m-0 started")
     place.put("m-1", 0)
     worker.send_signal(signal.SIGTERM)
@@ -88,11 +88,11 @@ def test_sigkill_leaves_the_job_locked_for_four_hours_by_the_name_of_the_dead(pl
 
 
 @pytest.mark.parametrize(
-    "environment", [{"WORKER_NAME": "mailer"}, {"MAX_RUN_TIME_S": "1"}], ids=["a worker of the same name", "a lock that is too old"]
+    "environment", [{"WORKER_NAME": "mailer"}, {"MAX_RUN_TIME_S": "3"}], ids=["a worker of the same name", "a lock that is too old"]
 )
 def test_what_a_dead_worker_had_locked_is_taken_by(place: Place, environment: dict[str, str]) -> None:
     worker = place.worker("first", **environment)
-    place.put("m-0", 500)
+    place.put("m-0", 1500)  # its worker is to be killed in the middle, on a busy machine too
     place.says("first", "job m-0 started")
     worker.kill()
     worker.wait()
@@ -112,6 +112,7 @@ def test_it_ends_when_its_connection_was_cut(place: Place) -> None:
     worker = place.worker("log")
     place.put("m-0", 0)
     place.says("log", "job m-0 settled")
+    await_clients(place.client, 1)
     assert place.client.cut_connections() == 1
     assert worker.wait(timeout=BOUND_S) == 1
     assert sum("Error while reserving job" in line for line in place.said("log")) == 10

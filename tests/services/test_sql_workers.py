@@ -15,8 +15,7 @@ from harness.job_history import HELD, READY
 from harness.services.base import QueueSpec
 from harness.services.postgres import POSTGRES
 from harness.services.sqlite import SQLITE
-from tests.services.brokers import until
-from tests.services.sql_place import BOUND_S, SqlPlace
+from tests.services.sql_place import BOUND_S, SqlPlace, await_clients
 
 pytestmark = [pytest.mark.slow, pytest.mark.live]
 
@@ -66,7 +65,7 @@ def test_two_workers_do_every_job_once(place: Place) -> None:
 
 @every_way
 def test_sigterm_lets_it_finish_within_its_grace(place: Place) -> None:
-    place.put("m-0", 500)
+    place.put("m-0", 1500)  # the signal is to come in the middle, on a busy machine too
     place.put("m-1")
     worker = place.worker("w1", GRACEFUL_TIMEOUT="60")
     place.says("w1", "job m-0 started")
@@ -101,7 +100,7 @@ def test_what_a_worker_had_when_it_died_is_done_by_another(place: Place) -> None
 
 @with_leases
 def test_a_worker_whose_lock_ran_out_meanwhile_takes_its_effect_back(place: Place) -> None:
-    place.put("m-0", 300)
+    place.put("m-0", 1500)  # its worker is to be held up in the middle, on a busy machine too
     slow = place.worker("w1", LEASE_S="0.1")
     place.says("w1", "job m-0 started")
     slow.send_signal(signal.SIGSTOP)
@@ -180,7 +179,8 @@ def test_a_connection_that_was_cut_is_made_again_but_not_by_who_never_does(place
     place.worker("bad", DEFECT="no-reconnect")
     for name in ("good", "bad"):
         place.says(name, f"worker {name} takes jobs from jobs")
-    until(lambda: place.client.cut_connections() == 2, "both are connected", within_s=BOUND_S)
+    await_clients(place.client, 2)
+    assert place.client.cut_connections() == 2
     place.put("m-0")
     assert place.drained() == ["m-0"]
     place.says("good", "job m-0 settled")
