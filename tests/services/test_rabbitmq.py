@@ -10,7 +10,7 @@ import sys
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +81,15 @@ def publish_into(app: Any, queue: str, *texts: str) -> None:
 
 
 def await_look(queue: Queue, expected: Look) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while (look := queue.look()) != expected and time.monotonic() < deadline:
         time.sleep(0.02)
     assert look == expected
+
+
+def await_cut(client: Client, number: int) -> None:
+    """Cut until so many are cut at once: the broker tells a little late that a connection has come, and that one has gone."""
+    until(lambda: client.cut_connections() == number, f"it cuts {number} connections", within_s=30)
 
 
 class TestOnABroker:
@@ -100,7 +105,9 @@ class TestOnABroker:
         assert broker.process is not None
         family = psutil.Process(broker.process.pid).children(recursive=True)
         assert "beam" in psutil.Process(broker.process.pid).name()
-        assert all("epmd" not in child.name() for child in family)
+        for child in family:
+            with suppress(psutil.NoSuchProcess):  # it asks now and then how much room is left, by a program that ends at once
+                assert "epmd" not in child.name()
         listening = {link.laddr for link in psutil.Process(broker.process.pid).net_connections("tcp") if link.status == "LISTEN"}
         assert listening == {("127.0.0.1", broker.port), (api.OWN_HOST, broker.port)}
 
@@ -284,13 +291,14 @@ class TestOnABroker:
 
     def test_connections_of_others_are_cut_and_those_of_the_harness_stay(self, broker: Broker, client: Client, queue: Queue) -> None:
         queue.put("m-0", "m-0")
+        await_cut(client, 0)
         words = [sys.executable, "-c", OTHER_PROGRAM, broker.url]
         with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as program:
             assert program.stdout is not None
             assert program.stdout.readline() == "connected\n"
-            assert client.cut_connections() == 1
+            await_cut(client, 1)
             assert program.stdout.readline() == "cut\n"
-        until(lambda: client.cut_connections() == 0, "the broker forgets the connection that is gone", within_s=30)
+        await_cut(client, 0)
         queue.put("m-1", "m-1")
 
     def test_connections_to_another_virtual_host_stay(self, broker: Broker, client: Client) -> None:
@@ -303,6 +311,7 @@ class TestOnABroker:
             answer.read()
             assert answer.status < 300
         link.close()
+        await_cut(client, 0)
         url = f"{broker.url}/another"
         with (
             closing(RABBITMQ.open(url)) as there,
@@ -311,7 +320,7 @@ class TestOnABroker:
             assert program.stdout is not None
             assert program.stdout.readline() == "connected\n"
             assert client.cut_connections() == 0
-            assert there.cut_connections() == 1
+            await_cut(there, 1)
             assert program.stdout.readline() == "cut\n"
 
     def test_a_celery_task_is_put_as_celery_would(self, client: Client, app: Any, request: pytest.FixtureRequest) -> None:
