@@ -119,6 +119,8 @@ class Broker:
             with suppress(psutil.NoSuchProcess):
                 child.kill()
         self.process.wait(timeout=STOP_S)
+        # One that still holds shared memory, or a file, would keep the next one from starting.
+        until(lambda: all(_has_ended(child) for child in children), "its children have ended", within_s=STOP_S)
         self.process = None
 
     def remove(self) -> None:
@@ -164,6 +166,14 @@ def serving(kind: Kind, folder: Path) -> Iterator[Broker]:
         yield broker
     finally:
         broker.remove()
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """Whether it holds nothing any more; who buries it may take longer."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE or not process.is_running()
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _skip_without(launch: Launch) -> None:
