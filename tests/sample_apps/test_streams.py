@@ -19,6 +19,7 @@ from wsproto.events import CloseConnection, Request, TextMessage
 
 from sample_apps.streams.__main__ import main
 from sample_apps.streams.settings import DEFECTS, SettingsError, read_settings
+from tests.services.brokers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,8 +90,7 @@ class App:
 
 @contextmanager
 def running(**environment: str) -> Iterator[App]:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "sample_apps.streams"]
     inherited = {name: value for name, value in os.environ.items() if name not in ("DEFECT", "HOST", "TICK_MS", "RETRY_MS")}
     with subprocess.Popen(
