@@ -521,16 +521,26 @@ def pid_file() -> GunicornSettings:
 
 
 def ready_too_soon() -> GunicornSettings:
-    """Plants: a worker's health check passes, and for 400 ms all else is answered 500. To be found: errors of a new replica."""
+    """Plants: a worker's health check passes, and for 400 ms from then on all else is answered 500. To be found: errors of a new replica.
+
+    They begin with its first answer, as a busy machine may need more than that from a worker's start to its first health check.
+    """
 
     def plant(app: Flask) -> None:
         from flask import request  # noqa: PLC0415  Flask belongs in the workers, which patch the process first
 
-        ready_s = time.monotonic() + _WARMS_UP_S
+        first_answer_s: list[float] = []
 
         @app.before_request
         def refuse() -> ResponseReturnValue | None:
-            return ({"error": "warming up (planted)"}, 500) if request.path != "/healthz" and time.monotonic() < ready_s else None
+            is_ready = first_answer_s and time.monotonic() >= first_answer_s[0] + _WARMS_UP_S
+            return None if request.path == "/healthz" or is_ready else ({"error": "warming up (planted)"}, 500)
+
+        @app.after_request
+        def begin(response: Response) -> Response:
+            if not first_answer_s:
+                first_answer_s.append(time.monotonic())
+            return response
 
     return _on_app(plant)
 
