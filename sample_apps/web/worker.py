@@ -77,7 +77,7 @@ def _is_held_by(pid: int, listener: socket.socket) -> bool:
     mine = os.fstat(listener.fileno())
     with suppress(FileNotFoundError), os.scandir(f"/proc/{pid}/fd") as descriptors:  # it has ended, or this is not Linux
         for descriptor in descriptors:
-            with suppress(FileNotFoundError):  # closed meanwhile
+            with suppress(FileNotFoundError, PermissionError):  # closed meanwhile, or the process has ended, of which Linux says either
                 if os.path.samestat(mine, descriptor.stat()):
                     return True
     return False
