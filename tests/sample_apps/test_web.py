@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,7 +15,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,6 +35,8 @@ DEADLINE_S = 30.0
 COMMAND = (sys.executable, "-m", "sample_apps.web")
 MIB = 1 << 20
 TLS = ROOT / "sample_apps" / "web" / "tls"
+LINGER_S = 0.5
+"""As `linger_s` of the worker: so long after SIGTERM a connection may be idle before it is closed."""
 
 
 class App:
@@ -165,11 +168,19 @@ def connected(port: int) -> Iterator[http.client.HTTPConnection]:
         connection.close()
 
 
-def exchange(connection: http.client.HTTPConnection, path: str, method: str = "GET", body: object = None) -> tuple[int, bytes]:
+def send(connection: http.client.HTTPConnection, path: str, method: str = "GET", body: object = None) -> None:
     encoded = None if body is None else json.dumps(body)
     connection.request(method, path, encoded, {"Content-Type": "application/json"})
+
+
+def answer_on(connection: http.client.HTTPConnection) -> tuple[int, bytes]:
     with connection.getresponse() as response:
         return response.status, response.read()
+
+
+def exchange(connection: http.client.HTTPConnection, path: str, method: str = "GET", body: object = None) -> tuple[int, bytes]:
+    send(connection, path, method, body)
+    return answer_on(connection)
 
 
 def ask(port: int, path: str, method: str = "GET", body: object = None) -> tuple[int, bytes]:
@@ -193,13 +204,18 @@ class Stream:
 
 
 class Client(threading.Thread):
-    """Asks one request after another until ``done()`` and books each: answered whole as expected, refused, or lost."""
+    """Asks one request after another until ``done()`` and books each: answered whole as expected, refused, lost, or late.
+
+    Late is one without an answer that came on a connection of which nothing had been heard for longer than an idle one is kept at a stop:
+    a busy machine has held up this client.
+    """
 
     def __init__(self, port: int, requests: list[str], done: Callable[[], bool], *, keep_alive: bool) -> None:
         super().__init__(daemon=True)
         self.port, self.requests, self.done, self.keep_alive = port, requests, done, keep_alive
-        self.answered = self.refused = 0
+        self.answered = self.refused = self.late = 0
         self.lost: list[str] = []
+        self.began_s = 0.0
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
 
     def run(self) -> None:
@@ -211,14 +227,22 @@ class Client(threading.Thread):
 
     def _ask_one(self, request: str) -> None:
         method, path = request.split()
+        before_s, self.began_s = self.began_s, time.monotonic()
+        quiet_since_s = self.began_s if self.connection.sock is None else before_s
+        sent_s: float | None = None
         try:
-            status, _ = exchange(self.connection, path, method, {"name": "any"} if method == "PUT" else None)
+            send(self.connection, path, method, {"name": "any"} if method == "PUT" else None)
+            sent_s = time.monotonic()
+            status, _ = answer_on(self.connection)
         except ConnectionRefusedError:
             self.refused += 1
             self.connection.close()
             time.sleep(0.01)
         except (OSError, http.client.HTTPException) as error:
-            self.lost.append(f"{request}: {error!r}")
+            if (sent_s or time.monotonic()) - quiet_since_s > LINGER_S:
+                self.late += 1
+            else:
+                self.lost.append(f"{request}: {error!r}")
             self.connection.close()
         else:
             if status == 200:
@@ -504,7 +528,7 @@ def answers_to_what_came_as_the_listener_closed(app: App) -> list[bytes] | None:
                 wait_until(lambda: time.monotonic() > over_s)
                 worker.resume()
                 answers = [body_of(connection) for connection in (idle, fresh, busy, new)]
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, TimeoutError):  # no answer at all: it was suspended between the last look and the close
             worker.resume()
             return None
     assert app.exit_status() == 0
@@ -531,26 +555,26 @@ from gevent.server import StreamServer
 
 from sample_apps.web.worker import GracefulWorker
 
-outcomes = []
+outcomes = {}
 clients = []
 connected = threading.Event()
 
 
-def connect():
+def connect(number):
     with socket.socket() as client:
         client.settimeout(20)
         try:
             client.connect(("127.0.0.1", server.server_port))
             connected.set()
-            outcomes.append(client.recv(10))
+            outcomes[number] = client.recv(10)
         except ConnectionRefusedError:
-            outcomes.append("refused")
+            outcomes[number] = "refused"
         except OSError as error:
-            outcomes.append(repr(error))
+            outcomes[number] = repr(error)
 
 
 def begin_to_connect():
-    clients.append(threading.Thread(target=connect))
+    clients.append(threading.Thread(target=connect, args=(len(clients),)))
     clients[-1].start()
 
 
@@ -583,7 +607,7 @@ Worker()._accept_the_rest_and_close(server)
 gevent.sleep(0)
 for client in clients:
     client.join()
-print(outcomes)
+print([outcomes[number] for number in range(len(clients))])
 """
 
 
@@ -922,9 +946,17 @@ def test_drops_kept_connections_closes_them_and_serves_new_ones(start: Start) ->
         stream = Stream(busy, chunks=5)
         app.terminate()
         assert stream.is_answered_whole()
-        assert ask(app.port, "/echo/x") == (200, b"x")
+        wait_until(lambda: serves_a_new_connection_and_closes_it(app))  # by now the worker knows of the signal
         assert is_dropped(lambda: exchange(kept, "/echo/x"))
     assert app.exit_status() == 0
+
+
+def serves_a_new_connection_and_closes_it(app: App) -> bool:
+    with connected(app.port) as connection:
+        connection.request("GET", "/echo/x")
+        with connection.getresponse() as response:
+            assert (response.status, response.read()) == (200, b"x")
+            return response.getheader("Connection") == "close"
 
 
 @pytest.mark.slow
@@ -947,7 +979,7 @@ def test_drops_old_clients_cuts_http_1_0_and_pipelined_requests_and_answers_othe
 ) -> None:
     app = start(DEFECT="drops-old-clients").wait_until_healthy()
     with socket.create_connection(("127.0.0.1", app.port)) as connection, connected(app.port) as other:
-        connection.sendall(f"GET /slow?ms=600 HTTP/{version}\r\nHost: x\r\n\r\n".encode() * requests)
+        connection.sendall(f"GET /slow?ms=2000 HTTP/{version}\r\nHost: x\r\n\r\n".encode() * requests)
         stream = Stream(other, chunks=4)
         app.terminate()
         assert (connection.recv(65536) == b"") == cut
@@ -986,9 +1018,11 @@ def test_exits_before_workers_leaves_a_worker_that_still_answers(start: Start) -
     (worker,) = app.workers()
     with connected(app.port) as connection:
         stream = Stream(connection, chunks=20)
+        worker.suspend()  # so that it ends no sooner than the master, however late this test comes to see that
         app.terminate()
         assert app.exit_status() == 0
         assert not is_gone(worker)
+        worker.resume()
         assert stream.is_answered_whole()
     wait_until(lambda: is_gone(worker))
 
@@ -1206,9 +1240,26 @@ def test_pid_file_lets_nothing_start_after_a_kill(start: Start, *, killed: bool)
 @pytest.mark.slow
 @pytest.mark.live
 def test_ready_too_soon_is_healthy_before_it_can_answer(start: Start) -> None:
-    app = start(DEFECT="ready-too-soon").wait_until_healthy()
-    assert ask(app.port, "/")[0] == 500
+    app = start(DEFECT="ready-too-soon")
+    with first_connection(app) as connection, connection.makefile("rb") as answers:
+        # The first two requests, one right behind the other, so that no pause of this test comes between them.
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert re.findall(rb"HTTP/1\.1 (\d+)", answers.read()) == [b"200", b"500"]
     wait_until(lambda: ask(app.port, "/")[0] == 200)
+
+
+def first_connection(app: App) -> socket.socket:
+    """One to an app that is starting; nothing was asked of it before."""
+    made: list[socket.socket] = []
+
+    def connects() -> bool:
+        app._exited()
+        with suppress(ConnectionRefusedError):
+            made.append(socket.create_connection(("127.0.0.1", app.port), DEADLINE_S))
+        return bool(made)
+
+    wait_until(connects)
+    return made[0]
 
 
 @pytest.mark.slow
