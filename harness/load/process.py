@@ -94,6 +94,8 @@ class ProcessLoad:
         deadline_ns = self._clock.now_ns() + round(START_S * NS_PER_S)
         while not self._table.words[table.SENDING]:
             ended = self._ended()
+            if ended and self._table.words[table.SENDING]:
+                return  # it began and ended while this thread waited for its turn, which `alive` tells
             if ended or self._clock.now_ns() > deadline_ns:
                 what = f"the {ended} ended before the load began" if ended else f"the load process was not ready within {START_S:.0f} s"
                 self._kill()

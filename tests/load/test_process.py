@@ -315,6 +315,21 @@ def test_a_load_that_ends_by_itself_is_not_alive(tmp_path: Path) -> None:
         until(lambda: not load.alive())
 
 
+def test_a_load_that_has_ended_before_anybody_looked_again_has_begun_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with load_of(tmp_path, longest_s=0.2) as load:
+        load.prepare()
+        ended = load._ended
+
+        def ended_in_the_end() -> str:
+            assert load._child is not None
+            load._child.wait(60)
+            return ended()
+
+        monkeypatch.setattr(load, "_ended", ended_in_the_end)
+        load.start()
+        assert not load.alive()
+
+
 def test_a_load_that_cannot_begin_says_why_with_its_log(tmp_path: Path) -> None:
     why = r"^the load process ended before the load began \(its log: \S+/load\.log\): .*unknown placeholder.*$"
     with load_of(tmp_path, requests=(RequestSpec(method="GET", path="/{nonsense}"),)) as load, pytest.raises(MachineError, match=why):
