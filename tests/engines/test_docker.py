@@ -334,8 +334,8 @@ def test_the_health_of_a_check_in_the_container_is_what_the_engine_says_of_it(ru
 
 
 def test_what_the_kernel_kills_for_want_of_memory_is_told_as_that(run: Run) -> None:
-    replica = run.engine.start(python("hungry.1", "x = bytearray(200 << 20); print(len(x))", mem_limit="32m"))
-    gone = run.ended(replica)
+    replica = run.up(python("hungry.1", f"{SAY_READY_AND_WAIT}x = bytearray(200 << 20)\nprint(len(x))", mem_limit="32m"))
+    gone = run.end(replica, "SIGTERM")  # only now, as containerd does not hear of what is killed before it has answered a start
     assert (gone.status, gone.oom) == (137, True)
     told = run.the(OomKilled, replica)
     assert (told.replica, told.limit_bytes) == ("hungry.1", 32 << 20)
