@@ -16,7 +16,9 @@ from redis.retry import Retry
 from sample_apps.workers.loop import LostError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from redis.connection import Connection
 
     from sample_apps.workers.loop import Job
     from sample_apps.workers.settings import Settings
@@ -44,6 +46,19 @@ class Pace:
         return True
 
 
+def _once() -> Callable[[Connection], None]:
+    """Greets the server on the first connection only: redis-py makes another one by itself when it finds the old one closed."""
+    first: list[Connection] = []
+
+    def connected(connection: Connection) -> None:
+        if first:
+            raise redis.ConnectionError("Connection closed by server.")
+        first.append(connection)
+        connection.on_connect()  # type: ignore[no-untyped-call]  # redis-py has no types there
+
+    return connected
+
+
 class RedisLink:
     """A connection to Redis."""
 
@@ -56,6 +71,7 @@ class RedisLink:
             socket_timeout=_TIMEOUT_S,
             socket_connect_timeout=_TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
+            redis_connect_func=_once() if settings.defect == "no-reconnect" else None,
         )
 
     @contextmanager

@@ -231,16 +231,24 @@ def test_a_lock_that_is_kept_keeps_the_job_from_others(workers: Workers, module:
     assert workers.done() == Counter(["m-1"])
 
 
+@pytest.mark.parametrize("asleep", [False, True], ids=["awake", "asleep meanwhile"])
 @pytest.mark.parametrize("module", BOTH)
-def test_a_worker_that_never_connects_again_gets_nothing_more(started: Callable[[Kind], Broker], tmp_path: Path, module: str) -> None:
+def test_a_worker_that_never_connects_again_gets_nothing_more(
+    started: Callable[[Kind], Broker], tmp_path: Path, module: str, *, asleep: bool
+) -> None:
     broker = started(REDIS)
     workers = Workers(broker.url, tmp_path)
     workers.start(module, "a", DEFECT="no-reconnect")
     try:
         workers.put(module, "m-0")
         workers.until(lambda: workers.done() == Counter(["m-0"]), "the job was not done")
+        if asleep:  # at work, with no call under way that would fail
+            workers.put(module, "m-9", ms=600)
+            workers.says("a", "m-9 started")
+            workers.all["a"].send_signal(signal.SIGSTOP)
         broker.kill()
         broker.start()
+        workers.all["a"].send_signal(signal.SIGCONT)
         workers.put(module, "m-1")
         workers.says("a", "error: ")
         errors = workers.log("a").count("error: ")
