@@ -35,7 +35,7 @@ ON_PROCESSES = (
 )
 """Known-good suites that run by default: each queue, each way of working that differs much."""
 
-IN_CONTAINERS = ("quickstart", "redis-list", "delayed-job-same-name")
+IN_CONTAINERS = ("quickstart", "redis-celery", "delayed-job-same-name")
 """Known-good suites that run in containers by default, the real Delayed Job on PostgreSQL among them."""
 
 ENOUGH = (
