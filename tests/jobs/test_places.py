@@ -25,8 +25,6 @@ def test_whole_lines_of_a_file_are_handed_out_once(tmp_path: Path) -> None:
         file.write("c\na\n")
     assert list(effects.new()) == ["bc", "a"]
     assert list(effects.new()) == []
-    effects.remove()
-    assert path.exists(), "it is the app's own"
 
 
 def test_what_stood_in_the_file_before_is_nobody_s_effect(tmp_path: Path) -> None:
