@@ -4,7 +4,8 @@ It keeps nothing: the number of the event that happens now is that of the tick o
 machine tells the same events, and any of them can go on where another one ended.
 
 On SIGTERM it ends streams in order (the last chunk of server-sent events; close code 1001 of a WebSocket), answers long polls with 204 and
-slow requests with what they asked for, takes for a moment what was sent to it before everybody knew, and then closes its port and ends.
+slow requests with what they asked for, takes for a moment what was sent to it before everybody knew, and then closes its port. What it has
+taken by then has another moment to ask for something, before idle connections are closed and it ends.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from sample_apps.streams.closing import let_no_connection_begin
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -28,9 +31,15 @@ MOST_BEHIND: Final = 3000
 LINGER_S: Final = 0.3
 """For so long after SIGTERM new connections are taken."""
 
+FIRST_REQUEST_S: Final = 0.1
+"""For so long after its port was closed a connection that was taken may still bring its request."""
+
 LONGEST_S: Final = 30.0
 _REPEATED: Final = 3
 _SKIPPED: Final = 10
+_HANDSHAKE_S: Final = 0.005
+_TURNS: Final = 20
+"""More turns of the event loop than a connection needs to become one that waits for a request, or for its request to be read."""
 
 
 class App:
@@ -210,6 +219,13 @@ def _closing(app: App) -> Callable[[web.Request, web.StreamResponse], Awaitable[
     return close_when_stopping
 
 
+async def _wait_turns(seconds: float) -> None:
+    """Sleep, and do all that came meanwhile: on a machine that held up this process the time may have gone by in a single turn."""
+    await asyncio.sleep(seconds)
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
+
+
 async def _serve(settings: Settings) -> None:
     app = App(settings)
     web_app = web.Application()
@@ -217,14 +233,20 @@ async def _serve(settings: Settings) -> None:
     web_app.on_response_prepare.append(_closing(app))
     runner = web.AppRunner(web_app, access_log=None, shutdown_timeout=3600.0)
     await runner.setup()
-    await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()
     loop = asyncio.get_running_loop()
+    port = await loop.create_server(runner.server, settings.host, settings.port, backlog=1024)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, app.stop)
     print(f"listening on {settings.host}:{settings.port}", flush=True)
     await app.stopped()
     print("stopping: streams are ended, what is in flight is answered", flush=True)
     await asyncio.sleep(LINGER_S)
+    for listener in port.sockets:
+        let_no_connection_begin(listener)
+    await _wait_turns(_HANDSHAKE_S)
+    port.close()
+    # aiohttp never answers what comes on a connection that it began to close before that was ready, and waits for it to be answered.
+    await _wait_turns(FIRST_REQUEST_S)
     await runner.cleanup()
     print("bye", flush=True)
 

@@ -7,8 +7,8 @@
 
 When the file, or the table of jobs, is not there or stays locked, the answer is 503. Nothing but Python is needed.
 
-At SIGTERM it takes new connections for `LINGER_S` more, for those who do not know yet, then closes its port, answers what is in flight and
-exits with status 0. Each answer closes its connection, so that there are no idle ones to wait for.
+At SIGTERM it takes new connections for `LINGER_S` more, for those who do not know yet, then all that wait for it, closes its port, answers
+what is in flight and exits with status 0. Each answer closes its connection, so that there are no idle ones to wait for.
 """
 
 from __future__ import annotations
@@ -120,6 +120,17 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = False
     request_queue_size = 128
+    timeout = 0.0  # of `handle_request`, which finds nobody waiting then
+
+    def take_the_rest(self) -> None:
+        """Begin with all connections that wait to be taken; closing the port would reset them."""
+        self._waiting = True
+        while self._waiting:
+            self.handle_request()
+
+    def handle_timeout(self) -> None:
+        """Nobody waits."""
+        self._waiting = False
 
 
 def job_of(text: bytes) -> str | None:
@@ -153,6 +164,7 @@ def main() -> int:
         time.sleep(LINGER_S)
         server.shutdown()
         serving.join()
+        server.take_the_rest()
     return 0
 
 
