@@ -134,7 +134,7 @@ class _Life:
     mounts: tuple[str, ...] = ()
     layers: tuple[Path, tuple[Path, ...]] | None = None
     oom: bool = False
-    oom_ns: int = 0
+    oom_told_ns: int = 0
     asked_kills: int = 0
     asked_pauses: int = 0
     killed: bool = False
@@ -660,9 +660,9 @@ class DockerEngine:
             return
         match event.what:
             case "oom":
-                if life.oom and event.at_ns - life.oom_ns < _ONE_OOM_NS:
+                if life.oom and event.told_ns - life.oom_told_ns < _ONE_OOM_NS:
                     return  # the kernel tells of each allocation that had to wait for the kill
-                life.oom, life.oom_ns = True, event.at_ns
+                life.oom, life.oom_told_ns = True, event.told_ns
                 limit = life.spec.declared.mem_limit if life.spec.declared else None
                 self._context.record(OomKilled(at_ns=event.at_ns, replica=life.spec.name, limit_bytes=limit or 0))
             case "kill" if life.asked_kills > 0:

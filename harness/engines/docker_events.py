@@ -25,6 +25,8 @@ class ContainerEvent:
     """One line of the stream, as it was read at ``at_ns``.
 
     Attributes:
+        told_ns: When the engine told of it, by the engine's own clock: two of these are as far apart as the events were, also where the
+            thread that reads them had to wait for its turn.
         container: The container's id.
         what: ``die``, ``oom``, ``health_status``, ``kill``, ``destroy`` …
         detail: The health's state, or the signal's number; empty for others.
@@ -32,6 +34,7 @@ class ContainerEvent:
     """
 
     at_ns: int
+    told_ns: int = 0
     container: str
     what: str
     detail: str = ""
@@ -82,6 +85,7 @@ def _parsed(event: dict[str, Any], at_ns: int) -> ContainerEvent:
     status = str(attributes.get("exitCode", ""))
     return ContainerEvent(
         at_ns=at_ns,
+        told_ns=int(event.get("timeNano") or 0),
         container=str((event.get("Actor") or {}).get("ID", "")),
         what=action,
         detail=detail.strip() or str(attributes.get("signal", "")),

@@ -52,6 +52,10 @@ class FakeStream:
         self.on_close()
 
 
+def test_when_the_engine_told_of_it_is_by_its_own_clock() -> None:
+    assert _parsed({"Action": "oom", "timeNano": 1_795_400_000_123_456_789}, 7).told_ns == 1_795_400_000_123_456_789
+
+
 def stream_of(lines: Callable[[], Iterator[dict[str, Any]]], seen: list[ContainerEvent], lost: list[str]) -> tuple[EventStream, FakeStream]:
     fake = FakeStream(lines)
     api: Any = SimpleNamespace(events=lambda **_options: fake)
