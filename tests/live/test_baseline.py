@@ -15,7 +15,7 @@ from tests.live.processes import left_of
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
-MOST_TRIES = 3
+MOST_TRIES = 8
 STARTS = "startup_time p(50) <= baseline"
 
 
