@@ -234,6 +234,7 @@ async def _serve(settings: Settings) -> None:
     runner = web.AppRunner(web_app, access_log=None, shutdown_timeout=3600.0)
     await runner.setup()
     loop = asyncio.get_running_loop()
+    assert runner.server is not None  # noqa: S101  it was set up
     port = await loop.create_server(runner.server, settings.host, settings.port, backlog=1024)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, app.stop)

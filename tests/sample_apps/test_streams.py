@@ -9,7 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import CloseConnection, Request, TextMessage
 
 from sample_apps.streams.__main__ import main
+from sample_apps.streams.app import FIRST_REQUEST_S
 from sample_apps.streams.settings import DEFECTS, SettingsError, read_settings
 from tests.services.brokers import free_port
 
@@ -147,6 +150,35 @@ def test_long_polls_are_answered_at_once_and_what_has_begun_is_finished() -> Non
         assert slow.getresponse().read() == b"slow"
         assert chunks.read() == b"chunk 0\nchunk 1\nchunk 2\nchunk 3\nend\n"
         assert app.process.wait(BOUND_S) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_a_stop_answers_or_refuses_but_never_drops_what_comes_on_new_connections() -> None:
+    with running() as app, ThreadPoolExecutor(8) as clients:
+        asking = [clients.submit(until_refused, app) for _ in range(8)]
+        app.stop()
+        assert [lost for each in asking for lost in each.result()] == []
+        assert app.process.wait(BOUND_S) == 0
+
+
+def until_refused(app: App) -> list[str]:
+    """Ask on one connection after another; what was lost, but for requests that this machine let come too late on their connection."""
+    lost = []
+    end_s = time.monotonic() + BOUND_S
+    while time.monotonic() < end_s:
+        with closing(http.client.HTTPConnection("127.0.0.1", app.port, timeout=BOUND_S)) as connection:
+            sent_s = began_s = time.monotonic()
+            try:
+                connection.request("GET", "/healthz")
+                sent_s = time.monotonic()
+                assert connection.getresponse().read() == b"ok"
+            except ConnectionRefusedError:
+                return lost
+            except (OSError, http.client.HTTPException) as error:
+                if sent_s - began_s < FIRST_REQUEST_S:
+                    lost.append(repr(error))
+    return [*lost, "it was never refused"]
 
 
 @pytest.mark.slow
