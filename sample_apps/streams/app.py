@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from sample_apps.streams.closing import let_no_connection_begin
+from sample_apps.closing import HANDSHAKE_S, let_no_connection_begin
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -37,7 +37,6 @@ FIRST_REQUEST_S: Final = 0.1
 LONGEST_S: Final = 30.0
 _REPEATED: Final = 3
 _SKIPPED: Final = 10
-_HANDSHAKE_S: Final = 0.005
 _TURNS: Final = 20
 """More turns of the event loop than a connection needs to become one that waits for a request, or for its request to be read."""
 
@@ -244,7 +243,7 @@ async def _serve(settings: Settings) -> None:
     await asyncio.sleep(LINGER_S)
     for listener in port.sockets:
         let_no_connection_begin(listener)
-    await _wait_turns(_HANDSHAKE_S)
+    await _wait_turns(HANDSHAKE_S)
     port.close()
     # aiohttp never answers what comes on a connection that it began to close before that was ready, and waits for it to be answered.
     await _wait_turns(FIRST_REQUEST_S)

@@ -8,7 +8,7 @@ RUN if ls /opt/wheels/*.whl >/dev/null 2>&1; then set -- --no-index --find-links
 
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin app && install -d -o app -g app /data
 WORKDIR /app
-COPY __init__.py sample_apps/
+COPY __init__.py closing.py sample_apps/
 COPY web/*.py sample_apps/web/
 ENV HOST=0.0.0.0 PORT=8000 DATABASE_PATH=/data/items.db PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 

@@ -12,10 +12,8 @@ So this worker ends in three steps:
 
 1. For ``linger_s`` after SIGTERM it goes on as before, yet with ``Connection: close`` on each answer (gunicorn's own doing). What was
    sent to this replica when the signal came is on its way no longer than that.
-2. It lets no new connection begin, accepts what still waits in the backlog and closes the listener; from then on a connection is refused.
-   Closing alone would reset what connects between the last look and the close, a few microseconds that a busy machine makes into
-   milliseconds (seen once in 120 stops, twelve clients). A client that asks for a connection just then gets no answer, asks again a
-   second later, as TCP does, and is refused (RFC 9293, section 3.8.1). Linux only; elsewhere the gap stays.
+2. It lets no new connection begin (`sample_apps.closing`), accepts what still waits in the backlog and closes the listener; from then on a
+   connection is refused.
 3. It stops reading from connections that have been idle since before the signal; one that becomes idle later has ``linger_s`` of its
    own. A request that has arrived there is still read and answered; only then does the connection end. When the last is gone, the
    worker exits.
@@ -27,12 +25,9 @@ a twentieth of a core a stop took 3.0 s with it and 1.0 s without, and among man
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import signal
-import struct
-import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -47,21 +42,11 @@ from gevent.server import StreamServer
 from gunicorn.sock import ssl_context  # type: ignore[import-untyped]  # it publishes no types
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]  # it publishes no types
 
+from sample_apps.closing import HANDSHAKE_S, let_no_connection_begin
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SO_ATTACH_FILTER = 26  # Linux, asm-generic/socket.h; Python's socket module doesn't name it
-_DROP_SYN = b"".join(  # the kernel's "Linux Socket Filtering aka Berkeley Packet Filter (BPF)"; offset 13 of the TCP header is its flags
-    struct.pack("HBBI", *instruction)
-    for instruction in (
-        (0x30, 0, 0, 13),  # ldb [13]
-        (0x54, 0, 0, 0x12),  # and #(SYN | ACK)
-        (0x15, 0, 1, 0x02),  # jeq #SYN
-        (0x06, 0, 0, 0),  # ret #0: drop it
-        (0x06, 0, 0, 0xFFFF),  # ret #65535: take it whole
-    )
-)
-_HANDSHAKE_S = 0.005  # what a handshake that has begun may take on one machine; on loopback it is over within the client's connect()
 _POLL_S = 0.02  # how late the worker may notice that it was signalled or has become idle
 
 
@@ -81,15 +66,6 @@ def _is_held_by(pid: int, listener: socket.socket) -> bool:
                 if os.path.samestat(mine, descriptor.stat()):
                     return True
     return False
-
-
-def _let_no_connection_begin(listener: socket.socket) -> None:
-    if sys.platform != "linux":
-        return
-    instructions = ctypes.create_string_buffer(_DROP_SYN, len(_DROP_SYN))
-    program = struct.pack("HP", len(_DROP_SYN) // 8, ctypes.addressof(instructions))
-    with suppress(OSError):  # a kernel without such filters: the gap stays
-        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +137,8 @@ class GracefulWorker(GeventWorker):  # type: ignore[misc]  # gunicorn publishes 
     def _accept_the_rest_and_close(self, server: StreamServer) -> None:
         server.stop_accepting()
         if not _is_held_by(self.ppid, server.socket):
-            _let_no_connection_begin(server.socket)
-            gevent.sleep(_HANDSHAKE_S)
+            let_no_connection_begin(server.socket)
+            gevent.sleep(HANDSHAKE_S)
         while waiting := server.do_read():
             server.do_handle(*waiting)
         server.socket.close()

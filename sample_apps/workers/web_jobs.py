@@ -27,6 +27,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
+from sample_apps.closing import HANDSHAKE_S, let_no_connection_begin
 from sample_apps.workers.settings import SettingsError, read_settings
 
 LINGER_S: Final = 0.3
@@ -164,6 +165,8 @@ def main() -> int:
         time.sleep(LINGER_S)
         server.shutdown()
         serving.join()
+        let_no_connection_begin(server.socket)
+        time.sleep(HANDSHAKE_S)
         server.take_the_rest()
     return 0
 

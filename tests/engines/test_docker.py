@@ -293,9 +293,15 @@ def test_one_that_is_off_the_network_is_back_at_its_address(run: Run) -> None:
 def memory_limit(run: Run, replica: Replica) -> int:
     """Bytes that the kernel lets its container have, as the container sees it; without a limit more than any machine has."""
     files = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-    asked = run.daemon.api.exec_create(run.container(replica), ["sh", "-c", f"cat {' '.join(files)} 2>/dev/null"])
-    said = run.daemon.api.exec_start(asked["Id"]).decode().strip()
-    return NO_LIMIT if said == "max" else int(said)
+    said: list[str] = []
+
+    def answered() -> bool:  # the engine may hand out nothing of what a command says that ends at once
+        asked = run.daemon.api.exec_create(run.container(replica), ["sh", "-c", f"cat {' '.join(files)} 2>/dev/null"])
+        said[:] = run.daemon.api.exec_start(asked["Id"]).decode().split()
+        return bool(said)
+
+    eventually(answered)
+    return NO_LIMIT if said == ["max"] else int(said[0])
 
 
 @pytest.mark.parametrize("words", [{}, {"mem_limit": "256m"}], ids=["without a limit", "with a limit"])
