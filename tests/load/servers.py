@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import re
 import selectors
 import socket
@@ -12,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 REQUEST_ID = re.compile(rb"X-Request-Id: (\d+)-(\d+)\r\n")
@@ -159,14 +160,12 @@ def hang(connection: socket.socket) -> None:
         pass
 
 
-_TAKEN: Final[list[socket.socket]] = []
-
-
 def closed_port() -> int:
     """A port on which nobody listens: it is bound until all tests are over, so that nobody else can listen there."""
-    _TAKEN.append(socket.socket())
-    _TAKEN[-1].bind(("127.0.0.1", 0))
-    port: int = _TAKEN[-1].getsockname()[1]
+    taken = socket.socket()
+    atexit.register(taken.close)
+    taken.bind(("127.0.0.1", 0))
+    port: int = taken.getsockname()[1]
     return port
 
 

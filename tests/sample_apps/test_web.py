@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import http.client
 import json
 import os
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import psutil
 import pytest
 
-from harness.sockets import PortClaim, claim_port
+from harness.sockets import claim_port
 from sample_apps.web.__main__ import main
 from sample_apps.web.defects import DEFECTS
 from sample_apps.web.settings import SettingsError, read_settings
@@ -137,13 +138,11 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
         started.remove()
 
 
-_CLAIMS: list[PortClaim] = []
-
-
 def free_port() -> int:
     """A port that stays ours until this process ends: one that was only looked for may be somebody else's a moment later."""
-    _CLAIMS.append(claim_port(wanted=0))
-    return _CLAIMS[-1].port
+    claim = claim_port(wanted=0)
+    atexit.register(claim.release)
+    return claim.port
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -6,6 +6,7 @@ its `Launch` names, in a folder that this account may enter.
 
 from __future__ import annotations
 
+import atexit
 import os
 import pwd
 import shutil
@@ -21,7 +22,7 @@ import psutil
 import pytest
 
 from harness.services.base import Client, Kind, Launch, ServiceError
-from harness.sockets import PortClaim, claim_port
+from harness.sockets import claim_port
 
 READY_S = 90.0
 """So long at most until a service that was started does its work, on a machine with other things to do."""
@@ -38,13 +39,11 @@ def until(holds: Callable[[], object], what: str = "", *, within_s: float) -> No
         time.sleep(0.01)
 
 
-_CLAIMS: list[PortClaim] = []
-
-
 def free_port() -> int:
     """A port that nobody listens on, and that stays ours until this process ends: nobody else gets it while a service is away."""
-    _CLAIMS.append(claim_port())
-    return _CLAIMS[-1].port
+    claim = claim_port()
+    atexit.register(claim.release)
+    return claim.port
 
 
 class Broker:
