@@ -16,14 +16,13 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import quote
 
-from harness.services.base import ServiceError
+from harness.services.base import TIMEOUT_S, ServiceError
 from harness.services.rabbitmq_wire import Wire
 
 OWN_HOST: Final = "127.0.0.2"
 OWN_NODE: Final = "jetable"
 """How the names begin that the run's own brokers have for themselves."""
 
-_TIMEOUT_S: Final = 2.0
 _AGAIN_S: Final = 10.0
 """So long after it was found nowhere the plugin is not looked for again."""
 
@@ -94,7 +93,7 @@ class Management:
         return told if status == http.HTTPStatus.OK else None
 
     def _asked(self, place: tuple[str, int], method: str, path: str) -> tuple[int, object]:
-        link = http.client.HTTPConnection(*place, timeout=_TIMEOUT_S)
+        link = http.client.HTTPConnection(*place, timeout=TIMEOUT_S)
         try:
             link.request(method, f"/api{path}", headers=self._headers)
             answer = link.getresponse()
