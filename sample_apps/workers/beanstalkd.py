@@ -102,6 +102,7 @@ class BeanstalkdSource:
         else:
             self._effects.add_once(job.id)
         say(job, "finished")
+        time.sleep(self._settings.settle_after_s)
         with _told():
             try:
                 self._client.delete(_reserved(job).job)

@@ -17,6 +17,7 @@ consumer with automatic acknowledgements, to which RabbitMQ sends all that it ha
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
@@ -92,6 +93,7 @@ class RabbitSource:
         else:
             self._effects.add(job.id)
         say(job, "finished")
+        time.sleep(self._settings.settle_after_s)
         self.settle(job)
         say(job, "settled")
 

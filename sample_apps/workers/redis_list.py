@@ -8,6 +8,7 @@ them all. So a job may be begun twice, and its effect must not care: it is writt
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final, cast
 
 from sample_apps.workers.loop import Job, main, read_job, say
@@ -59,6 +60,7 @@ class RedisListSource(RedisLink):
         """The effect, once; then the job leaves the list of our own."""
         self.effect_once(job)
         say(job, "finished")
+        time.sleep(self._settings.settle_after_s)
         self.settle(job)
         say(job, "settled")
 

@@ -9,6 +9,7 @@ with a mark (``DONE:once``), or not at all, since a job may be begun twice.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final, cast
 
 import redis
@@ -51,6 +52,7 @@ class RedisStreamSource(RedisLink):
         """The effect, once; then it is acknowledged."""
         self.effect_once(job)
         say(job, "finished")
+        time.sleep(self._settings.settle_after_s)
         self.settle(job)
         say(job, "settled")
 

@@ -55,6 +55,8 @@ class Settings:
         grace_s: Seconds after SIGTERM in which the job in hand may still be finished.
         lease_s: Seconds for which a job that was taken is nobody else's.
         gap_s: Seconds between an effect and the word to the queue, in defects that come between them.
+        settle_after_s: Seconds between the two in a worker without a defect, on RabbitMQ, beanstalkd and Redis, where what comes after an
+            effect is over too soon to be met by a fault.
         defect: The planted defect's name, or ``None``.
     """
 
@@ -66,6 +68,7 @@ class Settings:
     grace_s: float = 5.0
     lease_s: float = 30.0
     gap_s: float = 0.3
+    settle_after_s: float = 0.0
     defect: str | None = None
 
     @property
@@ -100,6 +103,7 @@ def read_settings(environment: Mapping[str, str], variable: str, defects: Collec
         grace_s=_number(environment, "GRACEFUL_TIMEOUT", "5"),
         lease_s=_number(environment, "LEASE_S", "30"),
         gap_s=_number(environment, "GAP_MS", "300") / 1000,
+        settle_after_s=_number(environment, "SETTLE_AFTER_MS", "0") / 1000,
         defect=defect,
     )
 

@@ -305,9 +305,18 @@ def test_a_url_is_all_that_must_be_set() -> None:
     settings = read_settings({"X_URL": URL, "QUEUE": "", "DEFECT": ""}, "X_URL")
     assert (settings.url, settings.queue, settings.done, settings.defect) == (URL, "jobs", "done", None)
     assert settings.name.endswith(f":{os.getpid()}")
-    told = {"QUEUE": "q", "DONE": "d", "WORKER_NAME": "w", "GRACEFUL_TIMEOUT": "0.5", "LEASE_S": "2", "GAP_MS": "10", "DEFECT": "early-ack"}
+    told = {
+        "QUEUE": "q",
+        "DONE": "d",
+        "WORKER_NAME": "w",
+        "GRACEFUL_TIMEOUT": "0.5",
+        "LEASE_S": "2",
+        "GAP_MS": "10",
+        "SETTLE_AFTER_MS": "20",
+        "DEFECT": "early-ack",
+    }
     assert read_settings({"X_URL": URL, **told}, "X_URL") == Settings(
-        url=URL, queue="q", done="d", name="w", grace_s=0.5, lease_s=2.0, gap_s=0.01, defect="early-ack"
+        url=URL, queue="q", done="d", name="w", grace_s=0.5, lease_s=2.0, gap_s=0.01, settle_after_s=0.02, defect="early-ack"
     )
 
 
