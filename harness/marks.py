@@ -224,6 +224,11 @@ def has_deposits(scratch: Path) -> bool:
     return (scratch / DEPOSITS_FILE).exists()
 
 
+def notes_the_rest(scratch: Path) -> bool:
+    """Whether nothing but this folder says where something of the run may be left."""
+    return bool(recorded_daemon(scratch)) or has_deposits(scratch)
+
+
 def forget_deposits(scratch: Path) -> None:
     """Nothing of the run is left in any service."""
     _forget(scratch, DEPOSITS_FILE)

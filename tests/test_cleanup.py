@@ -473,6 +473,14 @@ def test_what_a_service_does_not_let_go_is_told_and_stays_on_record(run_id: str,
     assert (tables(path), scratch.exists()) == (["theirs"], False)
 
 
+@pytest.mark.parametrize("written", [b"", b'{"kind":"queue","serv'], ids=["nothing", "half a line"])
+def test_a_record_of_what_was_never_made_keeps_no_folder(run_id: str, written: bytes) -> None:
+    scratch = make_scratch(run_id)
+    (scratch / marks.DEPOSITS_FILE).write_bytes(written)
+    removed = clean_run(run_id)
+    assert (removed.left, removed.removed, scratch.exists()) == ((), (f"folder {scratch}",), False)
+
+
 def test_a_dead_run_tells_what_it_may_have_left_in_a_service(run_id: str, tmp_path: Path) -> None:
     path, deposit = sqlite_of_others(tmp_path)
     scratch = make_scratch(run_id)

@@ -33,10 +33,8 @@ class Deposits:
         if not is_ours(marks.scratch_folder(order.run_id)):
             return Swept()
         deposits = _recorded(order.run_id)[::-1]
-        if not deposits:
-            return Swept()
         left = _left(deposits, order)
-        if order.settle_s and not left:
+        if deposits and order.settle_s and not left:
             order.clock.sleep(min(_ON_ITS_WAY_S, order.settle_s))
             left = _left(deposits, order)
         if not left:

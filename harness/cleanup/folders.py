@@ -36,7 +36,7 @@ class ScratchFolders:
         folder = marks.scratch_folder(order.run_id)
         if not is_ours(folder):
             return Swept()
-        if marks.recorded_daemon(folder) or marks.has_deposits(folder):
+        if marks.notes_the_rest(folder):
             return Swept(left=(f"folder {folder} (it notes where the rest is)",))
         text, why = f"folder {folder}", ""
         while True:

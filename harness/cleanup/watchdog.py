@@ -124,7 +124,7 @@ def watch(run_id: str) -> None:
     until_ns, pause_s = clock.now_ns() + round(_AWAY_FOR_S * NS_PER_S), _ASK_AGAIN_S
     left = remove(run_id, fresh=True, settle_s=_SETTLE_S).left
     scratch = marks.scratch_folder(run_id)
-    while left and (marks.recorded_daemon(scratch) or marks.has_deposits(scratch)) and clock.now_ns() < until_ns:
+    while left and marks.notes_the_rest(scratch) and clock.now_ns() < until_ns:
         clock.sleep(pause_s)
         pause_s = min(pause_s * 1.1, _ASK_AGAIN_AT_MOST_S)
         left = remove(run_id, fresh=False, settle_s=_SETTLE_S).left

@@ -7,6 +7,7 @@ taken out before, is no error.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -91,7 +92,9 @@ def record(scratch: Path, deposit: Deposit) -> None:
     try:
         fd = os.open(scratch / marks.DEPOSITS_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            os.write(fd, msgspec.json.encode(deposit) + b"\n")
+            line = msgspec.json.encode(deposit) + b"\n"
+            if os.write(fd, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(fd)
     except OSError as error:

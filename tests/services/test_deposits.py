@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -53,6 +54,12 @@ def test_nobody_else_may_read_the_record_since_it_has_passwords_in_it(tmp_path: 
 def test_what_can_not_be_recorded_is_told_before_anything_is_made(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match=r"can't write to .*nowhere: No such file or directory; free space"):
         record(tmp_path / "nowhere", QUEUE)
+
+
+def test_a_disk_that_takes_half_a_line_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "write", lambda _fd, data: len(data) // 2)
+    with pytest.raises(MachineError, match=r"can't write to .*: No space left on device; free space"):
+        record(tmp_path, QUEUE)
 
 
 @pytest.mark.parametrize(
