@@ -60,10 +60,11 @@ class _Sqlite:
         return f"sqlite:///{folder / 'jobs.db'}"
 
     def own(self, url: str, mark: str) -> str:  # noqa: ARG002  its tables have the mark in their names
-        """The same file, which others have made: a mistyped path must not make one. Its path is absolute, as not all are in one folder."""
+        """The same file, which others have made: a mistyped path must not make one. A relative path is of this folder, for all replicas."""
         if not Path(path := _path(url)).is_file():
             raise ServiceError(f"SQLite: there is no file {path}")
-        return f"sqlite:///{quote(str(Path(path).absolute()))}"
+        scheme, relative, rest = url.partition("sqlite:///")
+        return url if scheme or not relative or rest.startswith("/") else f"{relative}{quote(str(Path.cwd()))}/{rest}"
 
     def open(self, url: str) -> Client:
         """A client of the file at ``url``."""

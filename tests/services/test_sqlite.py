@@ -69,8 +69,9 @@ def test_it_is_a_file_that_nobody_starts_and_that_has_no_connections(url: str, c
 def test_a_relative_path_is_of_the_folder_in_which_jetable_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "their jobs?.db").touch()
-    url = SQLITE.own("sqlite:///their%20jobs%3F.db", "2fecf0")
-    assert url == f"sqlite:///{tmp_path}/their%20jobs%3F.db"
+    url = SQLITE.own("sqlite:///their%20jobs%3F.db?timeout=20", "2fecf0")
+    assert url == f"sqlite:///{tmp_path}/their%20jobs%3F.db?timeout=20"
+    assert SQLITE.own(url, "2fecf0") == url
     monkeypatch.chdir("/")
     with closing(SQLITE.open(url)) as client:
         assert client.ready() == sqlite3.sqlite_version
