@@ -60,7 +60,7 @@ os.register_at_fork(after_in_parent=_let_sigterm_come)
 def _is_held_by(pid: int, listener: socket.socket) -> bool:
     """Whether the process has the listener open too: the master has closed it when the app ends, and not when one worker does."""
     mine = os.fstat(listener.fileno())
-    with suppress(FileNotFoundError), os.scandir(f"/proc/{pid}/fd") as descriptors:  # it has ended, or this is not Linux
+    with suppress(FileNotFoundError, PermissionError), os.scandir(f"/proc/{pid}/fd") as descriptors:  # it has ended, or this is not Linux
         for descriptor in descriptors:
             with suppress(FileNotFoundError, PermissionError):  # closed meanwhile, or the process has ended, of which Linux says either
                 if os.path.samestat(mine, descriptor.stat()):
